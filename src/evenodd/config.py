@@ -1,0 +1,390 @@
+"""Settings for every stage: typed, frozen, validated. The only place with defaults.
+
+Settings are resolved from four layers, later ones win: the class defaults below, what a variant needs to differ in
+(`VARIANT_DEFAULTS`), a YAML file (`config=`, which may hold a `variants:` section of its own), and the `-P` parameters of the
+command line. Every fault found is reported at once.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+LABELS_ALL = ("all",)
+
+
+class Frozen(BaseModel):
+    """Base of all settings: immutable, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+def _split_names(value: Any) -> Any:
+    """`a,b` from a command line is a tuple of names."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+class DataSettings(Frozen):
+    """Where the rows come from and how they are divided."""
+
+    source: str = Field("sample", min_length=1, description="`sample`, a path to CSV/JSON lines/Parquet, or a hub name")
+    revision: str | None = Field(None, description="revision of a hub data set")
+    text_column: str | None = Field(None, description="column with the text; found by name when not given")
+    label_column: str | None = Field(None, description="column with the label's name; found by name when not given")
+    split_column: str | None = Field(None, description="column that names train, validation or test for each row")
+    group_columns: tuple[str, ...] | None = Field(
+        None, description="rows that share a value of any of these stay in one split; found by name when not given"
+    )
+    labels: tuple[str, ...] = Field(
+        ("noHate", "hate"), description="label names kept, in the order of their numbers; `all` keeps every one"
+    )
+    positive: str | None = Field("hate", description="the label that a threshold is about, for two labels")
+    validation_share: float = Field(0.15, gt=0, lt=0.5)
+    test_share: float = Field(0.15, gt=0, lt=0.5)
+    max_length: int = Field(128, ge=8, le=8192, description="tokens of a training row, special ones included")
+    limit: int | None = Field(None, ge=1, description="use only so many rows (stratified), for a trial run")
+    augment: Literal["none", "counterexamples"] = "none"
+    augment_rows: int = Field(2000, ge=1, description="training rows that `augment` adds")
+
+    _names = field_validator("labels", "group_columns", mode="before")(_split_names)
+
+
+class ModelSettings(Frozen):
+    """The encoder that everything starts from."""
+
+    source: str = Field("minilm", min_length=1, description="`minilm`, a path, or a hub name")
+    revision: str | None = None
+
+
+class TrainSettings(Frozen):
+    """How weights are fitted. The same names for teacher, student and LoRA."""
+
+    epochs: int = Field(3, ge=1, le=1000)
+    learning_rate: float = Field(1e-4, gt=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_share: float = Field(0.1, ge=0, lt=1)
+    scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    max_grad_norm: float = Field(1.0, gt=0)
+    token_budget: int = Field(1024, ge=32, description="real and padding tokens of a batch")
+    max_rows: int = Field(64, ge=1, description="rows of a batch at most")
+    class_weight: Literal["none", "balanced", "sqrt"] | float = Field(
+        "sqrt", description="weight of rare labels in the loss, or the positive label's weight as a number"
+    )
+    freeze_embeddings: bool = Field(True, description="leave the word embeddings as pretrained")
+    dropout: float | None = Field(None, ge=0, lt=1, description="of the encoder; None: as in the model's own config")
+    patience: int = Field(3, ge=1, description="epochs without a better validation macro-F1 before stopping")
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    processes: int = Field(1, ge=1, le=64)
+    log_steps: int = Field(20, ge=1)
+
+    @field_validator("class_weight", mode="before")
+    @classmethod
+    def _number(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            try:
+                return float(value)
+            except ValueError:
+                return value
+        return value
+
+
+class DistillSettings(Frozen):
+    """The terms of the distillation loss, their weights, and the cache of the teacher's outputs."""
+
+    temperature: float = Field(3.0, gt=0)
+    soft_weight: float = Field(0.7, ge=0, description="KL on softened logits, times temperature squared")
+    label_weight: float = Field(0.3, ge=0, description="cross-entropy on the labels")
+    hidden_weight: float = Field(0.5, ge=0, description="distance of hidden states between mapped layers")
+    hidden_loss: Literal["cosine", "mse"] = "cosine"
+    hidden_tokens: Literal["first", "all"] = Field("first", description="states compared: the first token's, or all")
+    hidden_layers: Literal["mapped", "last"] = "mapped"
+    attention_weight: float = Field(0.0, ge=0, description="distance of attention maps between mapped layers")
+    cache_budget_mb: int = Field(4096, ge=0, description="a larger cache is not built: the teacher runs live")
+
+    @model_validator(mode="after")
+    def _some_term(self) -> DistillSettings:
+        if self.soft_weight + self.label_weight == 0:
+            raise ValueError("soft_weight and label_weight are both 0: nothing trains the classifier")
+        return self
+
+
+class LoraSettings(Frozen):
+    """Low-rank adapters."""
+
+    rank: int = Field(8, ge=1, le=512)
+    alpha: float = Field(16, gt=0)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    targets: tuple[str, ...] | None = Field(None, description="module names; None: query, key and value of the family")
+    rslora: bool = False
+    dora: bool = False
+
+    _names = field_validator("targets", mode="before")(_split_names)
+
+
+class VariantSettings(Frozen):
+    """Which layers a student keeps."""
+
+    layers: tuple[int, ...] | None = Field(None, description="teacher layers kept, from 1; None: what the variant says")
+    depth: int | None = Field(None, ge=1, description="layers kept; None: half of the teacher's")
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
+class TuneSettings(Frozen):
+    """Optuna."""
+
+    trials: int = Field(0, ge=0, description="0: use the settings as given")
+    storage: str | None = Field(None, description="URL of Optuna's database; None: a SQLite file of its own")
+    objective: tuple[Literal["f1", "latency"], ...] = ("f1",)
+    timeout_seconds: int | None = Field(None, ge=1)
+
+    _names = field_validator("objective", mode="before")(_split_names)
+
+
+class DecisionSettings(Frozen):
+    """How a probability becomes `hate`, `noHate` or `review`. Fitted on validation."""
+
+    target: Literal["f1_macro", "precision", "recall"] = "f1_macro"
+    minimum: float = Field(0.8, gt=0, le=1, description="the precision or recall asked for by `target`")
+    review_share: float = Field(0.1, ge=0, le=0.9, description="share of texts that people may look at")
+
+
+class EvidenceSettings(Frozen):
+    """How variants are measured and told apart."""
+
+    seeds: int = Field(1, ge=1, le=100, description="paired repeats of every variant")
+    vary_split: bool = Field(False, description="draw a new split for each seed instead of the same one")
+    alpha: float = Field(0.05, gt=0, lt=1)
+    bootstrap_samples: int = Field(2000, ge=100)
+    behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
+
+
+class GateSettings(Frozen):
+    """What a version must show before `champion` points to it. None: not asked."""
+
+    above_floor: bool = True
+    max_worse_than_champion: float = Field(0.0, ge=0, description="macro-F1 on validation that may be lost")
+    min_behaviour: float | None = Field(None, ge=0, le=1)
+    max_group_gap: float | None = Field(None, ge=0, le=1)
+    max_ece: float | None = Field(0.1, ge=0, le=1)
+    max_latency_ms: float | None = Field(None, gt=0)
+    max_onnx_mb: float | None = Field(None, gt=0)
+
+
+class ExportSettings(Frozen):
+    """ONNX graphs."""
+
+    kinds: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "int8")
+    parity_texts: int = Field(256, ge=1)
+    max_abs_diff: float = Field(1e-4, gt=0, description="of a probability, fp32 graph against torch")
+    max_fp16_flips: float = Field(0.001, ge=0)
+    max_int8_flips: float = Field(0.01, ge=0)
+    max_int8_f1_loss: float = Field(0.01, ge=0)
+
+    _names = field_validator("kinds", mode="before")(_split_names)
+
+
+class ServeSettings(Frozen):
+    """What the Bento is built with. `serving/` reads them from the bundle."""
+
+    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
+    window_overlap: int = Field(32, ge=0)
+
+
+class RunSettings(Frozen):
+    """What one command was asked to work on."""
+
+    model: str | None = Field(None, description="run id, `name@alias`, `name/version`, or a bundle's folder")
+    suite: str | None = Field(None, description="CSV in HateCheck's columns")
+    predictions: str | None = Field(None, description="CSV to write")
+    variants: tuple[str, ...] = ("odd", "even", "lora")
+    to: str | None = Field(None, description="what `promote` moves the alias to; `previous` rolls back")
+    fresh: bool = Field(False, description="do not reuse finished runs with the same fingerprint")
+    build: bool = Field(True, description="build the Bento, not only its folder")
+    input: str | None = Field(None, description="file or folder that `score` reads")
+    output: str | None = Field(None, description="file that `score` writes")
+
+    _names = field_validator("variants", mode="before")(_split_names)
+
+
+class Settings(Frozen):
+    """Everything a run depends on."""
+
+    seed: int = Field(0, ge=0, lt=2**31)
+    model_name: str = Field("hate-speech", pattern=r"^[A-Za-z0-9._-]+$", description="registered model")
+    experiment: str = Field("evenodd", min_length=1)
+    home: Path = Field(Path(".evenodd"), description="checkpoints, caches and bundles")
+    data: DataSettings = DataSettings()
+    teacher: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    distill: DistillSettings = DistillSettings()
+    lora: LoraSettings = LoraSettings()
+    variant: VariantSettings = VariantSettings()
+    tune: TuneSettings = TuneSettings()
+    decision: DecisionSettings = DecisionSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
+    gates: GateSettings = GateSettings()
+    export: ExportSettings = ExportSettings()
+    serve: ServeSettings = ServeSettings()
+    run: RunSettings = RunSettings()
+
+
+# What a variant needs to differ in. Two variants that differ by a value differ here, not in code.
+VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
+    "teacher": {"train": {"learning_rate": 1e-4, "epochs": 3}},
+    "student": {"train": {"learning_rate": 2e-4, "epochs": 4}},
+    "lora": {"train": {"learning_rate": 1e-3, "epochs": 4}},
+}
+
+# Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.
+SHORT_NAMES = {
+    "data": "data.source",
+    "text_column": "data.text_column",
+    "label_column": "data.label_column",
+    "labels": "data.labels",
+    "positive": "data.positive",
+    "augment": "data.augment",
+    "limit": "data.limit",
+    "teacher": "teacher.source",
+    "epochs": "train.epochs",
+    "learning_rate": "train.learning_rate",
+    "processes": "train.processes",
+    "layers": "variant.layers",
+    "depth": "variant.depth",
+    "trials": "tune.trials",
+    "storage": "tune.storage",
+    "objective": "tune.objective",
+    "seeds": "evidence.seeds",
+    "provider": "serve.provider",
+    "model": "run.model",
+    "suite": "run.suite",
+    "predictions": "run.predictions",
+    "variants": "run.variants",
+    "to": "run.to",
+    "fresh": "run.fresh",
+    "input": "run.input",
+    "output": "run.output",
+}
+
+
+def resolve_settings(parameters: dict[str, str], *, family: str | None = None, name: str | None = None) -> Settings:
+    """Settings for one run out of its parameters.
+
+    Args:
+        parameters: what was said on the command line: short or dotted names to text; `config` names a YAML file.
+        family: `teacher`, `student` or `lora`: whose defaults apply; None: none.
+        name: the variant, for the `variants:` section of the YAML file.
+
+    Raises:
+        ValueError: one message with every fault: unknown names, values of a wrong type or range, an unreadable file.
+    """
+    said = dict(parameters)
+    config = said.pop("config", None)
+    faults: list[str] = []
+    tree: dict[str, Any] = {}
+    _merge(tree, VARIANT_DEFAULTS.get(family or "", {}))
+    if config:
+        _merge(tree, _read_config(Path(config), family, name))
+    for key, value in said.items():
+        path = SHORT_NAMES.get(key, key)
+        if path not in field_paths():
+            faults.append(_unknown(key))
+        else:
+            _merge(tree, _nest(path, value))
+    settings, invalid = _validate(tree)
+    faults += invalid
+    if settings is None or faults:
+        raise ValueError("; ".join(faults))
+    return settings
+
+
+def flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Dotted name to value for every leaf, `{"train.epochs": 3, …}`."""
+    flat: dict[str, Any] = {}
+    for key in type(settings).model_fields:
+        value = getattr(settings, key)
+        if isinstance(value, BaseModel):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def field_paths() -> dict[str, str]:
+    """Every dotted setting and its description, in the order of the classes."""
+    return _paths(Settings, "")
+
+
+def _paths(model: type[BaseModel], prefix: str) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            paths |= _paths(kind, f"{prefix}{key}.")
+        else:
+            paths[prefix + key] = field.description or ""
+    return paths
+
+
+def _read_config(path: Path, family: str | None, name: str | None) -> dict[str, Any]:
+    if not path.is_file():
+        known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.yaml")))
+        raise ValueError(f"config='{path}': no such file. There are: {known or 'none in configs/'}.")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"config='{path}': not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"config='{path}': a mapping of settings is expected, not {type(content).__name__}.")
+    variants = content.pop("variants", {}) or {}
+    for key in (family, name):
+        if key in variants:
+            _merge(content, variants[key])
+    return content
+
+
+def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
+    for key, value in more.items():
+        if isinstance(value, dict) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = dict(value) if isinstance(value, dict) else value
+
+
+def _nest(path: str, value: Any) -> dict[str, Any]:
+    head, _, rest = path.partition(".")
+    return {head: _nest(rest, value) if rest else value}
+
+
+def _unknown(key: str) -> str:
+    near = difflib.get_close_matches(key, [*SHORT_NAMES, "config", "seed", *field_paths()], n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."
+    return f"parameter '{key}' is not known: {hint} --help lists them all."
+
+
+def _validate(tree: dict[str, Any]) -> tuple[Settings | None, list[str]]:
+    try:
+        return Settings.model_validate(tree), []
+    except ValidationError as error:
+        return None, [_explain(fault) for fault in error.errors()]
+
+
+def _explain(fault: Any) -> str:
+    path = ".".join(str(part) for part in fault["loc"][:2])
+    if fault["type"] == "extra_forbidden":
+        return _unknown(path)
+    message = fault["msg"].removeprefix("Value error, ")
+    short = next((key for key, full in SHORT_NAMES.items() if full == path), path)
+    return f"{short}={fault['input']!r}: {message[0].lower()}{message[1:]}."

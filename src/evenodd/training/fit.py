@@ -1,0 +1,254 @@
+"""Fitting: transformers' Trainer over batches by token budget, with checkpoints that a later call goes on from."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+
+from evenodd.config import TrainSettings
+from evenodd.data import TokenStore
+from evenodd.training.batches import TokenBudgetSampler
+from evenodd.training.objective import Batch, Objective
+from evenodd.training.precision import best_device, choose_precision
+from evenodd.training.predict import predict_logits
+from evenodd.variants.encoder import word_embeddings
+
+log = logging.getLogger(__name__)
+
+Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
+Report = Callable[[dict[str, float], int], None]
+MARKER = "complete"
+
+
+@dataclass(frozen=True)
+class FitData:
+    """Token ids and labels (int64, (rows,)) of the rows that a fit trains on and is measured by."""
+
+    train: TokenStore
+    train_labels: np.ndarray
+    validation: TokenStore
+    validation_labels: np.ndarray
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What surrounds a fit.
+
+    Attributes:
+        folder: checkpoints; emptied by whoever no longer needs them.
+        seed: of batches and dropout.
+        score: (logits, labels) to metrics; `f1_macro` chooses the best epoch.
+        report: called with named metrics and the step they belong to.
+    """
+
+    folder: Path
+    seed: int
+    score: Score
+    report: Report = lambda metrics, step: None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A finished fit: `history` holds rows of step, epoch, metric and value; `figures` the cost metrics."""
+
+    history: list[dict[str, Any]]
+    figures: dict[str, float]
+    best_epoch: int = 0
+    train_loss: float = field(default=float("nan"))
+
+
+def fit(
+    model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
+) -> Fit:
+    """Trains the model in place; afterwards it holds the weights of its best epoch on validation macro-F1.
+
+    A folder with a complete checkpoint of an earlier, interrupted call is gone on from.
+
+    Raises:
+        RuntimeError: the loss is not a number.
+    """
+    if settings.freeze_embeddings:
+        word_embeddings(model).requires_grad_(False)
+    trainer = EncoderTrainer(model, data, settings, objective, context)
+    resume = last_checkpoint(context.folder)
+    if resume:
+        log.info("going on from %s", resume)
+    start = time.perf_counter()
+    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    return trainer.finish(time.perf_counter() - start)
+
+
+class EncoderTrainer(Trainer):
+    """transformers' Trainer with our batches, objective and evaluation."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        data: FitData,
+        settings: TrainSettings,
+        objective: Objective,
+        context: FitContext,
+    ) -> None:
+        self.data, self.settings, self.objective, self.context = data, settings, objective, context
+        self.precision = choose_precision(settings.precision, best_device())
+        self.sampler = TokenBudgetSampler(
+            data.train.lengths, token_budget=settings.token_budget, max_rows=settings.max_rows, seed=context.seed
+        )
+        super().__init__(
+            model=model,
+            args=_arguments(settings, context, self.precision),
+            train_dataset=_Positions(len(data.train)),
+            eval_dataset=_Positions(len(data.validation)),
+            callbacks=[EarlyStoppingCallback(settings.patience), _MarkComplete(), _Reporter(context.report)],
+        )
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
+        return _Loader(self.train_dataset, batch_sampler=self.sampler, collate_fn=self._collate)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
+        """Sum over the rows divided by the rows of an average batch: every row weighs alike."""
+        terms, _ = self.objective.terms(model, inputs)
+        total = torch.stack(list(terms.values())).sum()
+        return total / self.sampler.mean_rows
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # type: ignore[no-untyped-def]
+        """Validation metrics under `eval_…`, from one pass over sorted batches."""
+        logits = predict_logits(self.model, self.data.validation, precision=self.precision)
+        scores = self.context.score(logits, self.data.validation_labels)
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def finish(self, seconds: float) -> Fit:
+        """What was measured."""
+        history = list(self.state.log_history)
+        losses = [entry["loss"] for entry in history if "loss" in entry]
+        if losses and not np.isfinite(losses[-1]):
+            raise RuntimeError(f"the training loss is {losses[-1]}: lower train.learning_rate={self.settings.learning_rate}.")
+        scored = [entry for entry in history if "eval_f1_macro" in entry]
+        best = max(scored, key=lambda entry: entry["eval_f1_macro"], default={"epoch": 0})
+        rows = len(self.data.train) * round(float(self.state.epoch or 0))
+        figures = {
+            "cost/train_seconds": seconds,
+            "cost/train_rows_per_second": rows / seconds,
+            "cost/train_tokens_per_second": rows * float(np.mean(self.data.train.lengths)) / seconds,
+            "cost/padding_share": self.sampler.padding_share,
+        }
+        last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
+        return Fit(_tidy(history), figures, round(best["epoch"]), float(np.mean(last)) if last else float("nan"))
+
+    def _collate(self, rows: list[int]) -> Batch:
+        positions = np.asarray(rows)
+        batch = self.data.train.collate(positions, pad_to_multiple=1)
+        batch["labels"] = torch.from_numpy(self.data.train_labels[positions])
+        return batch | self.objective.fields(positions)
+
+
+class _Loader(DataLoader):
+    """Tells its sampler which epoch it is."""
+
+    def set_epoch(self, epoch: int) -> None:
+        sampler: Any = self.batch_sampler
+        sampler.set_epoch(epoch)
+
+
+class _Positions(torch.utils.data.Dataset):
+    """Row positions; collating looks up what lies there."""
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getitem__(self, index: int) -> int:
+        return index
+
+
+class _MarkComplete(TrainerCallback):
+    """Marks a checkpoint once all its files are written; one without the mark was interrupted."""
+
+    def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER).touch()
+
+
+class _Reporter(TrainerCallback):
+    """Hands metrics on under their names in the tracking store."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+
+    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+        named = {_metric_name(key): value for key, value in (logs or {}).items() if _metric_name(key)}
+        if named and state.is_world_process_zero:
+            self.report(named, state.global_step)
+        if logs and "eval_f1_macro" in logs:
+            log.info("epoch %d | validation macro-F1 %.4f", round(state.epoch), logs["eval_f1_macro"])
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest complete checkpoint; those that an interruption cut short are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    for path in found:
+        if not (path / MARKER).exists():
+            shutil.rmtree(path)
+    complete = [path for path in found if path.exists()]
+    return complete[-1] if complete else None
+
+
+def _arguments(settings: TrainSettings, context: FitContext, precision: str) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(context.folder),
+        num_train_epochs=settings.epochs,
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        warmup_steps=settings.warmup_share,
+        lr_scheduler_type=settings.scheduler,
+        max_grad_norm=settings.max_grad_norm,
+        optim="adamw_torch_fused",
+        bf16=precision == "bf16",
+        use_cpu=best_device() == "cpu",
+        seed=context.seed,
+        data_seed=context.seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=2,
+        load_best_model_at_end=True,
+        metric_for_best_model="f1_macro",
+        greater_is_better=True,
+        logging_steps=settings.log_steps,
+        logging_nan_inf_filter=False,
+        remove_unused_columns=False,
+        report_to=[],
+        disable_tqdm=not sys.stderr.isatty(),
+        dataloader_pin_memory=False,
+    )
+
+
+def _metric_name(key: str) -> str | None:
+    if key.startswith("eval_"):
+        return "validation/" + key.removeprefix("eval_")
+    return {"loss": "train/loss", "learning_rate": "train/learning_rate", "grad_norm": "train/grad_norm"}.get(key)
+
+
+def _tidy(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = []
+    for entry in history:
+        for key, value in entry.items():
+            name = _metric_name(key)
+            if name:
+                rows.append({"step": entry["step"], "epoch": entry.get("epoch", 0.0), "metric": name, "value": value})
+    return rows

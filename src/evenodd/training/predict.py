@@ -1,0 +1,61 @@
+"""Forward passes over a whole split: sorted by length, in large batches, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from evenodd.data import TokenStore
+from evenodd.training.batches import TokenBudgetSampler
+from evenodd.training.precision import Precision, autocast
+
+TOKEN_BUDGET = 4096
+
+
+def predict_logits(
+    model: nn.Module, store: TokenStore, *, precision: Precision = "fp32", token_budget: int = TOKEN_BUDGET
+) -> np.ndarray:
+    """Logits of every row, in the store's order: float32, (rows, labels). The model's mode is left as it was."""
+    logits: np.ndarray | None = None
+    with evaluating(model):
+        for rows, batch in sorted_batches(store, token_budget):
+            with autocast(precision, _device(model).type):
+                output = model(**to_device(batch, model)).logits.float().cpu().numpy()
+            if logits is None:
+                logits = np.empty((len(store), output.shape[1]), dtype=np.float32)
+            logits[rows] = output
+    return logits if logits is not None else np.empty((0, model.config.num_labels), dtype=np.float32)
+
+
+def sorted_batches(store: TokenStore, token_budget: int) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
+    """Row positions and their collated tensors, shortest rows first."""
+    sampler = TokenBudgetSampler(store.lengths, token_budget=token_budget, max_rows=512, shuffle=False)
+    for rows in sampler:
+        positions = np.asarray(rows)
+        yield positions, store.collate(positions, pad_to_multiple=1)
+
+
+def to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
+    """The tensors where the model is."""
+    device = _device(model)
+    return {key: value.to(device) for key, value in batch.items()}
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; the mode before comes back."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,106 @@
+"""What the teacher says of every training row, computed once and read back by row.
+
+One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
+students, seeds and trials of one teacher and one data set share them. States are kept as float16: at most 5e-4 of a
+value is lost. Tests hold a stored target against a live forward pass.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from evenodd.data import TokenStore
+from evenodd.training.precision import Precision, autocast
+from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_batches, to_device
+from evenodd.variants.encoder import state_digest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TeacherTargets:
+    """Memory-mapped teacher outputs.
+
+    Attributes:
+        logits: float32, (rows, labels).
+        hidden: float16, (rows, layers, hidden): the first token's state after each teacher layer.
+    """
+
+    logits: np.ndarray
+    hidden: np.ndarray
+
+    def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
+        """Targets of a batch: `teacher_logits` (batch, labels), `teacher_hidden` (batch, len(layers), hidden)."""
+        states = self.hidden[rows][:, [layer - 1 for layer in layers]]
+        return {"teacher_logits": torch.from_numpy(self.logits[rows]), "teacher_hidden": torch.from_numpy(states).float()}
+
+
+def target_megabytes(teacher: PreTrainedModel, rows: int) -> float:
+    """Size of the cache on disk before it is built."""
+    config = teacher.config
+    return rows * (4 * config.num_labels + 2 * config.num_hidden_layers * config.hidden_size) / 1e6
+
+
+def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> TeacherTargets:
+    """The cached targets of these rows under this teacher; computed when they are not there yet.
+
+    Args:
+        teacher: unchanged.
+        store: token ids of the training rows.
+        folder: caches; each lies in a folder named by teacher, rows and precision, and appears there whole or not.
+        precision: of the forward pass.
+    """
+    path = folder / _key(teacher, store, precision)
+    if not (path / "done.json").is_file():
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        _write(teacher, store, partial, precision)
+        if path.exists():
+            shutil.rmtree(partial)
+        else:
+            partial.rename(path)
+    else:
+        log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
+    return TeacherTargets(np.load(path / "logits.npy", mmap_mode="r"), np.load(path / "hidden.npy", mmap_mode="r"))
+
+
+def _write(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> None:
+    config = teacher.config
+    log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
+    logits = _create(folder / "logits.npy", np.float32, (len(store), config.num_labels))
+    hidden = _create(folder / "hidden.npy", np.float16, (len(store), config.num_hidden_layers, config.hidden_size))
+    with evaluating(teacher):
+        for rows, batch in sorted_batches(store, TOKEN_BUDGET):
+            with autocast(precision, next(teacher.parameters()).device.type):
+                output = teacher(**to_device(batch, teacher), output_hidden_states=True)
+            logits[rows] = output.logits.float().cpu().numpy()
+            hidden[rows] = first_token_states(output.hidden_states).cpu().numpy().astype(np.float16)
+    logits.flush()
+    hidden.flush()
+    (folder / "done.json").write_text(json.dumps({"rows": len(store), "precision": precision}))
+
+
+def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
+    """The first token's state after each layer, embeddings left out: float32, (batch, layers, hidden)."""
+    return torch.stack([state[:, 0].float() for state in hidden_states[1:]], dim=1)
+
+
+def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+
+
+def _key(teacher: PreTrainedModel, store: TokenStore, precision: Precision) -> str:
+    names = (state_digest(teacher.state_dict()), store.digest, precision)
+    return "targets-" + hashlib.sha256(" ".join(names).encode()).hexdigest()[:20]

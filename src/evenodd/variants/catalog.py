@@ -1,0 +1,58 @@
+"""The variants there are. Two that differ by a value differ in this table, not in code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to make the classifier, or to make it cheaper.
+
+    Attributes:
+        name: as in `-P variants=` and the registry's aliases.
+        family: whose default settings apply.
+        layers: how the kept layers are chosen; None: all of them stay.
+        distilled: learns from the fine-tuned teacher too.
+        adapters: trained with LoRA adapters.
+        summary: one line for tables, cards and the UI.
+    """
+
+    name: str
+    family: Literal["teacher", "student", "lora"]
+    layers: str | None
+    distilled: bool
+    adapters: bool
+    summary: str
+
+    @property
+    def entry(self) -> str:
+        """The entry point that fits it alone."""
+        return f"distill_{self.name}" if self.distilled and not self.adapters else self.name
+
+
+VARIANTS = {
+    variant.name: variant
+    for variant in (
+        Variant("teacher", "teacher", None, False, False, "the full-depth encoder, fine-tuned"),
+        Variant("odd", "student", "odd", True, False, "half depth from the odd layers, distilled"),
+        Variant("even", "student", "even", True, False, "half depth from the even layers, distilled"),
+        Variant("top", "student", "top", True, False, "half depth from the last layers, distilled"),
+        Variant("bottom", "student", "bottom", True, False, "half depth from the first layers, distilled"),
+        Variant("random", "student", "random", True, False, "half depth from layers drawn at random, distilled"),
+        Variant("undistilled", "student", "odd", False, False, "half depth from the odd layers, fine-tuned without a teacher"),
+        Variant("lora", "lora", None, False, True, "the full-depth encoder with LoRA adapters"),
+    )
+}
+
+
+def find_variant(name: str) -> Variant:
+    """A variant by its name.
+
+    Raises:
+        ValueError: there is none; the message names them all.
+    """
+    if name not in VARIANTS:
+        raise ValueError(f"variants={name}: not known; there are {', '.join(VARIANTS)}.")
+    return VARIANTS[name]
