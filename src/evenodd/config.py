@@ -47,6 +47,7 @@ class DataSettings(Frozen):
     positive: str | None = Field("hate", description="the label that a threshold is about, for two labels")
     validation_share: float = Field(0.15, gt=0, lt=0.5)
     test_share: float = Field(0.15, gt=0, lt=0.5)
+    split_seed: int = Field(0, ge=0, description="of the division into splits; the same for all seeds of a comparison")
     max_length: int = Field(128, ge=8, le=8192, description="tokens of a training row, special ones included")
     limit: int | None = Field(None, ge=1, description="use only so many rows (stratified), for a trial run")
     augment: Literal["none", "counterexamples"] = "none"

@@ -1,0 +1,63 @@
+# Every target installs what it needs into .venv first. PYTHON names the interpreter that makes it (3.11).
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+MLFLOW := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow
+ARGS ?=
+
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: install run test test-fast check format bench ui serve bento image lock clean help
+
+run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
+	$(MLFLOW) run . -e main --env-manager local $(ARGS)
+
+test: $(INSTALLED)  ## all tests that this machine can run
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(INSTALLED)  ## the tests that take seconds
+	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+
+check: $(INSTALLED)  ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(INSTALLED)  ## apply lint fixes and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(INSTALLED)  ## make .venv
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
+	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+	touch $@
+
+bench: $(INSTALLED)  ## speeds beside peers, in one run each
+	$(BIN)/python -m benchmarks $(ARGS)
+
+ui: $(INSTALLED)  ## the MLflow UI
+	$(MLFLOW) ui $(ARGS)
+
+serve: $(INSTALLED)  ## the service and its page on http://localhost:3000, with the newest bundle
+	$(BIN)/python -m pipelines serve $(ARGS)
+
+bento: $(INSTALLED)  ## build the Bento of the champion
+	$(MLFLOW) run . -e package --env-manager local $(ARGS)
+
+image: $(INSTALLED)  ## container images of the newest Bento
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)
+
+lock: $(INSTALLED)  ## write requirements.lock from what is installed
+	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' | grep -v '^evenodd' > requirements.lock
+
+clean:  ## remove checkpoints and caches; runs and models stay
+	rm -rf .evenodd .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+help:
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12

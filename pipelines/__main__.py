@@ -1,0 +1,48 @@
+"""`python -m pipelines ENTRY --name value …`: what MLproject calls."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+from evenodd.variants.catalog import VARIANTS
+from pipelines.command import Parameters, command
+
+# Entry points that do not fit a single variant: module of this package and first line of --help.
+ENTRIES = {
+    "main": "everything: teacher, every named variant, compare, export, promote, package",
+    "compare": "lines the finished runs up, tests the differences, names a winner or a tie",
+    "promote": "checks the gates and moves the champion alias",
+    "export": "ONNX graphs with a parity gate, and the bundle that is served",
+    "package": "builds the Bento from an exported bundle",
+    "evaluate": "scores a registered model, run or bundle on a data file or a behaviour suite",
+}
+
+
+def entries() -> dict[str, str]:
+    """Every entry point and what it does."""
+    return {**{variant.entry: variant.summary for variant in VARIANTS.values()}, **ENTRIES}
+
+
+def main() -> None:
+    """Runs the entry point that the first argument names."""
+    known = entries()
+    entry = sys.argv.pop(1) if len(sys.argv) > 1 else "--help"
+    if entry in ("-h", "--help"):
+        print("python -m pipelines ENTRY --name value …\n")
+        print("\n".join(f"  {name:<22} {about}" for name, about in known.items()))
+        return
+    if entry not in known:
+        sys.exit(f"'{entry}' is no entry point; there are {', '.join(known)}.")
+
+    def run(parameters: Parameters) -> None:
+        if entry in ENTRIES:
+            importlib.import_module(f"pipelines.{entry}").run(parameters)
+        else:
+            importlib.import_module("pipelines.fit").run(entry, parameters)
+
+    command(entry, run, about=known[entry])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Entry points that fit one variant: `teacher`, `distill_odd`, `distill_even`, `lora`, …"""
+
+from __future__ import annotations
+
+from evenodd import tracking
+from evenodd.variants import VARIANTS
+from pipelines.fit_variant import FittedRun, fit_variant
+from pipelines.materials import Materials, gather
+from pipelines.plan import Parameters, Plan, make_plan
+
+
+def run(entry: str, parameters: Parameters) -> None:
+    """Fits the variant of an entry point, over `seeds` seeds when asked."""
+    name = next(variant.name for variant in VARIANTS.values() if variant.entry == entry)
+    plan = make_plan(name, parameters)
+    materials = gather(plan.settings)
+    tracking.configure(plan.settings.experiment)
+    seeds = plan.settings.evidence.seeds
+    if seeds == 1:
+        print(summary(fit_variant(plan, materials)))
+        return
+    with tracking.start_run(f"{name} · {seeds} seeds", tags={"stage": "seeds"}):
+        for run in fit_seeds(name, parameters, materials):
+            print(summary(run))
+
+
+def fit_seeds(name: str, parameters: Parameters, materials: Materials) -> list[FittedRun]:
+    """The variant once for each seed, finished ones reused; students share the teacher of the first seed."""
+    return [
+        fit_variant(plan, materials, nested=True, reuse=not plan.settings.run.fresh)
+        for plan in seed_plans(name, parameters)
+    ]
+
+
+def seed_plans(name: str, parameters: Parameters, teacher_parameters: Parameters | None = None) -> list[Plan]:
+    """Plans that differ in their seed alone; the teacher of all is the first seed's."""
+    first = make_plan(name, parameters, teacher_parameters=teacher_parameters)
+    base, count = first.settings.seed, first.settings.evidence.seeds
+    plans = [first]
+    for seed in range(base + 1, base + count):
+        plan = make_plan(name, {**parameters, "seed": str(seed)})
+        plans.append(Plan(plan.variant, plan.settings, first.teacher))
+    return plans
+
+
+def summary(run: FittedRun) -> str:
+    """Where to look next."""
+    return (
+        f"{run.variant} (seed {run.seed}): version {run.version}, run {run.run_id}\n"
+        f"  compare: mlflow run . -e compare --env-manager local    look: make ui"
+    )

@@ -1,0 +1,194 @@
+"""One run of one variant: build, fit, measure, log, register."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from evenodd import tracking
+from evenodd.evidence import check_teacher, classification_metrics
+from evenodd.training import Fit, FitContext, fit
+from evenodd.variants import merge_lora, parameter_counts, state_digest
+from pipelines.build import Built, build
+from pipelines.materials import Materials
+from pipelines.measure import Measured, measure, scores_to_bytes
+from pipelines.plan import Plan
+from pipelines.present import describe_run, fit_figures, model_entry
+
+log = logging.getLogger(__name__)
+
+TEACHER_METRIC = "validation/f1_macro"
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A finished run of a variant."""
+
+    run_id: str
+    model_uri: str
+    version: str
+    variant: str
+    seed: int
+
+
+def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse: bool = False) -> FittedRun:
+    """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
+
+    Args:
+        plan: variant and settings.
+        materials: rows and encoder.
+        nested: under the open run.
+        reuse: take a finished run of the same fingerprint instead of fitting again.
+
+    Raises:
+        RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
+    """
+    fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
+    found = find_fitted(fingerprint) if reuse else None
+    if found:
+        log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
+        return found
+    name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
+    with tracking.start_run(name, tags=_tags(plan, materials, fingerprint), nested=nested) as run_id:
+        tracking.log_settings(plan.settings, plan.sections)
+        _log_rows(materials)
+        teacher = _ensure_teacher(plan, materials)
+        folder = plan.settings.home / "fits" / fingerprint
+        built, fitted, measured = _fit_and_measure(plan, materials, teacher, folder)
+        result = _log_and_register(plan, materials, built, fitted, measured, run_id)
+    shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def find_fitted(fingerprint: str) -> FittedRun | None:
+    """The newest finished run with this fingerprint."""
+    for run in tracking.find_runs({"fingerprint": fingerprint}):
+        tags = run.data.tags
+        if "model_uri" in tags:
+            seed = int(tags["seed"])
+            return FittedRun(run.info.run_id, tags["model_uri"], tags["version"], tags["variant"], seed)
+    return None
+
+
+def _ensure_teacher(plan: Plan, materials: Materials) -> FittedRun | None:
+    """The fitted teacher that a distilled variant learns from, made when there is none, guarded in either case."""
+    if plan.teacher is None:
+        return None
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True)
+    metrics = tracking.get_run(teacher.run_id).data.metrics
+    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors)
+    tracking.set_tags({"teacher_run_id": teacher.run_id})
+    return teacher
+
+
+def _fit_and_measure(
+    plan: Plan, materials: Materials, teacher: FittedRun | None, folder: Path
+) -> tuple[Built, Fit, Measured]:
+    built = build(plan, materials, teacher.model_uri if teacher else None)
+    corpus, settings = materials.corpus, plan.settings
+    log.info(
+        "%s | fitting | %s rows | %d epochs | learning rate %g | seed %d",
+        plan.variant.name,
+        f"{len(corpus.train):,}",
+        settings.train.epochs,
+        settings.train.learning_rate,
+        settings.seed,
+    )
+
+    def score(logits: Any, labels: Any) -> dict[str, float]:
+        return _epoch_metrics(logits, labels, materials)
+
+    context = FitContext(folder, settings.seed, score, tracking.log_metrics)
+    fitted = fit(built.model, materials.fit_data(built.tokenizer), settings.train, built.objective, context)
+    trainable = parameter_counts(built.model)[1]
+    if plan.variant.adapters:
+        built.model = merge_lora(built.model)
+    fitted.figures["cost/trainable_parameters"] = float(trainable)
+    fitted.figures["cost/parameters"] = float(parameter_counts(built.model)[0])
+    built.model.to("cpu")
+    return built, fitted, measure(built.model, built.tokenizer, materials, settings)
+
+
+def _epoch_metrics(logits: Any, labels: Any, materials: Materials) -> dict[str, float]:
+    from scipy.special import softmax
+
+    corpus = materials.corpus
+    return classification_metrics(
+        labels, softmax(logits, axis=1), label_names=corpus.label_names, positive=corpus.positive
+    )
+
+
+def _log_and_register(
+    plan: Plan, materials: Materials, built: Built, fitted: Fit, measured: Measured, run_id: str
+) -> FittedRun:
+    figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/final_loss": fitted.train_loss}
+    figures["cost/megabytes"] = figures["cost/parameters"] * 4 / 1e6
+    last = max((row["step"] for row in fitted.history), default=0) + 1
+    tracking.flush()
+    tracking.log_metrics(figures, step=last)
+    tracking.flush()
+    tracking.log_figures(fit_figures(fitted, measured, materials.corpus, plan))
+    _log_details(built, measured)
+    tracking.describe(describe_run(plan, materials.corpus, figures, built.layer_map))
+    entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map)
+    uri = tracking.log_model(built.model, built.tokenizer, entry)
+    tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})
+    version = tracking.register(uri, entry, (plan.variant.name,))
+    tracking.set_tags({"version": version, "registered_name": entry.registered_name})
+    log.info(
+        "%s | test macro-F1 %.3f, average precision %.3f | %s version %s | %.0f s",
+        plan.variant.name,
+        figures["test/f1_macro"],
+        figures["test/average_precision"],
+        entry.registered_name,
+        version,
+        figures["cost/train_seconds"],
+    )
+    return FittedRun(run_id, uri, version, plan.variant.name, plan.settings.seed)
+
+
+def _log_details(built: Built, measured: Measured) -> None:
+    tracking.log_json(measured.decision.to_dict(), "decision.json")
+    if built.layer_map:
+        tracking.set_tags({"layer_map": built.layer_map})
+        tracking.log_json({"teacher_layers": built.layer_map, "sha256": built.tensor_digests}, "layer_map.json")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, scored in measured.scored.items():
+            path = Path(folder) / f"{name}.npz"
+            path.write_bytes(scores_to_bytes(scored))
+            tracking.log_file(path, "scores")
+
+
+def _log_rows(materials: Materials) -> None:
+    corpus = materials.corpus
+    contexts = {"train": "training", "validation": "validation", "test": "testing"}
+    for split in corpus.splits:
+        tracking.log_dataset(split.rows, f"{corpus.name}-{split.name}", split.digest, contexts[split.name])
+        tracking.log_metrics({f"data/{split.name}_rows": len(split)})
+
+
+def _tags(plan: Plan, materials: Materials, fingerprint: str) -> dict[str, str]:
+    return {
+        "variant": plan.variant.name,
+        "seed": str(plan.settings.seed),
+        "fingerprint": fingerprint,
+        "data_digest": materials.corpus.digest,
+        "data_name": materials.corpus.name,
+        "synthetic": str(materials.corpus.synthetic).lower(),
+        "git_dirty": _git_dirty(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _git_dirty() -> str:
+    try:
+        done = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return "unknown" if done.returncode else str(bool(done.stdout.strip())).lower()

@@ -1,0 +1,73 @@
+"""What a fitted model is worth: figures, decision settings and scored rows of validation and test."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from evenodd.config import Settings
+from evenodd.evidence import Decision, Scored, classification_metrics, decision_metrics, fit_decision
+from evenodd.training import predict_logits
+from pipelines.materials import Materials
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures by name, the decision fitted on validation, and the scored rows by split."""
+
+    metrics: dict[str, float]
+    decision: Decision
+    scored: dict[str, Scored]
+
+
+def measure(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, materials: Materials, settings: Settings
+) -> Measured:
+    """Scores validation and test once, in float32, and fits temperature, threshold and review band on validation."""
+    corpus = materials.corpus
+    logits = {name: predict_logits(model, materials.tokens(name, tokenizer)) for name in ("validation", "test")}
+    decision = fit_decision(
+        logits["validation"],
+        corpus.validation.labels,
+        settings.decision,
+        label_names=corpus.label_names,
+        positive=corpus.positive,
+    )
+    metrics: dict[str, float] = {}
+    scored: dict[str, Scored] = {}
+    for name, found in logits.items():
+        split = getattr(corpus, name)
+        scored[name] = Scored(split.labels, decision.probabilities(found), split.row_ids, found)
+        metrics |= _split_metrics(name, scored[name], decision, corpus)
+    return Measured(metrics, decision, scored)
+
+
+def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -> dict[str, float]:
+    figures = classification_metrics(
+        scored.labels, scored.probabilities, label_names=corpus.label_names, positive=corpus.positive
+    )
+    if scored.logits is not None:
+        figures |= decision_metrics(decision, scored.logits, scored.labels)
+    return {f"{name}/{key}": value for key, value in figures.items()}
+
+
+def scores_to_bytes(scored: Scored) -> bytes:
+    """Row ids, labels and logits as a compressed NumPy archive."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, row_ids=scored.ids, labels=scored.labels, logits=scored.logits)
+    return buffer.getvalue()
+
+
+def read_scores(path: Path, temperature: float) -> Scored:
+    """Scored rows out of such an archive."""
+    with np.load(path) as archive:
+        logits = archive["logits"].astype(np.float64) / temperature
+        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+        return Scored(archive["labels"], probabilities, archive["row_ids"], archive["logits"])

@@ -1,0 +1,66 @@
+"""What one run of one variant depends on, and its fingerprint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from evenodd import __version__
+from evenodd.config import SHORT_NAMES, Settings, flatten, resolve_settings
+from evenodd.variants.catalog import Variant, find_variant
+
+Parameters = dict[str, str]
+
+# Settings that decide what a fit gives, by what the variant is made of.
+COMMON = ("seed", "data", "teacher", "train", "decision")
+STUDENT, DISTILLED, ADAPTED = ("variant",), ("distill",), ("lora",)
+NOT_THE_RESULT = ("train.processes", "train.log_steps", "distill.cache_budget_mb", "data.source", "teacher.source")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One variant with its settings, and how the teacher it may need is to be made."""
+
+    variant: Variant
+    settings: Settings
+    teacher: Plan | None = None
+
+    @property
+    def sections(self) -> tuple[str, ...]:
+        """The settings that matter to it."""
+        v = self.variant
+        chosen = COMMON + (STUDENT if v.layers else ()) + (DISTILLED if v.distilled else ())
+        return chosen + (ADAPTED if v.adapters else ())
+
+    def fingerprint(self, corpus_digest: str, encoder_digest: str) -> str:
+        """Same settings, rows, encoder, teacher and version of the package: same fingerprint, whatever the paths."""
+        flat = flatten(self.settings)
+        chosen = {k: str(v) for k, v in flat.items() if k.partition(".")[0] in self.sections and k not in NOT_THE_RESULT}
+        teacher = self.teacher.fingerprint(corpus_digest, encoder_digest) if self.teacher else None
+        parts = [self.variant.name, chosen, corpus_digest, encoder_digest, teacher, __version__]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+def make_plan(name: str, parameters: Parameters, *, teacher_parameters: Parameters | None = None) -> Plan:
+    """The plan of a variant under the parameters of a command.
+
+    Args:
+        name: of the variant.
+        parameters: as said on the command line.
+        teacher_parameters: for the teacher of a student; None: those of `parameters` that are not about the fit.
+
+    Raises:
+        ValueError: an unknown variant or faulty parameters.
+    """
+    variant = find_variant(name)
+    settings = resolve_settings(parameters, family=variant.family, name=name)
+    if not variant.distilled:
+        return Plan(variant, settings)
+    return Plan(variant, settings, make_plan("teacher", teacher_parameters or about_teacher(parameters)))
+
+
+def about_teacher(parameters: Parameters) -> Parameters:
+    """The parameters that hold for a teacher made on the way to a student: rows, encoder, seed, not `epochs` and the like."""
+    kept = ("data", "teacher", "seed", "home", "experiment", "model_name", "config", "decision", "evidence")
+    return {key: value for key, value in parameters.items() if SHORT_NAMES.get(key, key).partition(".")[0] in kept}

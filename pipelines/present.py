@@ -1,0 +1,70 @@
+"""How runs and versions present themselves: descriptions, figures, registry entries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from evenodd.data import Corpus
+from evenodd.evidence import Decision
+from evenodd.tracking import ModelEntry
+from evenodd.training import Fit
+from evenodd.variants import LayerMap
+from pipelines.measure import Measured
+from pipelines.plan import Plan
+
+MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
+SHOWN = ("test/f1_macro", "test/average_precision", "test/accuracy", "floor/tfidf_f1_macro", "floor/majority_accuracy")
+
+
+def fit_figures(fitted: Fit, measured: Measured, corpus: Corpus, plan: Plan) -> dict[str, Figure]:
+    """Plots of one run."""
+    return {}
+
+
+def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer_map: LayerMap | None) -> str:
+    """Markdown for the top of the run's page."""
+    lines = [f"**{plan.variant.name}**: {plan.variant.summary}."]
+    if corpus.synthetic:
+        lines.append("**Synthetic data**: the rows are made from templates; these figures say nothing about real texts.")
+    if layer_map:
+        lines.append(f"Teacher layers kept: {', '.join(map(str, layer_map))}.")
+    lines.append(f"Rows: {corpus.name}, {len(corpus.train):,} for training, labels {', '.join(corpus.label_names)}.")
+    lines += ["", "| figure | value |", "|---|---|"]
+    lines += [f"| {key} | {figures[key]:.4f} |" for key in SHOWN if key in figures]
+    return "\n\n".join(lines[:-len(SHOWN) - 2]) + "\n" + "\n".join(lines[-len(SHOWN) - 2 :])
+
+
+def model_entry(
+    plan: Plan, corpus: Corpus, figures: Mapping[str, float], decision: Decision, layer_map: LayerMap | None
+) -> ModelEntry:
+    """What the registry shows of a fitted variant."""
+    tags = {
+        "variant": plan.variant.name,
+        "kind": "torch",
+        "seed": str(plan.settings.seed),
+        "data_digest": corpus.digest,
+        "synthetic": str(corpus.synthetic).lower(),
+        "test_f1_macro": f"{figures['test/f1_macro']:.4f}",
+    }
+    metadata: dict[str, Any] = {
+        "variant": plan.variant.name,
+        "labels": list(corpus.label_names),
+        "positive": corpus.positive,
+        "max_length": plan.settings.data.max_length,
+        "decision": decision.to_dict(),
+        "layer_map": list(layer_map) if layer_map else None,
+        "teacher": plan.settings.teacher.source,
+        "data": {"name": corpus.name, "digest": corpus.digest, "synthetic": corpus.synthetic},
+    }
+    return ModelEntry(
+        registered_name=plan.settings.model_name,
+        variant=plan.variant.name,
+        description=describe_run(plan, corpus, figures, layer_map),
+        tags=tags,
+        requirements=tuple(f"{name}=={version(name).partition('+')[0]}" for name in MODEL_PACKAGES),
+        metadata=metadata,
+    )

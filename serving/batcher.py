@@ -1,0 +1,278 @@
+"""Merging the texts of concurrent requests into batches.
+
+One thread per session takes what waits, splits it into token windows, and runs the graph round after round. A round holds
+about `token_budget` tokens, and each waiting request gives to it in turn a few windows, so a single text does not stand
+behind a request of 256 or behind a text of 10,000 words. Nothing waits for a batch to fill: while one round runs, the next
+one gathers, so batches grow with the load and a lone request runs at once. Tokenisation happens in this thread too, off
+the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from .engine import Engine
+from .metrics import Metrics
+from .session import graph_errors
+
+logger = logging.getLogger(__name__)
+
+CHARS_PER_TOKEN = 4
+WINDOWS_PER_TURN = 16
+
+
+class Overloaded(RuntimeError):
+    """More waits than the worker may take."""
+
+
+@dataclass
+class Scored:
+    """A text's answer.
+
+    Attributes:
+        probabilities: float64, (labels,).
+        windows: how many windows it was read in.
+        tokens: its length in tokens, special ones included and overlaps counted twice.
+    """
+
+    probabilities: np.ndarray
+    windows: int
+    tokens: int
+
+
+@dataclass(eq=False)
+class Job:
+    """A request's texts on their way.
+
+    `future`, `watch` and `late` belong to the event loop, `abandoned` is set there, the rest belongs to the batcher's thread.
+    """
+
+    texts: Sequence[str]
+    cost: int
+    future: asyncio.Future[list[Scored]]
+    arrived: float
+    watch: asyncio.Task[None] | None = None
+    late: bool = False
+    abandoned: bool = False
+    windows: list[list[int]] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    rows: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
+    next: int = 0
+
+    def abandon(self) -> None:
+        """Nobody waits for the answer any more: what has not run yet never will."""
+        self.abandoned = True
+        self.future.cancel()
+
+
+class Batcher:
+    """A queue in front of one engine, and the thread that empties it.
+
+    `submit` and `score` are for the event loop; everything with the engine happens in the thread.
+    """
+
+    def __init__(self, engine: Engine, metrics: Metrics, *, max_queue: int) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._max_queue = max_queue
+        self._waiting: collections.deque[Job] = collections.deque()
+        self._active: collections.deque[Job] = collections.deque()
+        self._pending = 0
+        self._wake = threading.Condition()
+        self._closing = False
+        self._thread = threading.Thread(target=self._work, name=f"batcher-{engine.bundle.variant}", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending(self) -> int:
+        """Tokens that wait or run, estimated."""
+        return self._pending
+
+    def submit(self, texts: Sequence[str]) -> Job:
+        """Put texts into the queue. The job's future gives the answers in their order.
+
+        Raises:
+            Overloaded: the queue is full. A queue that is empty takes any one request.
+        """
+        cost = sum(3 + len(text) // CHARS_PER_TOKEN for text in texts)
+        job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter())
+        with self._wake:
+            if self._closing or (self._pending and self._pending + cost > self._max_queue):
+                self._metrics.shed(len(texts))
+                raise Overloaded(f"{self._pending} tokens wait already, of {self._max_queue} that may")
+            self._pending += cost
+            self._waiting.append(job)
+            self._wake.notify()
+        return job
+
+    async def score(self, texts: Sequence[str]) -> list[Scored]:
+        """Submit and wait. Cancelling the call takes its texts out of the queue.
+
+        Raises:
+            Overloaded: the queue is full.
+            RuntimeError: the graph failed on these texts.
+        """
+        job = self.submit(texts)
+        try:
+            return await job.future
+        except asyncio.CancelledError:
+            job.abandon()
+            raise
+
+    def close(self) -> None:
+        """Finish what was accepted, then end the thread."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        self._thread.join()
+
+    def _work(self) -> None:
+        faults = (RuntimeError, ValueError, MemoryError, *graph_errors())
+        try:
+            while self._gather():
+                members = self._fill_round()
+                try:
+                    done = self._run_round(members)
+                except faults as fault:
+                    logger.error("round failed | %s | %d windows", type(fault).__name__, sum(n for _, _, n in members))
+                    self._fail([job for job, _, _ in members])
+                else:
+                    self._finish(done)
+        finally:
+            self._closing = True
+            self._fail([*self._active, *self._waiting])
+
+    def _gather(self) -> bool:
+        """Wait for work and tokenise what came in. False: closing, and nothing is left."""
+        with self._wake:
+            while not self._waiting and not self._active:
+                if self._closing:
+                    return False
+                self._wake.wait()
+            arrived = list(self._waiting)
+            self._waiting.clear()
+        fresh = [job for job in arrived if not self._drop(job)]
+        if fresh:
+            self._tokenize(fresh)
+        return True
+
+    def _tokenize(self, jobs: list[Job]) -> None:
+        split = self._engine.tokenize([text for job in jobs for text in job.texts])
+        start = 0
+        for job in jobs:
+            parts = split[start : start + len(job.texts)]
+            start += len(job.texts)
+            job.counts = [len(part) for part in parts]
+            job.windows = [window for part in parts for window in part]
+            job.rows = np.empty((len(job.windows), len(self._engine.policy.labels)))
+        self._active.extend(jobs)
+
+    def _fill_round(self) -> list[tuple[Job, int, int]]:
+        """(job, first window, windows) until the round is full; each job gives a few in its turn."""
+        members: list[tuple[Job, int, int]] = []
+        room = self._engine.round_tokens
+        turns = len(self._active)
+        while self._active and turns > 0 and room > 0:
+            turns -= 1
+            job = self._active.popleft()
+            if self._drop(job):
+                continue
+            if job.next == 0:
+                self._metrics.queue_wait(time.perf_counter() - job.arrived)
+            count = _fitting(job, room)
+            members.append((job, job.next, count))
+            room -= sum(len(window) for window in job.windows[job.next : job.next + count])
+            job.next += count
+            if job.next < len(job.windows):
+                self._active.append(job)
+        return members
+
+    def _run_round(self, members: list[tuple[Job, int, int]]) -> list[Job]:
+        """Score the windows. Returns the jobs that are now complete."""
+        if not members:
+            return []
+        windows = [window for job, start, count in members for window in job.windows[start : start + count]]
+        rows = self._engine.score_windows(windows)
+        self._metrics.batch(len(windows), len(members))
+        position, done = 0, []
+        for job, start, count in members:
+            job.rows[start : start + count] = rows[position : position + count]
+            position += count
+            if start + count == len(job.windows):
+                done.append(job)
+        return done
+
+    def _finish(self, jobs: list[Job]) -> None:
+        answers = [(job, _collect(job, self._engine)) for job in jobs]
+        self._release(jobs)
+        _on_loop(answers, _set_result)
+
+    def _fail(self, jobs: list[Job]) -> None:
+        fault = RuntimeError("the graph failed on this batch")
+        for job in jobs:
+            if job in self._active:
+                self._active.remove(job)
+        self._release(jobs)
+        _on_loop([(job, fault) for job in jobs], _set_fault)
+
+    def _drop(self, job: Job) -> bool:
+        """Whether nobody waits for the job any more; then it leaves the queue."""
+        if job.abandoned:
+            self._release([job])
+            self._metrics.abandoned(len(job.texts))
+        return job.abandoned
+
+    def _release(self, jobs: list[Job]) -> None:
+        with self._wake:
+            self._pending -= sum(job.cost for job in jobs)
+
+
+def _fitting(job: Job, room: int) -> int:
+    """How many of the job's next windows go into a round with so much room: at least one."""
+    count = 0
+    for window in job.windows[job.next : job.next + WINDOWS_PER_TURN]:
+        room -= len(window)
+        if count and room < 0:
+            break
+        count += 1
+    return count
+
+
+def _collect(job: Job, engine: Engine) -> list[Scored]:
+    answers, start = [], 0
+    for count in job.counts:
+        end = start + count
+        answers.append(Scored(engine.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end])))
+        start = end
+    return answers
+
+
+def _on_loop(answers: list[tuple[Job, Any]], deliver: Any) -> None:
+    """Hand answers to their event loop, in one call per loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Any]]] = {}
+    for job, value in answers:
+        by_loop.setdefault(job.future.get_loop(), []).append((job, value))
+    for loop, group in by_loop.items():
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(deliver, group)
+
+
+def _set_result(group: list[tuple[Job, list[Scored]]]) -> None:
+    for job, value in group:
+        if not job.future.done():
+            job.future.set_result(value)
+
+
+def _set_fault(group: list[tuple[Job, RuntimeError]]) -> None:
+    for job, fault in group:
+        if not job.future.done():
+            job.future.set_exception(fault)

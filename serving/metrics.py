@@ -1,0 +1,127 @@
+"""Prometheus metrics of the service. They show on BentoML's `/metrics`, merged over its workers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .drift import Drift
+
+SCORE_BUCKETS = tuple(i / 20 for i in range(1, 21))
+LENGTH_BUCKETS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
+BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Instruments:
+    """All metric families, made once a process.
+
+    `prometheus_client` is imported here and not above: a BentoML worker names the folder of its multi-process files only
+    after it has imported the service, and the client looks for that when it is imported.
+    """
+
+    _made: Instruments | None = None
+
+    def __init__(self) -> None:
+        from prometheus_client import Counter as PromCounter
+        from prometheus_client import Gauge, Histogram
+
+        on = ["variant"]
+        self.decisions = PromCounter("evenodd_decisions", "Texts by decision", [*on, "decision"])
+        self.scores = Histogram("evenodd_score", "Calibrated score of a text", on, buckets=SCORE_BUCKETS)
+        self.lengths = Histogram("evenodd_text_tokens", "Length of a text in tokens", on, buckets=LENGTH_BUCKETS)
+        self.batch = Histogram("evenodd_batch_windows", "Token windows that ran together", on, buckets=BATCH_BUCKETS)
+        self.merged = Histogram("evenodd_batch_requests", "Requests that ran together", on, buckets=BATCH_BUCKETS)
+        self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to tokenisation", on, buckets=SECONDS_BUCKETS)
+        self.shed = PromCounter("evenodd_shed_texts", "Texts turned away because the queue was full", on)
+        self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts never run because the client had gone", on)
+        self.answers = PromCounter("evenodd_answers", "Answers by path and status", ["path", "status"])
+        self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
+        self.provider = Gauge(
+            "evenodd_provider_info",
+            "1 for what really runs",
+            [*on, "provider", "graph", "version"],
+            multiprocess_mode="livemax",
+        )
+        self.drift = Gauge(
+            "evenodd_drift_psi",
+            "Population stability index of recent texts against validation, of the worker furthest away",
+            [*on, "of"],
+            multiprocess_mode="livemax",
+        )
+
+    @classmethod
+    def get(cls) -> Instruments:
+        """The process's own, made on the first call."""
+        if cls._made is None:
+            cls._made = cls()
+        return cls._made
+
+
+class Metrics:
+    """The metrics of one variant. Children of the families are looked up once, as look-ups cost more than counting."""
+
+    def __init__(self, variant: str, reference: dict[str, Any] | None) -> None:
+        families = Instruments.get()
+        self._families, self._variant = families, variant
+        self._scores, self._lengths = families.scores.labels(variant), families.lengths.labels(variant)
+        self._batch, self._merged = families.batch.labels(variant), families.merged.labels(variant)
+        self._wait = families.wait.labels(variant)
+        self._shed, self._abandoned = families.shed.labels(variant), families.abandoned.labels(variant)
+        self._decisions: dict[str, Any] = {}
+        self._drift: dict[str, Drift] = {}
+        for name in ("score", "length") if reference else ():
+            edges, counts = (reference or {}).get(f"{name}_edges"), (reference or {}).get(f"{name}_counts")
+            if edges and counts:
+                self._drift[name] = Drift(edges, counts)
+
+    def runs_on(self, provider: str, graph: str, version: str) -> None:
+        """Say what really runs."""
+        self._families.provider.labels(self._variant, provider, graph, version).set(1)
+
+    def shed(self, texts: int) -> None:
+        """Count texts turned away."""
+        self._shed.inc(texts)
+
+    def abandoned(self, texts: int) -> None:
+        """Count texts whose client had gone before they ran."""
+        self._abandoned.inc(texts)
+
+    def queue_wait(self, seconds: float) -> None:
+        """Time from arrival to tokenisation."""
+        self._wait.observe(seconds)
+
+    def batch(self, windows: int, requests: int) -> None:
+        """Size of a round."""
+        self._batch.observe(windows)
+        self._merged.observe(requests)
+
+    def decided(self, results: Sequence[dict[str, Any]], tokens: Sequence[int]) -> None:
+        """Count decisions, scores and lengths, and follow the drift."""
+        for decision, count in Counter(result["decision"] for result in results).items():
+            if decision not in self._decisions:
+                self._decisions[decision] = self._families.decisions.labels(self._variant, decision)
+            self._decisions[decision].inc(count)
+        scores = [result["score"] for result in results]
+        for score, length in zip(scores, tokens, strict=True):
+            self._scores.observe(score)
+            self._lengths.observe(length)
+        self._follow("score", scores)
+        self._follow("length", tokens)
+
+    @property
+    def drift(self) -> dict[str, float | None]:
+        """Population stability index of scores and lengths in this worker; None before enough texts."""
+        return {name: follower.index for name, follower in self._drift.items()}
+
+    def _follow(self, name: str, values: Sequence[float]) -> None:
+        follower = self._drift.get(name)
+        if follower is None or not len(values):
+            return
+        before = follower.seen // 100
+        follower.add(values)
+        if follower.seen // 100 > before and follower.index is not None:
+            self._families.drift.labels(self._variant, name).set(np.round(follower.index, 6))

@@ -1,0 +1,64 @@
+/** What a model's answers mean, in words. */
+import { percent, share } from "./format.js";
+
+const PLAIN_NAMES = { hate: "Hate", noHate: "Not hate", review: "Review" };
+
+const HATE_MEANINGS = {
+  hate: "It attacks or demeans people for a group they belong to: origin, religion, gender, orientation, disability and the like.",
+  noHate:
+    "No attack on a group was found. It can still be rude or cruel: abuse of one person that names no protected group " +
+    "(“I hate you”) is not hate in this definition.",
+};
+
+export const isBinary = (model) => model.task !== "multiclass" && Boolean(model.positive) && model.labels.length === 2;
+
+export const isHateTask = (model) => isBinary(model) && model.positive === "hate";
+
+export const plainName = (decision) => PLAIN_NAMES[decision] ?? decision;
+
+/** `positive`, `negative`, `review` or, for more than two labels, `label`: what decides colour and symbol. */
+export function kindOf(decision, model) {
+  if (decision === "review") return "review";
+  if (!isBinary(model)) return "label";
+  return decision === model.positive ? "positive" : "negative";
+}
+
+/** The review band, or null when it is empty. */
+export function reviewBand(model) {
+  const [low, high] = model.decision?.review ?? [0, 0];
+  return high > (isBinary(model) ? low : 0) ? { low, high } : null;
+}
+
+export const threshold = (model) => model.decision?.threshold ?? null;
+
+function meaningOfReview(model) {
+  const band = reviewBand(model);
+  if (!band) return "Too close to call. A person should decide.";
+  if (!isBinary(model)) return `No label reaches ${percent(band.high)}. A person should decide.`;
+  return `Too close to call: between ${percent(band.low)} and ${percent(band.high)} the model leaves it to a person.`;
+}
+
+/** What a decision means here, one or two sentences. */
+export function meaning(decision, model) {
+  if (decision === "review") return meaningOfReview(model);
+  if (isHateTask(model) && HATE_MEANINGS[decision]) return HATE_MEANINGS[decision];
+  return `Of ${model.labels.length} labels, the model gives this text “${decision}”.`;
+}
+
+/** Why decision and likeliest label differ, or null when they do not. */
+export function whyNotLabel(result, model) {
+  if (result.decision === result.label || result.decision === "review" || threshold(model) === null) return null;
+  return `The likelier label is “${result.label}”, but the threshold for “${model.positive}” is ${share(threshold(model))}.`;
+}
+
+/** Decisions a model can give, in the order of the page. */
+export function decisionsOf(model) {
+  const labels = isBinary(model) ? [model.positive, ...model.labels.filter((label) => label !== model.positive)] : [...model.labels];
+  if (!reviewBand(model)) return labels;
+  return isBinary(model) ? [labels[0], "review", labels[1]] : [...labels, "review"];
+}
+
+/** Which label a score is the probability of. */
+export const scored = (result, model) => (isBinary(model) ? model.positive : result.label);
+
+export const modelName = (model) => [model.variant, model.version ? `v${model.version}` : ""].filter(Boolean).join(" ");

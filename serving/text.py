@@ -1,0 +1,54 @@
+"""Texts to token windows, and words with their places for explanations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
+
+
+class Windows:
+    """Token windows of texts, special tokens included.
+
+    A text that fits into `max_length` is one window; a longer one is several, each repeating the last `overlap` tokens of
+    the one before, so that nothing is cut.
+    """
+
+    def __init__(self, path: Path, *, max_length: int, overlap: int) -> None:
+        self._tokenizer = Tokenizer.from_file(str(path))
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length, stride=overlap)
+
+    def split(self, texts: Sequence[str]) -> list[list[list[int]]]:
+        """Token ids: for each text its windows, for each window its ids."""
+        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        return [[item.ids, *(window.ids for window in item.overflowing)] for item in encodings]
+
+
+@dataclass(frozen=True)
+class Word:
+    """A word and its place in the text, in characters, end excluded."""
+
+    word: str
+    start: int
+    end: int
+
+
+def find_words(text: str) -> list[Word]:
+    """Runs of characters without white space; each ideograph or kana is a word of its own."""
+    return [Word(match.group(), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
+def leave_out(text: str, words: Sequence[Word]) -> list[str]:
+    """For each word the text without it, and without the white space after it."""
+    texts = []
+    for word in words:
+        rest = text[word.end :]
+        texts.append(text[: word.start] + rest.lstrip())
+    return texts

@@ -1,0 +1,116 @@
+"""What makes a row usable, and when two texts are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+BLANK_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")
+
+
+def normalise(text: str) -> str:
+    """The form in which texts are compared: NFKC, case folded, white space collapsed.
+
+    Applying it twice changes nothing. Only for finding repeats: models read the text as it is.
+    """
+    if text.isascii():
+        return " ".join(text.lower().split())
+    for _ in range(4):
+        folded = " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+        if folded == text:
+            break
+        text = folded
+    return text
+
+
+def is_blank(text: str) -> bool:
+    """True when a text has nothing but white space, control and invisible format characters."""
+    if text[:1].isalnum():
+        return False
+    return all(unicodedata.category(char) in BLANK_CATEGORIES for char in text)
+
+
+def text_keys(texts: Iterable[str]) -> np.ndarray:
+    """64-bit keys of normalised texts, int64, (texts,).
+
+    At a million different texts the chance that any two share a key is 3e-8.
+    """
+    digests = b"".join(hashlib.blake2b(normalise(text).encode(), digest_size=8).digest() for text in texts)
+    return np.frombuffer(digests, dtype="<i8").astype(np.int64)
+
+
+def value_keys(values: pa.Array) -> np.ndarray:
+    """64-bit keys of group values, int64, (rows,); 0 where there is none."""
+    coded = values.dictionary_encode()
+    digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in coded.dictionary.to_pylist()]
+    keys = np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
+    codes = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    return np.append(keys, 0)[codes]
+
+
+@dataclass
+class Repeats:
+    """Which rows are left out because their text occurs more than once.
+
+    Attributes:
+        keep: bool, (rows,).
+        duplicates: positions of repeats with the same label as the row that is kept.
+        conflicts: positions of all rows of texts that occur with more than one label.
+    """
+
+    keep: np.ndarray
+    duplicates: np.ndarray
+    conflicts: np.ndarray
+
+
+def find_repeats(keys: np.ndarray, labels: np.ndarray, rank: np.ndarray) -> Repeats:
+    """Keep one row of each text: the one of highest rank, then the first; of texts with conflicting labels none.
+
+    Args:
+        keys: int64, (rows,), equal for equal texts.
+        labels: int, (rows,).
+        rank: int, (rows,): 2 for rows of a predefined test split, 1 for validation, else 0, so that a published test
+            split stays whole.
+    """
+    order = np.lexsort((np.arange(len(keys)), -rank, keys))
+    starts = np.ones(len(keys), dtype=bool)
+    starts[1:] = keys[order][1:] != keys[order][:-1]
+    text_of = np.cumsum(starts) - 1
+    ordered_labels = labels[order]
+    differs = ordered_labels != ordered_labels[np.flatnonzero(starts)][text_of] if len(keys) else starts
+    conflicting = (np.bincount(text_of, weights=differs) > 0)[text_of] if len(keys) else starts
+    conflicts, duplicates = np.sort(order[conflicting]), np.sort(order[~starts & ~conflicting])
+    keep = np.ones(len(keys), dtype=bool)
+    keep[conflicts] = keep[duplicates] = False
+    return Repeats(keep, duplicates, conflicts)
+
+
+def name_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names sorted, numbers in them by value: `2` before `10`."""
+    return tuple(
+        sorted(names, key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else 0, part)
+                                        for part in re.split(r"([0-9]+)", name) if part])
+    )  # fmt: skip
+
+
+def choose_labels(asked: Sequence[str], occurring: dict[str, int]) -> tuple[tuple[str, ...], list[str]]:
+    """Label names in the order of their numbers, and what is wrong with them.
+
+    Args:
+        asked: names of the settings, or `("all",)`.
+        occurring: rows of each label that the data has.
+    """
+    if tuple(asked) == ("all",):
+        return name_order(occurring), []
+    missing = [name for name in asked if not occurring.get(name)]
+    if not missing:
+        return tuple(asked), []
+    there = ", ".join(f"{name} ({occurring[name]:,})" for name in name_order(occurring)) or "none"
+    names = ", ".join(missing)
+    return tuple(asked), [f"label {names} does not occur; those that do: {there} (pass -P labels=a,b or -P labels=all)"]

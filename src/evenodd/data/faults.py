@@ -1,0 +1,57 @@
+"""Faults of a data source, collected so that all of them are reported at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+SHOWN = 10
+
+
+@dataclass
+class Faults:
+    """Bad rows by kind, and faults of the whole source. Holds a few numbers per kind, however many rows are bad.
+
+    Attributes:
+        source: how the source was named in the settings.
+        unit: `line` where numbers are lines of a text file, else `row`.
+    """
+
+    source: str
+    unit: str = "row"
+    bad_rows: int = 0
+    kinds: dict[str, int] = field(default_factory=dict)
+    first: dict[str, list[str]] = field(default_factory=dict)
+    general: list[str] = field(default_factory=list)
+
+    def add(self, kind: str, numbers: Iterable[int | str]) -> None:
+        """Count rows of one kind of fault; `numbers` are as a person sees them, from 1."""
+        for number in numbers:
+            self.kinds[kind] = self.kinds.get(kind, 0) + 1
+            shown = self.first.setdefault(kind, [])
+            if len(shown) < SHOWN:
+                shown.append(f"{number:,}" if isinstance(number, int) else number)
+
+    def __bool__(self) -> bool:
+        return bool(self.kinds or self.general)
+
+    def message(self) -> str:
+        """A summary line, then one line for each kind."""
+        lines = [f"  {self._kind_line(kind)}" for kind in self.kinds] + [f"  {text}" for text in self.general]
+        return "\n".join([self._summary(), *lines])
+
+    def raise_if_any(self) -> None:
+        """Raise ValueError with `message()` when something was found."""
+        if self:
+            raise ValueError(self.message())
+
+    def _summary(self) -> str:
+        if not self.kinds:
+            return f"data={self.source!r}: the rows cannot be used as they are."
+        rows = f"{self.bad_rows:,} bad {'row' if self.bad_rows == 1 else 'rows'}"
+        return f"data={self.source!r}: {rows}. Nothing is dropped unasked: correct or remove them."
+
+    def _kind_line(self, kind: str) -> str:
+        shown, more = self.first[kind], self.kinds[kind] - len(self.first[kind])
+        unit = self.unit if self.kinds[kind] == 1 else f"{self.unit}s"
+        return f"{kind}: {unit} {', '.join(shown)}" + (f" and {more:,} more" if more else "")

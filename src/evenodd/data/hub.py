@@ -1,0 +1,95 @@
+"""Is the hub there? Asked once, quickly, instead of waiting for a library's retries."""
+
+from __future__ import annotations
+
+import re
+import threading
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
+
+HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
+TIMEOUT_SECONDS = 8.0
+Kind = Literal["data", "teacher"]
+WAYS_OUT = {
+    "data": "Pass a local file (-P data=rows.jsonl) or the bundled sample (-P data=sample).",
+    "teacher": "Pass a local folder (-P teacher=path) or the bundled model (-P teacher=minilm).",
+}
+
+
+def unreachable(kind: Kind, name: str) -> RuntimeError:
+    """The one-line error for a hub that does not answer."""
+    return RuntimeError(f"{kind}={name!r}: the hub cannot be reached. {WAYS_OUT[kind]}")
+
+
+def hub_commit(kind: Kind, name: str, revision: str | None = None) -> str:
+    """Ask the hub for the commit that `name` is at, within `TIMEOUT_SECONDS`.
+
+    Args:
+        kind: `data` for a data set, `teacher` for a model; names the setting in errors.
+        name: `owner/name` or a bare name.
+        revision: branch, tag or commit; None: the default branch.
+
+    Returns:
+        The commit, 40 hex digits.
+
+    Raises:
+        ValueError: the hub has no such name or revision, or it asks for an account.
+        RuntimeError: the hub cannot be reached, or answers with an error of its own.
+    """
+    if constants.is_offline_mode():
+        raise unreachable(kind, name)
+    try:
+        return _within(TIMEOUT_SECONDS, lambda: _ask(kind, name, revision))
+    except RevisionNotFoundError as error:
+        raise ValueError(f"{kind}={name!r}: the hub has no revision {revision!r} of it.") from error
+    except RepositoryNotFoundError as error:
+        raise ValueError(f"{kind}={name!r}: the hub has no such public name. {WAYS_OUT[kind]}") from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        raise _refused(kind, name, status) from error
+    except (OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
+        raise unreachable(kind, name) from error
+
+
+def cached_model_commit(name: str, revision: str | None = None) -> str | None:
+    """The commit of a model whose configuration is in the local hub cache, or None."""
+    found = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(found).parent.name if isinstance(found, str) else None
+
+
+def _ask(kind: Kind, name: str, revision: str | None) -> str:
+    api = huggingface_hub.HfApi()
+    ask = api.dataset_info if kind == "data" else api.model_info
+    return str(ask(name, revision=revision, timeout=TIMEOUT_SECONDS / 2).sha)
+
+
+def _refused(kind: Kind, name: str, status: int | None) -> ValueError | RuntimeError:
+    if status in (401, 403):
+        return ValueError(f"{kind}={name!r}: the hub asks for an account (hf auth login). {WAYS_OUT[kind]}")
+    return RuntimeError(f"{kind}={name!r}: the hub answers with status {status}. {WAYS_OUT[kind]}")
+
+
+def _within(seconds: float, call: Any) -> Any:
+    """Result of `call`, or TimeoutError. A name look-up cannot be interrupted: it is left behind in a daemon thread."""
+    results: list[Any] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise TimeoutError(f"no answer in {seconds:g} s")
+    return results[0]

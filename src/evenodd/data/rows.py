@@ -1,0 +1,89 @@
+"""What the other rooms see of the data: a split, and a corpus of three of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import datasets
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of one split, memory-mapped from disk.
+
+    Attributes:
+        name: `train`, `validation` or `test`.
+        rows: columns `text` (str), `label` (int64, a position in the corpus's `label_names`), `row_id` (int64, 0-based
+            position in the source; augmented rows are numbered on from its end), `group` (int64: rows with the same
+            number belong together) and `origin` (`data` or `augment`).
+        digest: SHA-256 over the texts and label names in order.
+    """
+
+    name: str
+    rows: datasets.Dataset
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def texts(self) -> Sequence[str]:
+        """The texts, read from disk as they are asked for."""
+        return self.rows["text"]
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Label numbers, int64, (rows,)."""
+        return self._numbers("label")
+
+    @property
+    def row_ids(self) -> np.ndarray:
+        """Positions in the source, int64, (rows,)."""
+        return self._numbers("row_id")
+
+    @property
+    def groups(self) -> np.ndarray:
+        """Group numbers, int64, (rows,): for folds that keep authors apart."""
+        return self._numbers("group")
+
+    def _numbers(self, column: str) -> np.ndarray:
+        return self.rows.with_format("arrow")[:][column].to_numpy().astype(np.int64, copy=False)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Three splits and what is known about how they came to be.
+
+    Attributes:
+        name: short name of the source.
+        label_names: names in the order of their numbers.
+        positive: the label that a threshold is about; None unless there are two labels.
+        digest: SHA-256 over label names and splits; the same rows in another file format have the same digest.
+        synthetic: the rows are the bundled sample's, made from templates.
+        counts: `rows` read, `dropped/NAME` rows of labels not asked for, `duplicates` and `label_conflicts` removed,
+            `limited` left out by `limit`, `kept`, `groups`, `largest_group`, `group_leaks` (groups that predefined
+            splits divide), `augmented` and `augmented/KIND`, and `SPLIT/NAME` rows of a label in a split.
+        group_columns: columns whose values keep rows together.
+        examples: the first row ids of `duplicates` and `label_conflicts`, for a report.
+    """
+
+    name: str
+    label_names: tuple[str, ...]
+    positive: str | None
+    train: Split
+    validation: Split
+    test: Split
+    digest: str
+    synthetic: bool
+    counts: dict[str, int]
+    group_columns: tuple[str, ...] = ()
+    examples: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> tuple[Split, Split, Split]:
+        """Train, validation and test."""
+        return self.train, self.validation, self.test

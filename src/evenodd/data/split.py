@@ -1,0 +1,219 @@
+"""Train, validation and test: rows that belong together stay together, labels are spread as evenly as that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+DRAWS = 8
+TOLERANCE = 0.01
+LARGEST_IN_TEST = 0.25
+STRATUM_FLOOR = 10
+
+
+def connect_groups(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
+    """Number the sets of rows that are linked by shared values of any column.
+
+    Args:
+        columns: int64 keys, (rows,) each, 0 where a row has no value.
+        rows: how many rows there are.
+
+    Returns:
+        int64, (rows,), numbers from 0 without gaps. A row without any value is a group of its own.
+    """
+    node = np.full(rows, -1, dtype=np.int32)
+    links: list[tuple[np.ndarray, np.ndarray]] = []
+    nodes = 0
+    for values in columns:
+        there = np.flatnonzero(values)
+        unique, codes = np.unique(values[there], return_inverse=True)
+        other = (codes + nodes).astype(np.int32)
+        linked = node[there] >= 0
+        links.append((node[there][linked], other[linked]))
+        node[there[~linked]] = other[~linked]
+        nodes += len(unique)
+    alone = np.flatnonzero(node < 0)
+    node[alone] = np.arange(nodes, nodes + len(alone))
+    return _renumber(_components(links, nodes + len(alone))[node])
+
+
+def _components(links: Sequence[tuple[np.ndarray, np.ndarray]], nodes: int) -> np.ndarray:
+    """Number of the connected component of each node; the nodes are values, fewer than rows."""
+    sources = np.concatenate([np.empty(0, np.int32), *(source for source, _ in links)])
+    targets = np.concatenate([np.empty(0, np.int32), *(target for _, target in links)])
+    if not len(sources):
+        return np.arange(nodes, dtype=np.int32)
+    graph = coo_matrix((np.ones(len(sources), np.float32), (sources, targets)), shape=(nodes, nodes))
+    return connected_components(graph, directed=False)[1]
+
+
+def _renumber(numbers: np.ndarray) -> np.ndarray:
+    """The same numbers without gaps, int64."""
+    seen = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
+    seen[numbers] = True
+    return (np.cumsum(seen) - 1)[numbers]
+
+
+def mix(keys: np.ndarray, seed: int) -> np.ndarray:
+    """Pseudo-random uint64 of each key and the seed (SplitMix64): an order that does not depend on that of the rows."""
+    with np.errstate(over="ignore"):
+        value = keys.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return value ^ (value >> np.uint64(31))
+
+
+def assign_splits(
+    labels: np.ndarray, groups: np.ndarray, keys: np.ndarray, *, shares: Sequence[float], seed: int
+) -> np.ndarray:
+    """Deal groups to splits so that every split has about its share of each label.
+
+    Large groups are dealt first, at random among the splits that have room for them, then small ones fill up what is
+    missing; the first of a few draws within a hundredth of the shares is taken, or else the best. The result depends on
+    the rows and the seed, not on the order of rows.
+
+    Args:
+        labels: int, (rows,), from 0.
+        groups: int64, (rows,), numbers from 0 without gaps.
+        keys: int64, (rows,), different for each row.
+        shares: of the rows, for each split; they sum to 1.
+        seed: of the draw.
+
+    Returns:
+        int8, (rows,), positions in `shares`.
+    """
+    best, best_error = np.zeros(len(labels), np.int8), np.inf
+    wanted = np.asarray(shares, dtype=np.float64)
+    deck = _Deck(labels, groups, keys)
+    for draw in range(DRAWS):
+        dealt = deck.deal(wanted, seed * DRAWS + draw)
+        error = _error(dealt, labels, wanted)
+        if error < best_error:
+            best, best_error = dealt, error
+        if error <= TOLERANCE:
+            break
+    return best
+
+
+def _error(dealt: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> float:
+    """Largest miss of a share, over all rows and over the rows of each label; a split without a label is worst."""
+    kinds = int(labels.max()) + 1
+    counts = np.bincount(dealt * kinds + labels, minlength=len(wanted) * kinds).reshape(len(wanted), kinds)
+    if (counts == 0).any():
+        return 1.0 + float((counts == 0).sum())
+    shares = counts / counts.sum(axis=0)
+    of_all = counts.sum(axis=1) / counts.sum()
+    return float(max(np.abs(shares - wanted[:, None]).max(), np.abs(of_all - wanted).max()))
+
+
+class _Deck:
+    """Groups sorted into piles of the same composition: so many rows of each label."""
+
+    def __init__(self, labels: np.ndarray, groups: np.ndarray, keys: np.ndarray) -> None:
+        self.groups, self.size = groups, int(groups.max()) + 1
+        self.kinds = int(labels.max()) + 1
+        self.first_key = np.full(self.size, np.iinfo(np.int64).max)
+        np.minimum.at(self.first_key, groups, keys)
+        self.totals = np.bincount(labels, minlength=self.kinds).astype(np.float64)
+        sizes = np.bincount(groups, minlength=self.size)
+        self.piles = self._singles(labels, sizes) + self._larger(labels, sizes)
+        self.piles.sort(key=lambda pile: (-pile[0].sum(), pile[0].tolist()))
+
+    def _singles(self, labels: np.ndarray, sizes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        alone = sizes[self.groups] == 1
+        eye = np.eye(self.kinds, dtype=np.int64)
+        piles = [(eye[kind], self.groups[alone & (labels == kind)]) for kind in range(self.kinds)]
+        return [pile for pile in piles if len(pile[1])]
+
+    def _larger(self, labels: np.ndarray, sizes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        members = np.flatnonzero(sizes > 1)
+        if not len(members):
+            return []
+        place = np.full(self.size, -1)
+        place[members] = np.arange(len(members))
+        inside = place[self.groups] >= 0
+        cells = place[self.groups[inside]] * self.kinds + labels[inside]
+        counts = np.bincount(cells, minlength=len(members) * self.kinds).reshape(-1, self.kinds)
+        kinds, pile_of = np.unique(counts, axis=0, return_inverse=True)
+        order = np.argsort(pile_of, kind="stable")
+        ends = np.cumsum(np.bincount(pile_of))[:-1]
+        return list(zip(kinds, np.split(members[order], ends), strict=True))
+
+    def deal(self, wanted: np.ndarray, seed: int) -> np.ndarray:
+        """One draw: the split of each row, int8."""
+        target = wanted[:, None] * self.totals
+        need, room = target.copy(), LARGEST_IN_TEST * target.sum(axis=1)
+        room[int(np.argmax(wanted))] = np.inf
+        split_of = np.empty(self.size, np.int8)
+        rng = np.random.default_rng(seed)
+        for counts, members in self.piles:
+            shuffled = members[np.argsort(mix(self.first_key[members], seed), kind="stable")]
+            dealt = self._deal_pile(counts, len(members), need, room, rng)
+            split_of[shuffled] = np.repeat(np.arange(len(wanted)), dealt)
+        return split_of[self.groups]
+
+    def _deal_pile(
+        self, counts: np.ndarray, many: int, need: np.ndarray, room: np.ndarray, rng: np.random.Generator
+    ) -> np.ndarray:
+        """How many of a pile's groups go to each split; `need` is brought up to date."""
+        dealt = np.zeros(len(need), dtype=np.int64)
+        if many > len(need):
+            weights = np.where(counts.sum() <= room, np.maximum((need * (counts / self.totals)).sum(axis=1), 0), 0)
+            dealt += np.floor(many * weights / max(weights.sum(), 1e-12) * (1 - 1e-12)).astype(np.int64)
+            need -= dealt[:, None] * counts
+        for _ in range(many - int(dealt.sum())):
+            split = self._draw(counts, need, room, rng)
+            dealt[split] += 1
+            need[split] -= counts
+        return dealt
+
+    def _draw(self, counts: np.ndarray, need: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> int:
+        worth = (need * (counts / self.totals**2)).sum(axis=1)
+        fits = (counts <= need + 0.5).all(axis=1) & (counts.sum() <= room) & (worth > 0)
+        if not fits.any():
+            return int(np.argmax(np.where(counts.sum() <= room, worth, -np.inf)))
+        chances = np.where(fits, worth, 0)
+        return int(rng.choice(len(need), p=chances / chances.sum()))
+
+
+def take_rows(strata: np.ndarray, keys: np.ndarray, limit: int) -> np.ndarray:
+    """A sample with the shares of the strata, the same whatever the order of rows.
+
+    Args:
+        strata: int, (rows,), from 0.
+        keys: int64, (rows,), different for each row.
+        limit: rows wanted.
+
+    Returns:
+        bool, (rows,): the rows taken. Every stratum keeps ten rows at least, or all that it has, when `limit` allows.
+    """
+    counts = np.bincount(strata)
+    if limit >= len(strata):
+        return np.ones(len(strata), dtype=bool)
+    quota = _quotas(counts, limit)
+    order = np.lexsort((mix(keys, 0), strata))
+    place = np.arange(len(strata)) - np.repeat(np.cumsum(counts) - counts, counts)
+    taken = np.zeros(len(strata), dtype=bool)
+    taken[order[place < quota[strata[order]]]] = True
+    return taken
+
+
+def _quotas(counts: np.ndarray, limit: int) -> np.ndarray:
+    """Rows of each stratum: in proportion, rounded to sum to `limit`, small strata raised to their floor."""
+    floor = np.minimum(counts, STRATUM_FLOOR)
+    if limit < floor.sum():
+        floor = np.zeros_like(counts)
+    raised = np.zeros(len(counts), dtype=bool)
+    while True:
+        open_counts = np.where(raised, 0, counts)
+        exact = open_counts * ((limit - floor[raised].sum()) / max(open_counts.sum(), 1))
+        low = ~raised & (exact < floor)
+        if not low.any():
+            break
+        raised |= low
+    quota = np.where(raised, floor, np.floor(exact).astype(np.int64))
+    quota[np.argsort(-np.where(raised, 0, exact % 1), kind="stable")[: limit - quota.sum()]] += 1
+    return quota

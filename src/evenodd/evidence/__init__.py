@@ -1,0 +1,16 @@
+"""Metrics, calibration, behaviour suites, significance, the verdict, plots and the model card."""
+
+from evenodd.evidence.calibration import Decision, decision_metrics, fit_decision
+from evenodd.evidence.floors import Floors, check_teacher, fit_floors
+from evenodd.evidence.metrics import Scored, classification_metrics
+
+__all__ = [
+    "Decision",
+    "Floors",
+    "Scored",
+    "check_teacher",
+    "classification_metrics",
+    "decision_metrics",
+    "fit_decision",
+    "fit_floors",
+]

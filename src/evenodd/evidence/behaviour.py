@@ -1,0 +1,284 @@
+"""Behaviour suites: short cases in HateCheck's columns, scored by functionality and by group.
+
+The label means what HateCheck means by it: abuse aimed at people for being members of a protected group. "I hate
+you." is abuse of a person and not hateful in this sense; `kin` shows that sentence and those next to it.
+
+Source: Röttger et al. 2021, arXiv 2012.15606 (columns and the idea of functionalities; the cases here are the
+project's own).
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike, NDArray
+
+from evenodd.data.templates import normalise
+from evenodd.evidence.suites.build import SUITE_PATH
+from evenodd.evidence.suites.wording import GROUPS
+
+LABELS = ("hateful", "non-hateful")
+NEEDED = ("functionality", "test_case", "label_gold")
+NO_GROUP = "no group"
+MIN_GROUP_CASES = 5
+"""Cases of a label that a group needs before its figure counts in a gap."""
+MAX_FAULTS = 20
+
+Predict = Callable[[Sequence[str]], ArrayLike]
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Cases with the label that each ought to get.
+
+    Attributes:
+        name: the file's name without its ending.
+        cases: one row a case: `case_id` (str), `functionality`, `test_case`, `hateful` (bool), `group` (`no group`
+            where none is named).
+        digest: SHA-256 of the file.
+    """
+
+    name: str
+    cases: pd.DataFrame
+    digest: str
+
+    @property
+    def texts(self) -> list[str]:
+        return self.cases["test_case"].tolist()
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+
+@dataclass(frozen=True)
+class BehaviourReport:
+    """What a model did on a suite.
+
+    Attributes:
+        suite: the suite's name.
+        cases: the suite's cases with `predicted_positive` and `correct` (bool).
+    """
+
+    suite: str
+    cases: pd.DataFrame
+
+    @property
+    def by_functionality(self) -> pd.DataFrame:
+        """`functionality`, `label_gold`, `cases`, `accuracy`; hateful ones first, in the suite's order."""
+        return _accuracy(self.cases, ["functionality"])
+
+    @property
+    def by_group(self) -> pd.DataFrame:
+        """`group`, `label_gold`, `cases`, `accuracy` for every group that the suite names."""
+        return _accuracy(self.cases[self.cases["group"] != NO_GROUP], ["group"])
+
+    @property
+    def by_functionality_and_group(self) -> pd.DataFrame:
+        """`functionality`, `group`, `label_gold`, `cases`, `accuracy`."""
+        return _accuracy(self.cases, ["functionality", "group"])
+
+    def gap(self, label_gold: str) -> float:
+        """Largest minus smallest accuracy over the groups, on the cases of one label.
+
+        For `hateful` it is the gap in recall, for `non-hateful` the gap in false-positive rate. NaN with fewer than
+        two groups of `MIN_GROUP_CASES`.
+        """
+        table = self.by_group
+        counted = table[(table["label_gold"] == label_gold) & (table["cases"] >= MIN_GROUP_CASES)]["accuracy"]
+        return float(counted.max() - counted.min()) if len(counted) > 1 else float("nan")
+
+    def metrics(self) -> dict[str, float]:
+        """The suite in four figures; NaN where the suite has no case to count.
+
+        Returns:
+            `balanced_accuracy` (mean of the two recalls), `accuracy_hateful`, `accuracy_non_hateful`, and
+            `group_gap`, the larger of the gaps in recall on hateful cases and in false-positive rate on the others.
+        """
+        hateful = _mean(self.cases[self.cases["hateful"]]["correct"])
+        other = _mean(self.cases[~self.cases["hateful"]]["correct"])
+        gaps = [gap for gap in (self.gap("hateful"), self.gap("non-hateful")) if not np.isnan(gap)]
+        return {
+            "balanced_accuracy": (hateful + other) / 2,
+            "accuracy_hateful": hateful,
+            "accuracy_non_hateful": other,
+            "group_gap": max(gaps, default=float("nan")),
+        }
+
+
+def load_suite(path: Path | str | None = None) -> Suite:
+    """Read a suite in HateCheck's columns; only `functionality`, `test_case` and `label_gold` are needed.
+
+    Args:
+        path: a CSV file; None: the project's own suite.
+
+    Raises:
+        ValueError: there is no such file, it is no UTF-8, a column is missing, or rows are faulty; all faults at
+            once, with line numbers.
+    """
+    file = SUITE_PATH if path is None else Path(path)
+    if not file.is_file():
+        raise ValueError(
+            f"suite={str(file)!r}: no such file. Pass a CSV in HateCheck's columns, or nothing for the project's own."
+        )
+    content = file.read_bytes()
+    try:
+        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"suite={str(file)!r}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
+    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
+    if missing:
+        found = ", ".join(reader.fieldnames or ()) or "none"
+        raise ValueError(f"suite={str(file)!r}: columns missing: {', '.join(missing)}; found: {found}.")
+    rows = list(_read_rows(reader))
+    faults = [fault for line, row in rows for fault in _row_faults(line, row)] if rows else ["no case in it"]
+    if faults:
+        more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
+        raise ValueError(f"suite={str(file)!r}: {'; '.join(faults[:MAX_FAULTS])}{more}.")
+    cases = pd.DataFrame([_case(number, row) for number, (_, row) in enumerate(rows, start=1)])
+    return Suite(name=file.stem, cases=cases, digest=hashlib.sha256(content).hexdigest())
+
+
+def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> BehaviourReport:
+    """Compare a model's decisions with what the suite asks for.
+
+    Args:
+        suite: the cases.
+        predicted_positive: bool or 0/1, (cases,): which cases the model calls hate; or a function that gives
+            it for texts.
+
+    Raises:
+        ValueError: not one decision per case, or values other than 0 and 1 (a probability has to be cut at the
+            threshold first).
+    """
+    given = np.asarray(predicted_positive(suite.texts) if callable(predicted_positive) else predicted_positive)
+    if given.shape != (len(suite),):
+        raise ValueError(
+            f"predicted_positive has shape {given.shape}: one decision per case is needed, ({len(suite)},)."
+        )
+    decided: NDArray[np.bool_] = given.astype(bool)
+    if not np.array_equal(given, decided):
+        raise ValueError(
+            "predicted_positive holds values other than 0 and 1: cut probabilities at the threshold first."
+        )
+    cases = suite.cases.assign(predicted_positive=decided, correct=decided == suite.cases["hateful"].to_numpy())
+    return BehaviourReport(suite=suite.name, cases=cases)
+
+
+def shared_sentences(suite: Suite, texts: Sequence[str]) -> list[str]:
+    """The suite's cases that stand among `texts`, whatever the case and the punctuation: none may be trained on."""
+    known = {normalise(text) for text in texts}
+    return [case for case in suite.texts if normalise(case) in known]
+
+
+def kin(predict: Predict | None = None) -> pd.DataFrame:
+    """ "I hate you." and the sentences next to it, with what each label means here.
+
+    Args:
+        predict: gives bool or 0/1, (texts,), for texts; None: no column `predicted`.
+
+    Returns:
+        `text`, `label_gold`, `why`, and `predicted` (`hateful` or `non-hateful`).
+    """
+    table = pd.DataFrame([*_KIN, *_kin_of_groups()], columns=["text", "label_gold", "why"])
+    if predict is not None:
+        table["predicted"] = np.where(np.asarray(predict(table["text"].tolist())).astype(bool), *LABELS)
+    return table
+
+
+_KIN = (
+    ("I hate you.", "non-hateful", "abuse of a person; no protected group is named"),
+    ("I hate you, Peter.", "non-hateful", "abuse of a person by name"),
+    ("I hate my boss.", "non-hateful", "abuse of a person"),
+    ("I hate Mondays.", "non-hateful", "about a thing"),
+    ("I hate bankers.", "non-hateful", "a trade is no protected group"),
+    ("I don't hate women.", "non-hateful", "hate denied"),
+    ("He said: I hate women.", "non-hateful", "hate reported"),
+    ("I love women.", "non-hateful", "the opposite of hate"),
+)
+
+
+def _kin_of_groups() -> Iterator[tuple[str, str, str]]:
+    for group, _ in GROUPS:
+        yield f"I hate {group}.", "hateful", "hate for people because they are members of a protected group"
+
+
+def _read_rows(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each row with the line of the file that it starts on."""
+    line = reader.line_num + 1
+    for row in reader:
+        yield line, row
+        line = reader.line_num + 1
+
+
+def _row_faults(line: int, row: dict[str, Any]) -> Iterator[str]:
+    for name in ("functionality", "test_case"):
+        if not (row[name] or "").strip():
+            yield f"line {line}: {name} is empty"
+    if row["label_gold"] not in LABELS:
+        yield f"line {line}: label_gold={row['label_gold']!r}, allowed are {' and '.join(LABELS)}"
+    if None in row:
+        yield f"line {line}: more values than columns"
+
+
+def _case(number: int, row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "case_id": row.get("case_id") or str(number),
+        "functionality": row["functionality"].strip(),
+        "test_case": row["test_case"],
+        "hateful": row["label_gold"] == "hateful",
+        "group": (row.get("target_ident") or "").strip() or NO_GROUP,
+    }
+
+
+def _accuracy(cases: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Cases and accuracy of each combination of keys and label, hateful ones first, in the order of the suite."""
+    grouped = cases.groupby([*keys, ~cases["hateful"]], sort=False)["correct"].agg(["size", "mean"]).reset_index()
+    grouped = grouped.sort_values("hateful", kind="stable", ignore_index=True)
+    table = grouped[keys].assign(
+        label_gold=np.where(grouped["hateful"], LABELS[1], LABELS[0]), cases=grouped["size"], accuracy=grouped["mean"]
+    )
+    return table[["functionality", "group", "label_gold", "cases", "accuracy"]] if len(keys) > 1 else table
+
+
+def _mean(correct: pd.Series) -> float:
+    return float(correct.mean()) if len(correct) else float("nan")
+
+
+def plot_behaviour(report: BehaviourReport) -> Figure:
+    """Heat map of accuracy, functionality by group, hateful functionalities on top; empty cells have no case."""
+    table = report.by_functionality_and_group
+    table["row"] = table["functionality"] + np.where(table["label_gold"] == "hateful", "  (hate)", "  (no hate)")
+    groups = sorted(table["group"].unique(), key=lambda group: (group == NO_GROUP, group))
+    grid = table.pivot(index="row", columns="group", values="accuracy").loc[table["row"].unique(), groups]
+    figure = Figure(figsize=(3.2 + 0.85 * len(groups), 1.6 + 0.27 * len(grid)), layout="constrained")
+    axes = figure.add_subplot()
+    image = axes.imshow(grid.to_numpy(), vmin=0, vmax=1, cmap="cividis", aspect="auto")
+    _annotate(axes, grid)
+    figure.colorbar(image, ax=axes, label="accuracy", shrink=0.5)
+    figures = report.metrics()
+    axes.set_title(
+        f"Suite {report.suite}, {len(report.cases)} cases: balanced accuracy {figures['balanced_accuracy']:.3f} "
+        f"(hateful {figures['accuracy_hateful']:.3f}, others {figures['accuracy_non_hateful']:.3f})",
+        fontsize=10,
+    )
+    return figure
+
+
+def _annotate(axes: Axes, grid: pd.DataFrame) -> None:
+    """Names on both axes and the figure in each cell, readable on dark and light."""
+    axes.set_xticks(range(grid.shape[1]), [str(name) for name in grid.columns], rotation=35, ha="right", fontsize=8)
+    axes.set_yticks(range(grid.shape[0]), [str(name) for name in grid.index], fontsize=8)
+    axes.set_facecolor("0.92")
+    for row, column in np.argwhere(~np.isnan(grid.to_numpy())):
+        value = float(grid.to_numpy()[row, column])
+        axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if value < 0.5 else "k")

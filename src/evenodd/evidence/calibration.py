@@ -1,0 +1,232 @@
+"""From logits to `hate`, `noHate` or `review`: temperature, threshold and review band, all fitted on validation.
+
+Only the temperature changes probabilities, and it never changes which label is the most probable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, log_softmax, logit, softmax
+
+from evenodd.config import DecisionSettings
+from evenodd.evidence.metrics import FloatArray, IntArray, expected_calibration_error, positive_index
+
+TEMPERATURE_RANGE = (0.05, 20.0)
+REVIEW = "review"
+
+
+@dataclass(frozen=True)
+class Decision:
+    """How scores become decisions; the same numbers stand in the bundle and act in the service.
+
+    Attributes:
+        temperature: > 0; logits are divided by it.
+        threshold: probability of the positive label from which it is decided; None without a positive label.
+        review: (low, high); with a threshold, low <= p(positive) < high goes to people; without, max p < high does.
+        target: what the threshold was chosen for.
+        positive: number of the positive label, or None.
+        label_names: in the order of the label numbers.
+    """
+
+    temperature: float
+    threshold: float | None
+    review: tuple[float, float]
+    target: str
+    positive: int | None
+    label_names: tuple[str, ...]
+
+    def probabilities(self, logits: NDArray) -> FloatArray:
+        """Calibrated probabilities: softmax(logits / temperature), float64, (rows, labels)."""
+        return softmax(np.asarray(logits, dtype=np.float64) / self.temperature, axis=1)
+
+    def outcomes(self, probabilities: FloatArray) -> IntArray:
+        """Label numbers, and -1 for review, int64, (rows,)."""
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        low, high = self.review
+        if self.positive is None or self.threshold is None:
+            return np.where(probabilities.max(axis=1) < high, -1, probabilities.argmax(axis=1))
+        score = probabilities[:, self.positive]
+        label = np.where(score >= self.threshold, self.positive, 1 - self.positive)
+        return np.where((score >= low) & (score < high), -1, label)
+
+    def decide(self, probabilities: FloatArray) -> list[str]:
+        """A label name or `review` for each row of calibrated probabilities."""
+        names = np.array([*self.label_names, REVIEW])
+        return [str(name) for name in names[self.outcomes(probabilities)]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The `decision` entry of a bundle."""
+        return {
+            "temperature": self.temperature,
+            "threshold": self.threshold,
+            "review": list(self.review),
+            "target": self.target,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], *, label_names: Sequence[str], positive: str | None) -> Decision:
+        """Read a bundle's `decision` entry; labels and the positive one stand beside it in the bundle."""
+        low, high = (float(edge) for edge in values["review"])
+        threshold = None if values["threshold"] is None else float(values["threshold"])
+        index = positive_index(label_names, positive)
+        return cls(
+            float(values["temperature"]), threshold, (low, high), str(values["target"]), index, tuple(label_names)
+        )
+
+
+def negative_log_likelihood(logits: NDArray, labels: IntArray, temperature: float = 1.0) -> float:
+    """Mean over rows of -log p(true label), nats."""
+    values = log_softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return float(-values[np.arange(len(labels)), labels].mean())
+
+
+def fit_temperature(logits: NDArray, labels: IntArray) -> float:
+    """Temperature with the lowest negative log likelihood, within 0.05..20.
+
+    Args:
+        logits: float, (rows, labels).
+        labels: int64, (rows,).
+
+    Source: Guo et al. 2017, arXiv 1706.04599.
+    """
+    bounds = tuple(np.log(TEMPERATURE_RANGE))
+    found = minimize_scalar(
+        lambda log_t: negative_log_likelihood(logits, labels, float(np.exp(log_t))), bounds=bounds, method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def _threshold_table(hits: NDArray[np.bool_], scores: FloatArray) -> dict[str, FloatArray]:
+    """Precision, recall and macro-F1 at every cut between two different scores, highest cut first."""
+    order = np.argsort(-scores, kind="stable")
+    scores, hits = scores[order], hits[order]
+    last = np.flatnonzero(np.append(np.diff(scores) != 0, True))
+    found, taken = np.cumsum(hits)[last].astype(np.float64), last + 1.0
+    below = np.append(scores[last[:-1] + 1], 0.0)
+    rows, total = float(len(hits)), float(hits.sum())
+    f1 = 2 * found / np.maximum(taken + total, 1)
+    right_below = rows - taken - (total - found)
+    f1_rest = 2 * right_below / np.maximum((rows - taken) + (rows - total), 1)
+    return {
+        "threshold": (scores[last] + below) / 2,
+        "precision": found / taken,
+        "recall": found / max(total, 1.0),
+        "f1_macro": (f1 + f1_rest) / 2,
+    }
+
+
+def fit_threshold(hits: NDArray[np.bool_], scores: FloatArray, settings: DecisionSettings) -> float:
+    """Threshold on the positive label's probability for the stated target.
+
+    Args:
+        hits: bool, (rows,): rows whose true label is the positive one.
+        scores: float64, (rows,): calibrated probability of the positive label.
+        settings: `f1_macro`: the highest macro-F1; `precision`: the highest recall among thresholds of at least
+            `minimum` precision; `recall`: the highest precision among those of at least `minimum` recall.
+
+    Returns:
+        Halfway between two neighbouring scores.
+
+    Raises:
+        ValueError: no threshold reaches the minimum precision, or there is no positive row.
+    """
+    if not hits.any():
+        raise ValueError("validation has 0 rows of the positive label: no threshold can be fitted.")
+    table = _threshold_table(hits, scores)
+    if settings.target == "f1_macro":
+        return float(table["threshold"][int(np.argmax(table["f1_macro"]))])
+    other = {"precision": "recall", "recall": "precision"}[settings.target]
+    allowed = table[settings.target] >= settings.minimum
+    if not allowed.any():
+        raise ValueError(
+            f"decision.minimum={settings.minimum}: the best {settings.target} on validation is "
+            f"{table[settings.target].max():.3f}. Ask for less, or pass -P decision.target=f1_macro."
+        )
+    return float(table["threshold"][int(np.argmax(np.where(allowed, table[other], -1.0)))])
+
+
+def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple[float, float]:
+    """Interval around the threshold that holds the given share of rows: those nearest to it in log odds.
+
+    Args:
+        scores: float64, (rows,), calibrated probability of the positive label.
+        threshold: within [0, 1].
+        share: of rows, in [0, 1).
+
+    Returns:
+        (low, high) with low <= threshold <= high; both equal the threshold when no row is to be reviewed.
+    """
+    rows = int(np.floor(share * len(scores)))
+    if rows == 0:
+        return threshold, threshold
+    clip = 1e-9
+    centre = logit(np.clip(threshold, clip, 1 - clip))
+    distance = np.sort(np.abs(logit(np.clip(scores, clip, 1 - clip)) - centre))
+    reach = distance[rows - 1] if rows == len(scores) else (distance[rows - 1] + distance[rows]) / 2
+    return float(min(expit(centre - reach), threshold)), float(max(expit(centre + reach), threshold))
+
+
+def fit_decision(
+    logits: NDArray, labels: IntArray, settings: DecisionSettings, *, label_names: Sequence[str], positive: str | None
+) -> Decision:
+    """Temperature, threshold and review band from the validation rows.
+
+    Args:
+        logits: float, (rows, labels).
+        labels: int64, (rows,).
+        settings: target, minimum and share of human review.
+        label_names: in the order of the label numbers.
+        positive: the label that a threshold is about; without one, or with more than two labels, there is no
+            threshold and the least certain texts go to review.
+
+    Raises:
+        ValueError: NaN logits, shapes that differ, or a target out of reach (see `fit_threshold`).
+    """
+    logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
+    if logits.shape != (len(labels), len(label_names)) or not np.isfinite(logits).all():
+        raise ValueError(
+            f"logits {logits.shape}, labels {labels.shape}: finite logits, (rows, {len(label_names)}), are needed."
+        )
+    index, temperature = positive_index(label_names, positive), fit_temperature(logits, labels)
+    calibrated = softmax(logits / temperature, axis=1)
+    if index is None:
+        sure = calibrated.max(axis=1)
+        edge = float(np.quantile(sure, settings.review_share)) if settings.review_share else 0.0
+        return Decision(temperature, None, (0.0, edge), settings.target, None, tuple(label_names))
+    threshold = fit_threshold(labels == index, calibrated[:, index], settings)
+    band = fit_review_band(calibrated[:, index], threshold, settings.review_share)
+    return Decision(temperature, threshold, band, settings.target, index, tuple(label_names))
+
+
+def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> dict[str, float]:
+    """What calibration and decision do to scored rows, by the names that MLflow shows after `split/`.
+
+    Returns:
+        ece_before, ece (after), log_loss_before, log_loss, review_share, automated_accuracy (rows not reviewed; NaN
+        when all are), and with a threshold decision_precision and decision_recall of it without review.
+    """
+    labels = np.asarray(labels, dtype=np.int64)
+    before = softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    after = decision.probabilities(logits)
+    outcome = decision.outcomes(after)
+    decided = outcome >= 0
+    values = {
+        "ece_before": expected_calibration_error(labels, before),
+        "ece": expected_calibration_error(labels, after),
+        "log_loss_before": negative_log_likelihood(logits, labels),
+        "log_loss": negative_log_likelihood(logits, labels, decision.temperature),
+        "review_share": float(1 - decided.mean()),
+        "automated_accuracy": float((outcome == labels)[decided].mean()) if decided.any() else float("nan"),
+    }
+    if decision.positive is not None and decision.threshold is not None:
+        called = after[:, decision.positive] >= decision.threshold
+        hits = labels == decision.positive
+        values["decision_precision"] = float(hits[called].mean()) if called.any() else float("nan")
+        values["decision_recall"] = float(called[hits].mean()) if hits.any() else float("nan")
+    return values

@@ -1,0 +1,1 @@
+"""The project's own behaviour suite: its wording, what builds it, and the file."""

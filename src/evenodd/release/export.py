@@ -1,0 +1,259 @@
+"""From a fitted model to the graphs that ship: every kind made, measured, and held against its gate."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import pandas as pd
+
+from evenodd.config import ExportSettings
+from evenodd.release.encode import PROBE_TEXTS, TextEncoder, plain_tokenizer, sorted_batches
+from evenodd.release.graph import fuse_graph, graph_inputs, model_inputs, trace_graph
+from evenodd.release.parity import ParityReport, compare_logits, session_logits, torch_logits
+from evenodd.release.quantize import INT8_RECIPES, write_fp16, write_int8
+from evenodd.release.sessions import open_session, run_session
+
+log = logging.getLogger(__name__)
+
+FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.onnx"}
+SPEED_TEXTS = 128
+SPEED_REPEATS = 3
+TIE = 1.05
+
+
+@dataclass(frozen=True)
+class ExportData:
+    """Texts that an export is measured on.
+
+    Attributes:
+        calibration: training texts, for static int8.
+        validation: texts of the validation split, for parity and the gates.
+        labels: int64, (n,), of the validation texts, or None.
+    """
+
+    calibration: Sequence[str]
+    validation: Sequence[str]
+    labels: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One graph that was tried: a row of the table of candidates."""
+
+    kind: str
+    recipe: str
+    megabytes: float
+    sentences_per_second: float
+    flips: int
+    texts: int
+    max_abs_diff: float
+    f1_loss: float | None
+    failure: str
+
+
+@dataclass(frozen=True)
+class Graphs:
+    """What an export gave.
+
+    Attributes:
+        paths: kind to file, only kinds that passed.
+        encoder: texts to the inputs of these graphs.
+        chosen: kind to its row of the table.
+        recommended: device (`cpu`, `cuda`) to kind.
+        candidates: every graph tried, with size, speed and distance.
+        left_out: kind to reason, for kinds whose gate did not hold.
+    """
+
+    paths: dict[str, Path]
+    encoder: TextEncoder
+    chosen: dict[str, Candidate]
+    recommended: dict[str, str]
+    candidates: pd.DataFrame
+    left_out: dict[str, str] = field(default_factory=dict)
+
+
+def export_graphs(
+    model: Any,
+    tokenizer: Any,
+    out: Path,
+    settings: ExportSettings,
+    calibration_texts: Sequence[str],
+    *,
+    validation_texts: Sequence[str],
+    validation_labels: np.ndarray | None = None,
+    max_length: int = 128,
+) -> Graphs:
+    """Writes the graphs of `settings.kinds`, each the fastest of its candidates that passes its gate.
+
+    Args:
+        model: a transformers sequence classifier without unmerged adapters; left as it is.
+        tokenizer: its tokenizer.
+        out: folder for the graphs, made when missing.
+        settings: kinds and gates.
+        calibration_texts: training texts, for static int8.
+        validation_texts: texts that parity and the gates are measured on.
+        validation_labels: int64, (n,), for the macro-F1 gate of int8.
+        max_length: tokens of a window.
+
+    Raises:
+        ValueError: an adapter is not merged, the tokenizer has no fast core, or there are no validation texts.
+        RuntimeError: fp32 parity failed, or the only kind asked for did not pass its gate.
+    """
+    if not len(validation_texts):
+        raise ValueError("validation_texts is empty: parity needs at least one text.")
+    out.mkdir(parents=True, exist_ok=True)
+    data = ExportData(list(calibration_texts), list(validation_texts), validation_labels)
+    with tempfile.TemporaryDirectory(prefix="export-", dir=out) as work:
+        return _Export(model, tokenizer, Path(work), settings, data, max_length).run(out)
+
+
+class _Export:
+    """One export: the graphs tried so far and what they were compared with."""
+
+    def __init__(
+        self, model: Any, tokenizer: Any, work: Path, settings: ExportSettings, data: ExportData, max_length: int
+    ) -> None:
+        self.model, self.work, self.settings, self.data = model, work, settings, data
+        inputs = model_inputs(model, tokenizer)
+        self.sources = {"plain": trace_graph(model, inputs, work / "plain.onnx")}
+        self.encoder = TextEncoder(
+            plain_tokenizer(tokenizer),
+            graph_inputs(self.sources["plain"]),
+            model.config.pad_token_id or 0,
+            max_length,
+        )
+        self.tried: list[tuple[Candidate, Path]] = []
+        self.expected = np.empty(0)
+
+    def run(self, out: Path) -> Graphs:
+        """Makes the kinds in order; float32 comes first as the source of the others."""
+        chosen: dict[str, tuple[Candidate, Path]] = {}
+        left_out: dict[str, str] = {}
+        for kind in dict.fromkeys(("fp32", *self.settings.kinds)):
+            self._try_fp32() if kind == "fp32" else self._try_kind(kind)
+            best = self._choose(kind)
+            if best is None:
+                left_out[kind] = self._refuse(kind)
+            else:
+                chosen[kind] = best
+        candidates = {kind: candidate for kind, (candidate, _) in chosen.items()}
+        return Graphs(
+            paths={kind: Path(shutil.copy(path, out / FILES[kind])) for kind, (_, path) in chosen.items()},
+            encoder=self.encoder,
+            chosen=candidates,
+            recommended=_recommend(candidates),
+            candidates=pd.DataFrame(asdict(c) | {"chosen": c in candidates.values()} for c, _ in self.tried),
+            left_out=left_out,
+        )
+
+    def _try_fp32(self) -> None:
+        """Plain and fused float32 graphs against torch. A fused graph that is off is dropped; a plain one stops."""
+        texts = [*_spread(self.data.validation, self.settings.parity_texts), *PROBE_TEXTS]
+        expected = torch_logits(self.model, self.encoder, texts)
+        self.sources["fused"] = fuse_graph(self.sources["plain"], self.work / "fused.onnx", self.model.config)
+        for name, path in list(self.sources.items()):
+            logits = session_logits(open_session(path, "cpu"), self.encoder, texts)
+            self._note("fp32", name, path, compare_logits("fp32", expected, logits, self.settings))
+        if self.tried[1][0].failure:
+            log.warning("fused graph left out: %s", self.tried[1][0].failure)
+            del self.sources["fused"]
+        if self.tried[0][0].failure:
+            raise RuntimeError(f"ONNX parity failed: {self.tried[0][0].failure}. Not registered.")
+
+    def _try_kind(self, kind: str) -> None:
+        """Every recipe of a reduced kind, against the float32 graph on the whole validation split."""
+        if not len(self.expected):
+            self.expected = session_logits(self._session("plain"), self.encoder, self.data.validation)
+        if kind == "fp16":
+            source = self.sources.get("fused", self.sources["plain"])
+            self._compare(kind, "fp16", write_fp16(source, self.work / "fp16.onnx"))
+            return
+        for index, recipe in enumerate(INT8_RECIPES):
+            if recipe.fused and "fused" not in self.sources:
+                continue
+            source = self.sources["fused" if recipe.fused else "plain"]
+            self._compare(kind, recipe.name, write_int8(source, self.work / f"int8-{index}.onnx", recipe))
+
+    def _compare(self, kind: str, recipe: str, path: Path) -> None:
+        logits = session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
+        self._note(kind, recipe, path, compare_logits(kind, self.expected, logits, self.settings, self.data.labels))
+
+    def _session(self, source: str) -> ort.InferenceSession:
+        return open_session(self.sources[source], "cpu")
+
+    def _note(self, kind: str, recipe: str, path: Path, report: ParityReport) -> None:
+        """Measures a graph and adds it to the candidates."""
+        candidate = Candidate(
+            kind=kind,
+            recipe=recipe,
+            megabytes=path.stat().st_size / 1e6,
+            sentences_per_second=session_speed(open_session(path, "cpu"), self.encoder, self.data.validation),
+            flips=report.flips,
+            texts=report.texts,
+            max_abs_diff=report.max_abs_diff,
+            f1_loss=report.f1_loss,
+            failure=report.failure,
+        )
+        self.tried.append((candidate, path))
+        log.info(
+            "%s %s | %.1f MB | %.0f sentences/s | %d of %d labels differ | max |Δp| %.2g%s",
+            kind,
+            recipe,
+            candidate.megabytes,
+            candidate.sentences_per_second,
+            report.flips,
+            report.texts,
+            report.max_abs_diff,
+            f" | {report.failure}" if report.failure else "",
+        )
+
+    def _choose(self, kind: str) -> tuple[Candidate, Path] | None:
+        """The fastest candidate of a kind whose gate holds; a later one must be faster than a tie."""
+        best = None
+        for candidate, path in reversed([t for t in self.tried if t[0].kind == kind and not t[0].failure]):
+            if best is None or candidate.sentences_per_second > TIE * best[0].sentences_per_second:
+                best = candidate, path
+        return best
+
+    def _refuse(self, kind: str) -> str:
+        """Why a kind is left out; an error when it was the only one asked for."""
+        reason = "; ".join(f"{c.recipe}: {c.failure}" for c, _ in self.tried if c.kind == kind)
+        if self.settings.kinds == (kind,):
+            raise RuntimeError(f"ONNX parity failed: {reason}. Not registered.")
+        log.warning("%s left out | %s", kind, reason)
+        return reason
+
+
+def session_speed(session: ort.InferenceSession, encoder: TextEncoder, texts: Sequence[str]) -> float:
+    """Sentences per second, batches of 32 sorted by length, best of three passes over at most 128 texts."""
+    batches = [feeds for _, feeds in sorted_batches(encoder.encode(_spread(texts, SPEED_TEXTS)), encoder)]
+    run_session(session, batches[-1])
+    best = float("inf")
+    for _ in range(SPEED_REPEATS):
+        start = time.perf_counter()
+        for feeds in batches:
+            run_session(session, feeds)
+        best = min(best, time.perf_counter() - start)
+    return min(len(texts), SPEED_TEXTS) / best
+
+
+def _spread(texts: Sequence[str], count: int) -> list[str]:
+    """`count` texts evenly spread over the lengths of all, the longest among them."""
+    ordered = sorted(texts, key=len)
+    positions = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
+    return [ordered[i] for i in positions]
+
+
+def _recommend(chosen: dict[str, Candidate]) -> dict[str, str]:
+    """The fastest kind on the CPU; float16, else float32, for CUDA."""
+    cpu = max((k for k in chosen if k != "fp16"), key=lambda kind: chosen[kind].sentences_per_second)
+    return {"cpu": cpu, "cuda": "fp16" if "fp16" in chosen else "fp32"}

@@ -1,0 +1,191 @@
+"""A transformers classifier as an ONNX graph: traced, attention fused where the family allows it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from onnxruntime.transformers import optimizer
+from onnxruntime.transformers.fusion_options import FusionOptions
+from peft.tuners.tuners_utils import BaseTunerLayer
+
+log = logging.getLogger(__name__)
+
+OPSET = 17
+INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
+MERGE_TOLERANCE = 1e-4
+
+
+class _Logits(torch.nn.Module):
+    """Positional inputs in, logits out: the shape that tracing wants."""
+
+    def __init__(self, model: torch.nn.Module, inputs: Sequence[str]) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = tuple(inputs)
+
+    def forward(self, *tensors: torch.Tensor) -> torch.Tensor:
+        return self.model(**dict(zip(self.inputs, tensors, strict=True))).logits
+
+
+def is_unmerged(model: torch.nn.Module) -> bool:
+    """Whether adapter layers are still beside the weights."""
+    return any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
+def merge_adapter(model: Any) -> Any:
+    """Merges a PEFT model's adapter into a copy of its weights.
+
+    Args:
+        model: a PEFT model over a sequence classifier; it is left as it is.
+
+    Returns:
+        A plain transformers model in eval mode, on the CPU, float32.
+
+    Raises:
+        ValueError: the model has no adapter to merge.
+        RuntimeError: the merged model does not say what the adapter says.
+    """
+    if not is_unmerged(model):
+        raise ValueError(f"model {type(model).__name__}: it has no adapter to merge. Export it as it is.")
+    adapted = copy.deepcopy(model).cpu().float().eval()
+    ids, mask = _trace_batch(adapted.config, width=17)
+    with torch.inference_mode():
+        expected = adapted(input_ids=ids, attention_mask=mask).logits
+        merged = adapted.merge_and_unload().eval()
+        distance = float((merged(input_ids=ids, attention_mask=mask).logits - expected).abs().max())
+    scale = max(1.0, float(expected.abs().max()))
+    if not distance <= MERGE_TOLERANCE * scale:
+        raise RuntimeError(
+            f"merging the adapter changed a logit by {distance:.2g} > {MERGE_TOLERANCE * scale:.2g}. Not exported."
+        )
+    return merged
+
+
+def trace_graph(model: Any, inputs: Sequence[str], path: Path) -> Path:
+    """Writes a float32 ONNX graph with dynamic batch and tokens, output `logits`.
+
+    Args:
+        model: a transformers sequence classifier; it is copied, not changed.
+        inputs: input names in order, out of input_ids, attention_mask, token_type_ids.
+        path: the file to write.
+
+    Raises:
+        ValueError: an adapter is not merged, or the model cannot be traced.
+    """
+    if is_unmerged(model):
+        raise ValueError(
+            f"model {type(model).__name__}: its adapter is not merged, and a graph would lose it. "
+            "Call merge_adapter(model) first."
+        )
+    plain = copy.deepcopy(model).cpu().float().eval()
+    plain.set_attn_implementation("eager")
+    ids, mask = _trace_batch(plain.config, width=9)
+    tensors = {"input_ids": ids, "attention_mask": mask, "token_type_ids": torch.zeros_like(ids)}
+    axes = {name: {0: "batch", 1: "tokens"} for name in inputs} | {"logits": {0: "batch"}}
+    with quiet_libraries(), torch.inference_mode():
+        torch.onnx.export(
+            _Logits(plain, inputs).eval(),
+            tuple(tensors[name] for name in inputs),
+            str(path),
+            input_names=list(inputs),
+            output_names=["logits"],
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+        )
+    _strip_traces_of_the_machine(path)
+    return path
+
+
+def _trace_batch(config: Any, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Two rows of random ids, the second one padded: int64, (2, width) each."""
+    generator = torch.Generator().manual_seed(0)
+    pad = config.pad_token_id or 0
+    ids = torch.randint(min(5, config.vocab_size - 1), config.vocab_size, (2, width), generator=generator)
+    mask = torch.ones_like(ids)
+    ids[1, width // 2 :] = pad
+    mask[1, width // 2 :] = 0
+    return ids, mask
+
+
+def _strip_traces_of_the_machine(path: Path) -> None:
+    """Removes comments and stack traces, which hold source paths."""
+    graph = onnx.load(str(path))
+    for node in graph.graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for value in graph.graph.value_info:
+        del value.metadata_props[:]
+    del graph.metadata_props[:]
+    del graph.graph.metadata_props[:]
+    graph.doc_string = graph.graph.doc_string = ""
+    onnx.save(graph, str(path))
+
+
+def fuse_graph(source: Path, path: Path, config: Any, *, gpu: bool = False) -> Path:
+    """Fuses attention, layer norm and GELU with ONNX Runtime's transformers optimizer.
+
+    Families whose attention it does not know (relative positions, rotary) keep it apart.
+
+    Args:
+        source: a graph from `trace_graph`.
+        path: the file to write.
+        config: the model's config, for heads and width.
+        gpu: also fuse what only the CUDA provider runs.
+    """
+    options = FusionOptions("bert")
+    options.enable_embed_layer_norm = False
+    with quiet_libraries():
+        fused = optimizer.optimize_model(
+            str(source),
+            model_type="bert",
+            num_heads=config.num_attention_heads,
+            hidden_size=config.hidden_size,
+            optimization_options=options,
+            opt_level=0,
+            use_gpu=gpu,
+        )
+        fused.save_model_to_file(str(path))
+    _strip_traces_of_the_machine(path)
+    return path
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Holds back what ONNX Runtime's tools log through the root logger: dozens of lines a graph."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def graph_inputs(path: Path) -> tuple[str, ...]:
+    """Input names of a graph, in the order of `INPUT_NAMES`."""
+    names = {value.name for value in onnx.load(str(path), load_external_data=False).graph.input}
+    return tuple(name for name in INPUT_NAMES if name in names)
+
+
+def count_operators(path: Path) -> Counter[str]:
+    """How often each operator occurs in a graph."""
+    return Counter(node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node)
+
+
+def model_inputs(model: Any, tokenizer: Any) -> tuple[str, ...]:
+    """The inputs that this family's graph needs: the tokenizer's, as far as the model uses them."""
+    known = getattr(tokenizer, "model_input_names", INPUT_NAMES)
+    has_types = getattr(model.config, "type_vocab_size", 0) and model.config.type_vocab_size > 1
+    names = [name for name in INPUT_NAMES if name in known or name != "token_type_ids"]
+    return tuple(name for name in names if name != "token_type_ids" or has_types)

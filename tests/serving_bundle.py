@@ -1,0 +1,193 @@
+"""A tiny bundle for the tests of `serving/`, made from scratch: a BERT from its config, a small vocabulary, ONNX, digests.
+
+It follows the bundle contract on its own, so that the service is tested against the contract and not against the writer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
+
+WORDS = (
+    "i you we they he she it hate love like people women men group all some no not never do the a to of and are is was my "
+    "your their good bad day sun rain go away out here there what why this that post read said wrong right friend stupid"
+).split()
+SAMPLE_TEXTS = ("i hate you", "i love my friend", "12 34", "they are not wrong, are they?", "")
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """WordPiece over a few words, letters, digits and punctuation; [CLS] and [SEP] around; no truncation, no padding."""
+    letters = [chr(code) for code in (*range(97, 123), *range(48, 58))]
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *(x for x in letters if x not in WORDS)]
+    vocabulary += [f"##{letter}" for letter in letters] + list(".,!?'\"-:;()")
+    tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
+    return tokenizer
+
+
+def tiny_bert(labels: int, *, seed: int = 0, vocabulary: int | None = None) -> PreTrainedModel:
+    """Two layers of random weights, spread wide enough that texts differ in score."""
+    torch.manual_seed(seed)
+    config = BertConfig(
+        vocab_size=vocabulary or tiny_tokenizer().get_vocab_size(),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        num_labels=labels,
+        initializer_range=0.5,
+        attn_implementation="eager",
+    )
+    return BertForSequenceClassification(config).eval()
+
+
+class _Logits(torch.nn.Module):
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any) -> Any:
+        return self.model(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=token_type_ids).logits
+
+
+def export_graph(model: PreTrainedModel, path: Path) -> None:
+    """The model as ONNX with batch and tokens free."""
+    names = ["input_ids", "attention_mask", "token_type_ids"]
+    ids = torch.ones((2, 8), dtype=torch.int64)
+    axes = {name: {0: "batch", 1: "tokens"} for name in names}
+    torch.onnx.export(
+        _Logits(model).eval(),
+        (ids, ids, torch.zeros_like(ids)),
+        str(path),
+        input_names=names,
+        output_names=["logits"],
+        dynamic_axes={**axes, "logits": {0: "batch"}},
+        opset_version=17,
+        dynamo=False,
+    )
+
+
+def quantize(source: Path, target: Path) -> None:
+    """Dynamic int8 of every matrix product."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+
+
+def reference_probabilities(folder: Path, graph: str, texts: Sequence[str], temperature: float = 1.0) -> np.ndarray:
+    """Calibrated probabilities text by text, float64 (texts, labels): no batching, no padding, cut at max_length."""
+    description = json.loads((folder / "bundle.json").read_text())
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.enable_truncation(description["max_length"])
+    session = ort.InferenceSession(str(folder / description["graphs"][graph]), providers=["CPUExecutionProvider"])
+    rows = []
+    for text in texts:
+        ids = np.array([tokenizer.encode(text).ids], dtype=np.int64)
+        feed = {"input_ids": ids, "attention_mask": np.ones_like(ids), "token_type_ids": np.zeros_like(ids)}
+        logits = session.run(None, {name: feed[name] for name in description["inputs"]})[0].astype(np.float64)[0]
+        scaled = np.exp((logits - logits.max()) / temperature)
+        rows.append(scaled / scaled.sum())
+    return np.array(rows)
+
+
+def seal(folder: Path) -> None:
+    """Write the digests and the samples' probabilities of the files that are there into bundle.json."""
+    path = folder / "bundle.json"
+    description = json.loads(path.read_text())
+    names = [*description["graphs"].values(), "tokenizer.json"]
+    description["files"] = {
+        name: {"sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(), "bytes": (folder / name).stat().st_size}
+        for name in names
+    }
+    temperature = description["decision"]["temperature"]
+    tables = {kind: reference_probabilities(folder, kind, SAMPLE_TEXTS, temperature) for kind in description["graphs"]}
+    description["samples"] = [
+        {"text": text, "probabilities": {kind: table[i].tolist() for kind, table in tables.items()}}
+        for i, text in enumerate(SAMPLE_TEXTS)
+    ]
+    path.write_text(json.dumps(description, indent=1))
+
+
+def write_bundle(
+    folder: Path,
+    *,
+    labels: Sequence[str] = ("noHate", "hate"),
+    positive: str | None = "hate",
+    variant: str = "odd",
+    int8: bool = False,
+    seed: int = 0,
+    model: PreTrainedModel | None = None,
+    tokenizer_file: Path | None = None,
+    max_length: int = 32,
+    window_overlap: int = 8,
+    decision: dict[str, Any] | None = None,
+) -> Path:
+    """A whole bundle in `folder`, which is made. Returns the folder."""
+    folder.mkdir(parents=True)
+    export_graph(model or tiny_bert(len(labels), seed=seed), folder / "model.onnx")
+    if tokenizer_file is None:
+        tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    else:
+        tokenizer = Tokenizer.from_file(str(tokenizer_file))
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        tokenizer.save(str(folder / "tokenizer.json"))
+    graphs = {"fp32": "model.onnx"}
+    if int8:
+        quantize(folder / "model.onnx", folder / "model.int8.onnx")
+        graphs["int8"] = "model.int8.onnx"
+    (folder / "card.md").write_text(f"# {variant}\n\nA tiny model of random weights, for tests.\n")
+    description = {
+        "format": 1,
+        "name": "hate-speech",
+        "variant": variant,
+        "version": "3",
+        "run_id": "0" * 32,
+        "created": "2026-01-02T03:04:05+00:00",
+        "labels": list(labels),
+        "positive": positive,
+        "task": "binary" if len(labels) == 2 else "multiclass",
+        "max_length": max_length,
+        "pad_token_id": 0,
+        "inputs": ["input_ids", "attention_mask", "token_type_ids"],
+        "pooling": "max",
+        "window_overlap": window_overlap,
+        "provider": "auto",
+        "decision": decision
+        or {"temperature": 1.5, "threshold": 0.5 if positive else None, "review": [0.4, 0.6], "target": "f1_macro"},
+        "graphs": graphs,
+        "recommended": {"cpu": "int8" if int8 else "fp32", "cuda": "fp32"},
+        "data": {"name": "sample", "digest": "0" * 64, "synthetic": True},
+        "teacher": "minilm",
+        "layer_map": [1, 3, 5],
+        "metrics": {"test/f1_macro": 0.5},
+        "limits": ["Random weights: for tests only."],
+        "reference": {
+            "score_edges": [i / 10 for i in range(11)],
+            "score_counts": [10] * 10,
+            "length_edges": [0, 4, 8, 16, 32, 64],
+            "length_counts": [5, 20, 40, 30, 5],
+        },
+    }
+    (folder / "bundle.json").write_text(json.dumps(description))
+    seal(folder)
+    return folder
+
+
+def copy_bundle(source: Path, target: Path) -> Path:
+    """A copy to spoil."""
+    shutil.copytree(source, target)
+    return target
