@@ -132,8 +132,8 @@ def _percentile_ms(seconds: list[float], share: float) -> float | None:
 
 def build_request(host: str, port: int, path: str, body: bytes) -> bytes:
     """A POST of JSON as bytes for the wire."""
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = (f"POST {path} HTTP/1.1", f"Host: {host}:{port}", "Content-Type: application/json")
+    return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
 
 
 def main() -> None:

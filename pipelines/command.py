@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def command(entry: str, run: Callable[[Parameters], None], *, about: str | None 
             return
         settings = resolve_settings(parameters)
         _stay_offline(settings)
+        _quieten_libraries()
         run(parameters)
     except KeyboardInterrupt:
         print(f"{entry}: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
@@ -89,6 +91,7 @@ def configure_logging() -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 
 def _stay_offline(settings: Settings) -> None:
@@ -97,6 +100,14 @@ def _stay_offline(settings: Settings) -> None:
     local_model = settings.teacher.source == "minilm" or Path(settings.teacher.source).exists()
     if local_data and local_model:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def _quieten_libraries() -> None:
+    from transformers.utils import logging as transformers_logging
+
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    transformers_logging.disable_progress_bar()
 
 
 def _shown(value: object) -> str:

@@ -13,13 +13,14 @@ from typing import Any
 
 from evenodd import tracking
 from evenodd.evidence import check_teacher, classification_metrics
+from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
 from evenodd.variants import merge_lora, parameter_counts, state_digest
 from pipelines.build import Built, build
 from pipelines.materials import Materials
 from pipelines.measure import Measured, measure, scores_to_bytes
 from pipelines.plan import Plan
-from pipelines.present import describe_run, fit_figures, model_entry
+from pipelines.present import describe_run, fit_figures, history_frame, model_entry
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +128,15 @@ def _epoch_metrics(logits: Any, labels: Any, materials: Materials) -> dict[str, 
 def _log_and_register(
     plan: Plan, materials: Materials, built: Built, fitted: Fit, measured: Measured, run_id: str
 ) -> FittedRun:
-    figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/final_loss": fitted.train_loss}
-    figures["cost/megabytes"] = figures["cost/parameters"] * 4 / 1e6
+    figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/loss": fitted.train_loss}
+    figures["cost/model_mb"] = figures["cost/parameters"] * 4 / 1e6
+    figures["cost/latency_p50_ms"] = latency_p50_ms(built.model)
     last = max((row["step"] for row in fitted.history), default=0) + 1
     tracking.flush()
     tracking.log_metrics(figures, step=last)
     tracking.flush()
+    history = history_frame(fitted.history, plan.variant.name, plan.settings.seed)
+    tracking.log_text(history.to_csv(index=False), "tables/history.csv")
     tracking.log_figures(fit_figures(fitted, measured, materials.corpus, plan))
     _log_details(built, measured)
     tracking.describe(describe_run(plan, materials.corpus, figures, built.layer_map))
@@ -155,6 +159,9 @@ def _log_and_register(
 
 def _log_details(built: Built, measured: Measured) -> None:
     tracking.log_json(measured.decision.to_dict(), "decision.json")
+    if measured.behaviour:
+        tracking.log_table("functionalities", measured.behaviour.by_functionality.reset_index())
+        tracking.log_table("behaviour_groups", measured.behaviour.by_group.reset_index())
     if built.layer_map:
         tracking.set_tags({"layer_map": built.layer_map})
         tracking.log_json({"teacher_layers": built.layer_map, "sha256": built.tensor_digests}, "layer_map.json")

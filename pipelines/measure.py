@@ -13,17 +13,22 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from evenodd.config import Settings
 from evenodd.evidence import Decision, Scored, classification_metrics, decision_metrics, fit_decision
+from evenodd.evidence.behaviour import BehaviourReport, load_suite, score_suite
+from evenodd.release.encode import TextEncoder, plain_tokenizer
+from evenodd.release.graph import model_inputs
+from evenodd.release.parity import torch_logits
 from evenodd.training import predict_logits
 from pipelines.materials import Materials
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures by name, the decision fitted on validation, and the scored rows by split."""
+    """Figures by name, the decision fitted on validation, the scored rows by split, and the behaviour suite's answers."""
 
     metrics: dict[str, float]
     decision: Decision
     scored: dict[str, Scored]
+    behaviour: BehaviourReport | None = None
 
 
 def measure(
@@ -45,7 +50,29 @@ def measure(
         split = getattr(corpus, name)
         scored[name] = Scored(split.labels, decision.probabilities(found), split.row_ids, found)
         metrics |= _split_metrics(name, scored[name], decision, corpus)
-    return Measured(metrics, decision, scored)
+    behaviour = measure_behaviour(model, tokenizer, decision, settings)
+    if behaviour:
+        metrics |= {f"behaviour/{key}": value for key, value in behaviour.metrics().items()}
+    return Measured(metrics, decision, scored, behaviour)
+
+
+def measure_behaviour(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decision: Decision, settings: Settings
+) -> BehaviourReport | None:
+    """The project's own suite; None when it is switched off or the task is not hate against the rest."""
+    if not settings.evidence.behaviour_suite or decision.positive is None or "hate" not in decision.label_names:
+        return None
+    suite = load_suite()
+    return score_suite(suite, text_logits(model, tokenizer, suite.texts, settings).argmax(axis=1) == decision.positive)
+
+
+def text_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings
+) -> np.ndarray:
+    """Logits of free texts, cut at `max_length`: float32, (texts, labels)."""
+    inputs = model_inputs(model, tokenizer)
+    encoder = TextEncoder(plain_tokenizer(tokenizer), tuple(inputs), tokenizer.pad_token_id, settings.data.max_length)
+    return torch_logits(model, encoder, texts)
 
 
 def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -> dict[str, float]:

@@ -6,10 +6,21 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
+from scipy.special import softmax
 
 from evenodd.data import Corpus
-from evenodd.evidence import Decision
+from evenodd.evidence import Decision, Scored
+from evenodd.evidence.behaviour import plot_behaviour
+from evenodd.evidence.plots import (
+    plot_confusion,
+    plot_curves,
+    plot_precision_recall,
+    plot_reliability,
+    plot_risk_coverage,
+)
 from evenodd.tracking import ModelEntry
 from evenodd.training import Fit
 from evenodd.variants import LayerMap
@@ -21,8 +32,31 @@ SHOWN = ("test/f1_macro", "test/average_precision", "test/accuracy", "floor/tfid
 
 
 def fit_figures(fitted: Fit, measured: Measured, corpus: Corpus, plan: Plan) -> dict[str, Figure]:
-    """Plots of one run."""
-    return {}
+    """Plots of one run: curves, and on test the confusion matrix, precision-recall, reliability, risk and coverage."""
+    validation, test = measured.scored["validation"], measured.scored["test"]
+    figures = {
+        "curves": plot_curves(history_frame(fitted.history, plan.variant.name, plan.settings.seed), plan.variant.name),
+        "confusion": plot_confusion(test, corpus.label_names),
+        "precision_recall": plot_precision_recall(test, measured.decision),
+        "reliability": plot_reliability(_uncalibrated(test), test),
+        "risk_coverage": plot_risk_coverage(validation, measured.decision),
+    }
+    if measured.behaviour:
+        figures["behaviour"] = plot_behaviour(measured.behaviour)
+    return figures
+
+
+def history_frame(history: list[dict[str, Any]], variant: str, seed: int) -> pd.DataFrame:
+    """Steps and epochs of a fit as the plots want them: variant, seed, step, epoch, split, metric, value."""
+    frame = pd.DataFrame(history)
+    names = frame["metric"].str.split("/", n=1, expand=True)
+    return frame.assign(variant=variant, seed=seed, split=names[0], metric=names[1])
+
+
+def _uncalibrated(scored: Scored) -> Scored:
+    if scored.logits is None:
+        return scored
+    return Scored(scored.labels, softmax(scored.logits.astype(np.float64), axis=1), scored.row_ids)
 
 
 def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer_map: LayerMap | None) -> str:

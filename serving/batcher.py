@@ -1,10 +1,10 @@
 """Merging the texts of concurrent requests into batches.
 
-One thread per session takes what waits, splits it into token windows, and runs the graph round after round. A round holds
-about `token_budget` tokens, and each waiting request gives to it in turn a few windows, so a single text does not stand
-behind a request of 256 or behind a text of 10,000 words. Nothing waits for a batch to fill: while one round runs, the next
-one gathers, so batches grow with the load and a lone request runs at once. Tokenisation happens in this thread too, off
-the event loop.
+One thread per session takes what waits, splits it into token windows, and runs the graph round after round. A round
+holds about `token_budget` tokens, and each waiting request gives to it in turn a few windows, so a single text does
+not stand behind a request of 256 or behind a text of 10,000 words. Nothing waits for a batch to fill: while one round
+runs, the next one gathers, so batches grow with the load and a lone request runs at once. Tokenisation happens in this
+thread too, off the event loop.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ CHARS_PER_TOKEN = 4
 WINDOWS_PER_TURN = 16
 
 
-class Overloaded(RuntimeError):
+class OverloadedError(RuntimeError):
     """More waits than the worker may take."""
 
 
@@ -53,7 +53,8 @@ class Scored:
 class Job:
     """A request's texts on their way.
 
-    `future`, `watch` and `late` belong to the event loop, `abandoned` is set there, the rest belongs to the batcher's thread.
+    `future`, `watch` and `late` belong to the event loop, `abandoned` is set there, the rest belongs to the batcher's
+    thread.
     """
 
     texts: Sequence[str]
@@ -101,14 +102,14 @@ class Batcher:
         """Put texts into the queue. The job's future gives the answers in their order.
 
         Raises:
-            Overloaded: the queue is full. A queue that is empty takes any one request.
+            OverloadedError: the queue is full. A queue that is empty takes any one request.
         """
         cost = sum(3 + len(text) // CHARS_PER_TOKEN for text in texts)
         job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter())
         with self._wake:
             if self._closing or (self._pending and self._pending + cost > self._max_queue):
                 self._metrics.shed(len(texts))
-                raise Overloaded(f"{self._pending} tokens wait already, of {self._max_queue} that may")
+                raise OverloadedError(f"{self._pending} tokens wait already, of {self._max_queue} that may")
             self._pending += cost
             self._waiting.append(job)
             self._wake.notify()
@@ -118,7 +119,7 @@ class Batcher:
         """Submit and wait. Cancelling the call takes its texts out of the queue.
 
         Raises:
-            Overloaded: the queue is full.
+            OverloadedError: the queue is full.
             RuntimeError: the graph failed on these texts.
         """
         job = self.submit(texts)
@@ -136,13 +137,12 @@ class Batcher:
         self._thread.join()
 
     def _work(self) -> None:
-        faults = (RuntimeError, ValueError, MemoryError, *graph_errors())
         try:
             while self._gather():
                 members = self._fill_round()
                 try:
                     done = self._run_round(members)
-                except faults as fault:
+                except graph_errors() as fault:
                     logger.error("round failed | %s | %d windows", type(fault).__name__, sum(n for _, _, n in members))
                     self._fail([job for job, _, _ in members])
                 else:
@@ -251,7 +251,9 @@ def _collect(job: Job, engine: Engine) -> list[Scored]:
     answers, start = [], 0
     for count in job.counts:
         end = start + count
-        answers.append(Scored(engine.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end])))
+        answers.append(
+            Scored(engine.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end]))
+        )
         start = end
     return answers
 

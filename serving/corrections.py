@@ -1,8 +1,8 @@
 """The store behind "This is wrong": texts with the label that a person gave, to be read as training rows later.
 
-Off unless EVENODD_CORRECTIONS names a place, because it keeps what people typed. SQLite by default, PostgreSQL by URL (needs
-the package psycopg). `python -m serving.corrections PLACE rows.jsonl` writes the rows as JSON lines with `text` and
-`label_text`, which `data=rows.jsonl` reads.
+Off unless EVENODD_CORRECTIONS names a place, because it keeps what people typed. SQLite by default, PostgreSQL by URL
+(needs the package psycopg). `python -m serving.corrections PLACE rows.jsonl` writes the rows as JSON lines with `text`
+and `label_text`, which `data=rows.jsonl` reads.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _COUNT = "SELECT count(*) FROM corrections"
 _ALL = f"SELECT {', '.join(COLUMNS)} FROM corrections ORDER BY id"
 
 
-class StoreFull(RuntimeError):
+class StoreFullError(RuntimeError):
     """The store holds as many corrections as it may."""
 
 
@@ -47,13 +47,13 @@ class Store:
         """Keep one correction. Keys are those of COLUMNS; `created` is set here.
 
         Raises:
-            StoreFull: the limit is reached.
+            StoreFullError: the limit is reached.
             RuntimeError: the database cannot be reached.
         """
         row = {**correction, "created": datetime.now(UTC).isoformat(timespec="seconds")}
         with self._transaction() as connection:
             if connection.execute(_COUNT).fetchone()[0] >= self._limit:
-                raise StoreFull(f"the store holds {self._limit} corrections, as many as it may")
+                raise StoreFullError(f"the store holds {self._limit} corrections, as many as it may")
             connection.execute(self._insert, tuple(row.get(name) for name in COLUMNS))
 
     def rows(self) -> list[dict[str, Any]]:

@@ -29,8 +29,8 @@ def calibrate(logits: np.ndarray, temperature: float) -> np.ndarray:
 def pool(probabilities: np.ndarray, how: str, positive: int | None) -> np.ndarray:
     """One row of probabilities out of those of a text's windows.
 
-    `max` takes the window with the highest probability of the positive label; without one, the highest probability of each
-    label, made to sum to 1. `mean` takes the mean.
+    `max` takes the window with the highest probability of the positive label; without one, the highest probability of
+    each label, made to sum to 1. `mean` takes the mean.
 
     Args:
         probabilities: float64, (windows, labels).
@@ -75,8 +75,8 @@ class Policy:
         """`label`, `decision`, `score` and `probabilities` by name.
 
         The label is the most probable one. With a positive label the decision is `review` inside the band, else whether
-        the positive probability reaches the threshold; without one it is `review` below the band's upper end. The score is
-        the probability of the positive label, or else of the label.
+        the positive probability reaches the threshold; without one it is `review` below the band's upper end. The
+        score is the probability of the positive label, or else of the label.
 
         Args:
             probabilities: float64, (labels,).

@@ -17,8 +17,8 @@ from .text import Windows
 logger = logging.getLogger(__name__)
 
 SAMPLE_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.05}
-# Padded tokens of one run, and those of them that may be padding. A core gains little from large batches and loses every
-# padded token; a GPU is the other way round.
+# Padded tokens of one run, and those of them that may be padding. A core gains little from large batches and loses
+# every padded token; a GPU is the other way round.
 TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384, "tensorrt": 16_384}
 PADDING_BUDGET = {"cpu": 24, "cuda": 8_192, "tensorrt": 8_192}
 ROUND_BUDGETS = 2
@@ -110,13 +110,15 @@ class Engine:
         expected = np.array([sample["probabilities"][kind] for sample in usable], dtype=np.float64)
         found = self.score([sample["text"] for sample in usable])
         if expected.shape != found.shape:
-            raise ValueError(f"bundle {self.bundle.folder}: samples are {expected.shape}, the graph gives {found.shape}.")
+            raise ValueError(
+                f"bundle {self.bundle.folder}: samples are {expected.shape}, the graph gives {found.shape}."
+            )
         difference = float(np.abs(found - expected).max())
         if not difference <= SAMPLE_TOLERANCE[kind]:
             raise ValueError(
-                f"bundle {self.bundle.folder}: its samples are not reproduced by {kind} on {self.provider} (a probability is "
-                f"off by {difference:.3g} > {SAMPLE_TOLERANCE[kind]}): graph, tokenizer or temperature do not belong together. "
-                "Export it again."
+                f"bundle {self.bundle.folder}: its samples are not reproduced by {kind} on {self.provider} (a probability "
+                f"is off by {difference:.3g} > {SAMPLE_TOLERANCE[kind]}): graph, tokenizer or temperature do not belong "
+                "together. Export it again."
             )
         return difference
 

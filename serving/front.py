@@ -1,8 +1,9 @@
 """The HTTP surface: an ASGI layer in front of BentoML's own application.
 
-BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health and metrics. The requests themselves are
-answered here, because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text when it
-refuses one, has no limit on the body and no notice of a client that went away. What this layer does not know it hands on.
+BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health and metrics. The requests themselves
+are answered here, because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text
+when it refuses one, has no limit on the body and no notice of a client that went away. What this layer does not know
+it hands on.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import parse_qs
 
-from .batcher import Job, Overloaded, Scored
-from .corrections import StoreFull
+from .batcher import Job, OverloadedError, Scored
+from .corrections import StoreFullError
 from .metrics import Instruments
 from .page import SECURITY_HEADERS, StaticFile, read_files
 from .requests import (
@@ -121,11 +123,13 @@ class Front:
         """POST /corrections."""
         store = runtime.corrections
         if store is None:
-            raise Refused(403, "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them")
+            raise Refused(
+                403, "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them"
+            )
         row = check_correction(await read_json(receive, scope["headers"], runtime.settings), runtime)
         try:
             await asyncio.get_running_loop().run_in_executor(None, store.add, row)
-        except StoreFull as fault:
+        except StoreFullError as fault:
             raise Refused(507, str(fault)) from None
         except RuntimeError as fault:
             logger.error("correction not kept | %s", fault)
@@ -138,12 +142,11 @@ class Front:
 
     async def card(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
         """GET /card, or /card?variant=NAME."""
-        query = scope.get("query_string", b"").decode("latin-1")
-        name = query.removeprefix("variant=") if query.startswith("variant=") else None
+        name = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("variant", [None])[0]
         card = check_variant({"variant": name}, runtime).bundle.card
         if card is None:
             raise Refused(404, "this bundle has no model card")
-        headers = ((b"content-type", b"text/markdown; charset=utf-8"), *SECURITY_HEADERS)
+        headers = ((b"content-type", b"text/plain; charset=utf-8"), *SECURITY_HEADERS)
         return 200, card.encode(), headers
 
 
@@ -169,7 +172,7 @@ async def _scored(
     """
     try:
         job = submit(texts)
-    except Overloaded:
+    except OverloadedError:
         raise Refused(429, "the service is busy; try again in a moment", **{"retry-after": "1"}) from None
     loop = asyncio.get_running_loop()
     late = loop.call_later(WATCH_AFTER_SECONDS, _start_watch, job, receive, timeout)

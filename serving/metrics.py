@@ -19,8 +19,8 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Instruments:
     """All metric families, made once a process.
 
-    `prometheus_client` is imported here and not above: a BentoML worker names the folder of its multi-process files only
-    after it has imported the service, and the client looks for that when it is imported.
+    `prometheus_client` is imported here and not above: a BentoML worker names the folder of its multi-process files
+    only after it has imported the service, and the client looks for that when it is imported.
     """
 
     _made: Instruments | None = None

@@ -149,7 +149,14 @@ def check_correction(body: dict[str, Any], runtime: Runtime) -> dict[str, Any]:
         raise Refused(400, "score must be a number from 0 to 1", "score")
     row = {name: _short(body, name) for name in ("predicted", "decision", "comment")}
     version = variant.bundle.description.get("version")
-    return {**row, "text": text, "label_text": label, "score": score, "variant": variant.bundle.variant, "version": version}
+    return {
+        **row,
+        "text": text,
+        "label_text": label,
+        "score": score,
+        "variant": variant.bundle.variant,
+        "version": version,
+    }
 
 
 def _short(body: dict[str, Any], name: str) -> str | None:

@@ -6,7 +6,7 @@ import gc
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class Variant:
         return [text, *leave_out(text, find_words(text))]
 
     def explain(self, text: str, scored: Sequence[Scored]) -> dict[str, Any]:
-        """The body of an answer of `/explain`: a word's weight is the score of the text less the score without the word.
+        """The body of an answer of `/explain`: a word weighs what the score loses without it.
 
         Args:
             text: the text.
@@ -61,9 +61,9 @@ class Variant:
         whole = policy.decide(scored[0].probabilities)
         label = policy.labels.index(whole["label"]) if policy.positive is None else policy.positive
         words = [
-            {"word": word.word, "start": word.start, "end": word.end, "weight": whole["score"] - float(item.probabilities[label])}
+            {**asdict(word), "weight": whole["score"] - float(item.probabilities[label])}
             for word, item in zip(find_words(text), scored[1:], strict=True)
-        ]  # fmt: skip
+        ]
         return {"words": words, **whole, "of": policy.labels[label], "model": self.bundle.identity}
 
 

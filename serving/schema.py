@@ -21,7 +21,9 @@ class Result(BaseModel):
 
     label: str = Field(description="the most probable label")
     decision: str = Field(description="the label after threshold and review band, or `review`")
-    score: float = Field(description="calibrated probability of the positive label, or of the label when none is positive")
+    score: float = Field(
+        description="calibrated probability of the positive label, or of the label when none is positive"
+    )
     probabilities: dict[str, float]
     truncated: bool = Field(description="always false: a long text is read in windows")
     windows: int

@@ -1,7 +1,8 @@
 """ONNX Runtime sessions: the provider asked for, or a reason why not; and proof of what runs.
 
-A session that lists CUDA as available falls back to the CPU without an error, so nothing here believes a list: what counts
-is `session.get_providers()` after the session is made, and the provider that each matrix product of a real run was placed on.
+A session that lists CUDA as available falls back to the CPU without an error, so nothing here believes a list: what
+counts is `session.get_providers()` after the session is made, and the provider that each matrix product of a real run
+was placed on.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
         options.profile_file_prefix = str(Path(folder) / "start")
         try:
             session = ort.InferenceSession(str(path), options, providers=wanted)
-        except (RuntimeError, ValueError, *graph_errors()) as fault:
+        except graph_errors() as fault:
             raise _load_failure(path, provider, fault) from None
         if ORT_NAMES[provider] not in session.get_providers():
             reason = f"the session runs on {', '.join(session.get_providers())} instead"
@@ -155,9 +156,10 @@ def _refusal(provider: str, reason: str) -> str:
 
 
 def graph_errors() -> tuple[type[Exception], ...]:
-    """ONNX Runtime's own exceptions, which derive from Exception and nothing closer."""
+    """What a graph raises: ONNX Runtime's own exceptions derive from Exception and nothing closer."""
     kinds = vars(ort.capi.onnxruntime_pybind11_state).values()
-    return tuple(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception))
+    own = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
+    return (RuntimeError, ValueError, MemoryError, *own)
 
 
 def _load_failure(path: Path, provider: str, fault: BaseException) -> Exception:
@@ -176,7 +178,7 @@ def _first_run(opened: GraphSession, path: Path) -> None:
     names = [item.name for item in opened.session.get_inputs()]
     try:
         opened.run({name: np.zeros_like(ones) if name == "token_type_ids" else ones for name in names})
-    except (RuntimeError, ValueError, *graph_errors()) as fault:
+    except graph_errors() as fault:
         raise _load_failure(path, opened.provider, fault) from None
 
 

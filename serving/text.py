@@ -16,8 +16,8 @@ _WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 class Windows:
     """Token windows of texts, special tokens included.
 
-    A text that fits into `max_length` is one window; a longer one is several, each repeating the last `overlap` tokens of
-    the one before, so that nothing is cut.
+    A text that fits into `max_length` is one window; a longer one is several, each repeating the last `overlap` tokens
+    of the one before, so that nothing is cut.
     """
 
     def __init__(self, path: Path, *, max_length: int, overlap: int) -> None:

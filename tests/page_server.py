@@ -67,14 +67,27 @@ class FakeService:
         decision = "review" if 0.35 <= score < 0.6 else "hate" if score >= 0.45 else "noHate"
         label = "hate" if score > 0.5 else "noHate"
         shares = {"noHate": 1 - score, "hate": score}
-        return {"label": label, "decision": decision, "score": score, "probabilities": shares, "truncated": False, "windows": 1}
+        return {
+            "label": label,
+            "decision": decision,
+            "score": score,
+            "probabilities": shares,
+            "truncated": False,
+            "windows": 1,
+        }
 
     def _many(self, logit: float) -> dict[str, Any]:
         weights = [math.exp(math.sin(logit * (number + 2)) * 2) for number in range(len(self.labels))]
         shares = dict(zip(self.labels, (weight / sum(weights) for weight in weights), strict=True))
         label = max(shares, key=shares.__getitem__)
         decision = "review" if shares[label] < 0.5 else label
-        return {"label": label, "decision": decision, "score": shares[label], "probabilities": shares, "truncated": False}
+        return {
+            "label": label,
+            "decision": decision,
+            "score": shares[label],
+            "probabilities": shares,
+            "truncated": False,
+        }
 
     def explanation(self, text: str, variant: str) -> dict[str, Any]:
         """A weight per word by leaving it out; places are counted in code points, as Python does."""
@@ -90,7 +103,12 @@ class FakeService:
         """One entry of /info."""
         depth = {"odd": [1, 3, 5], "even": [2, 4, 6]}.get(variant)
         band = [0.35, 0.6] if self.positive else [0.0, 0.5]
-        figures = {"test/f1_macro": 0.781, "test/average_precision": 0.64, "floor/majority_accuracy": 0.888, "cost/parameters": 17_392_898}
+        figures = {
+            "test/f1_macro": 0.781,
+            "test/average_precision": 0.64,
+            "floor/majority_accuracy": 0.888,
+            "cost/parameters": 17_392_898,
+        }
         return {
             "name": "hate-speech", "variant": variant, "version": "3", "run_id": "8c1f0e7d5a2b49d6b3f1a7e2c4d59f60", "created": "2026-11-20T09:30:00Z",
             "task": "binary" if self.positive else "multiclass", "labels": list(self.labels), "positive": self.positive,
@@ -126,7 +144,10 @@ class FakeService:
             if "\x07" in text:
                 return 400, {"error": f"texts[{number}] rings a bell", "field": f"texts[{number}]"}
         self.chunks.append(len(texts))
-        return 200, {"results": [self.result(text, variant) for text in texts], "model": {"variant": variant, "version": "3"}}
+        return 200, {
+            "results": [self.result(text, variant) for text in texts],
+            "model": {"variant": variant, "version": "3"},
+        }
 
 
 def _handler(service: FakeService) -> type[BaseHTTPRequestHandler]:

@@ -1,6 +1,7 @@
-"""A tiny bundle for the tests of `serving/`, made from scratch: a BERT from its config, a small vocabulary, ONNX, digests.
+"""A tiny bundle for the tests of `serving/`, made from scratch: BERT from its config, a small vocabulary, ONNX.
 
-It follows the bundle contract on its own, so that the service is tested against the contract and not against the writer.
+It follows the bundle contract on its own, so that the service is tested against the contract and not against the
+writer.
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
-WORDS = (
-    "i you we they he she it hate love like people women men group all some no not never do the a to of and are is was my "
-    "your their good bad day sun rain go away out here there what why this that post read said wrong right friend stupid"
-).split()
+WORDS = tuple(
+    """i you we they he she it hate love like people women men group all some no not never do the a to of and are is was
+    my your their good bad day sun rain go away out here there what why this that post read said wrong right friend
+    stupid""".split()
+)
 SAMPLE_TEXTS = ("i hate you", "i love my friend", "12 34", "they are not wrong, are they?", "")
 
 
 def tiny_tokenizer() -> Tokenizer:
-    """WordPiece over a few words, letters, digits and punctuation; [CLS] and [SEP] around; no truncation, no padding."""
+    """WordPiece over a few words, letters, digits and punctuation; [CLS] and [SEP] around; nothing cut or padded."""
     letters = [chr(code) for code in (*range(97, 123), *range(48, 58))]
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS, *(x for x in letters if x not in WORDS)]
     vocabulary += [f"##{letter}" for letter in letters] + list(".,!?'\"-:;()")
@@ -109,7 +111,10 @@ def seal(folder: Path) -> None:
     description = json.loads(path.read_text())
     names = [*description["graphs"].values(), "tokenizer.json"]
     description["files"] = {
-        name: {"sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(), "bytes": (folder / name).stat().st_size}
+        name: {
+            "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+            "bytes": (folder / name).stat().st_size,
+        }
         for name in names
     }
     temperature = description["decision"]["temperature"]

@@ -77,7 +77,7 @@ def test_no_wording_is_shared_with_hatecheck(many: list[dict]) -> None:
 def test_every_group_stands_in_hate_and_in_what_is_not() -> None:
     """A group that is only ever hated in training becomes hateful by name."""
     rows = counterexamples(6000)
-    for group, (plural, single, _) in GROUPS.items():
+    for group, (plural, single) in GROUPS.items():
         terms = tuple(dict.fromkeys((*plural, *single)))
         named = [row["label_text"] for row in rows if "<group>" in delexicalise(row["text"], terms)]
         assert named.count("hate") >= 5, group

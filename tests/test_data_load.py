@@ -203,7 +203,7 @@ def test_a_source_that_is_no_file_says_what_to_pass(tmp_path: Path, name: str, s
 
 
 @pytest.mark.parametrize(("name", "content"), [
-    ("empty.csv", b""), ("empty.jsonl", b""), ("text.parquet", b"none"), ("text.json", b"[1, "), ("twice.csv", b"a,a\n"),
+    ("empty.csv", b""), ("empty.jsonl", b""), ("text.parquet", b"none"), ("text.json", b"[1, "), ("twice.csv", b"a,a"),
 ])  # fmt: skip
 def test_a_file_without_rows_or_of_another_kind_is_an_input_error(tmp_path: Path, name: str, content: bytes) -> None:
     """Anything else would be a traceback of a library."""
@@ -227,3 +227,17 @@ def test_nothing_is_written_beside_the_data_and_nothing_kept_of_bad_rows(tmp_pat
     assert faults_of(path, tmp_path).count("malformed JSON: line 41") == 1
     assert [found.name for found in folder.iterdir()] == ["rows.jsonl"]
     assert not [found for found in (tmp_path / "cache").rglob("*") if found.is_file()]
+
+
+def test_a_file_with_no_readable_row_reports_its_lines_and_not_its_columns(tmp_path: Path) -> None:
+    """ "No text column" about a file that is not JSON at all sends people the wrong way."""
+    (tmp_path / "rows.jsonl").write_text("text,label\nfirst,hate\n")
+    message = faults_of(tmp_path / "rows.jsonl", tmp_path)
+    assert "2 bad rows" in message
+    assert "malformed JSON: lines 1, 2" in message
+
+
+def test_a_limit_that_is_too_small_is_named_as_the_cause(tmp_path: Path) -> None:
+    """The data are enough; the setting is what to change."""
+    path = write_jsonl(tmp_path / "rows.jsonl", make_rows())
+    assert "label hate: 5 usable rows within limit=15, 10 are needed" in faults_of(path, tmp_path, limit=15)

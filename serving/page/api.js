@@ -18,8 +18,14 @@ export class ApiError extends Error {
 
 function pause(seconds, signal) {
   return new Promise((resolve, reject) => {
-    const stop = () => { clearTimeout(timer); reject(new ApiError("cancelled", "Cancelled.")); };
-    const timer = setTimeout(() => { signal?.removeEventListener("abort", stop); resolve(); }, seconds * 1000);
+    const stop = () => {
+      clearTimeout(timer);
+      reject(new ApiError("cancelled", "Cancelled."));
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, seconds * 1000);
     signal?.addEventListener("abort", stop, { once: true });
   });
 }
@@ -32,7 +38,11 @@ function waitSeconds(response, attempt) {
 
 async function faultOf(response) {
   let body = {};
-  try { body = await response.json(); } catch { /* no JSON: the status says enough */ }
+  try {
+    body = await response.json();
+  } catch {
+    /* no JSON: the status says enough */
+  }
   const said = [body.error, body.message, body.detail].find((text) => typeof text === "string" && text);
   const kind = response.status < 500 && !BUSY.has(response.status) ? "input" : "server";
   const message = said ?? `The service answered ${response.status} ${response.statusText}`.trim() + ".";
@@ -68,7 +78,8 @@ export async function request(path, options = {}) {
     const response = await send(path, options);
     if (response.ok) return response.json();
     if (!BUSY.has(response.status)) throw await faultOf(response);
-    if (attempt === TRIES) throw new ApiError("busy", "The service is busy. Try again in a moment.", { status: response.status });
+    if (attempt === TRIES)
+      throw new ApiError("busy", "The service is busy. Try again in a moment.", { status: response.status });
     const seconds = waitSeconds(response, attempt);
     options.onWait?.({ attempt, tries: TRIES, seconds });
     await pause(seconds, options.signal);
@@ -79,8 +90,10 @@ const withVariant = (body, variant) => (variant ? { ...body, variant } : body);
 
 export const getInfo = (options) => request("info", options);
 
-export const classify = (texts, variant, options) => request("classify", { ...options, body: withVariant({ texts }, variant) });
+export const classify = (texts, variant, options) =>
+  request("classify", { ...options, body: withVariant({ texts }, variant) });
 
-export const explain = (text, variant, options) => request("explain", { ...options, body: withVariant({ text }, variant) });
+export const explain = (text, variant, options) =>
+  request("explain", { ...options, body: withVariant({ text }, variant) });
 
 export const correct = (correction, options) => request("corrections", { ...options, body: correction });

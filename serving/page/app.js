@@ -38,17 +38,24 @@ function wireViews() {
     byId(`tab-${view}`).addEventListener("click", () => showView(view));
     byId(`tab-${view}`).addEventListener("keydown", (event) => moveTab(event, view));
   }
-  const fromAddress = () => { if (VIEWS.includes(location.hash.slice(1))) showView(location.hash.slice(1)); };
+  const fromAddress = () => {
+    if (VIEWS.includes(location.hash.slice(1))) showView(location.hash.slice(1));
+  };
   window.addEventListener("hashchange", fromAddress);
-  document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); byId("main").focus(); });
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
   fromAddress();
 }
 
 function showServing(info) {
   const model = defaultModel(info);
   const more = info.models.length - 1;
-  byId("serving").replaceChildren(h("span", {}, [model.name, modelName(model)].filter(Boolean).join(" · ") + (more ? ` and ${more} more` : "")),
-    info.models.some(({ data }) => data?.synthetic) ? syntheticBadge() : "");
+  byId("serving").replaceChildren(
+    h("span", {}, [model.name, modelName(model)].filter(Boolean).join(" · ") + (more ? ` and ${more} more` : "")),
+    info.models.some(({ data }) => data?.synthetic) ? syntheticBadge() : "",
+  );
 }
 
 function start(info) {
@@ -69,11 +76,21 @@ async function load(attempt = 1) {
     const seconds = Math.min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (attempt - 1));
     byId("serving").textContent = "Not connected";
     const timer = setTimeout(() => load(attempt + 1), seconds * 1000);
-    setBanner(`${error.message} Trying again in ${seconds} s.`, { name: "Try now", run: () => { clearTimeout(timer); load(attempt); } });
+    setBanner(`${error.message} Trying again in ${seconds} s.`, {
+      name: "Try now",
+      run: () => {
+        clearTimeout(timer);
+        load(attempt);
+      },
+    });
   }
 }
 
 wireViews();
 wireSingle();
-wireBatch((text) => { showView("one"); read(text); byId("one-text").focus(); });
+wireBatch((text) => {
+  showView("one");
+  read(text);
+  byId("one-text").focus();
+});
 load();

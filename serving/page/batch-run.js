@@ -51,8 +51,11 @@ export async function runBatch(rows, { ask, limits, signal, onProgress }) {
   let size = Math.min(FIRST_CHUNK, limits?.texts ?? FIRST_CHUNK);
 
   const settle = (chunk, answers) => {
-    if (answers.length !== chunk.length) throw new ApiError("server", `The service gave ${answers.length} results for ${chunk.length} texts.`);
-    chunk.forEach((row, index) => { row.answer = answers[index]; });
+    if (answers.length !== chunk.length)
+      throw new ApiError("server", `The service gave ${answers.length} results for ${chunk.length} texts.`);
+    chunk.forEach((row, index) => {
+      row.answer = answers[index];
+    });
   };
   const refuse = (chunk, error) => {
     if (!ROW_AT_FAULT.has(error.status) || error.field === "variant") throw error;
@@ -68,7 +71,13 @@ export async function runBatch(rows, { ask, limits, signal, onProgress }) {
       const chunk = parts.pop() ?? takeChunk(queue, size, limits);
       const began = performance.now();
       try {
-        settle(chunk, await ask(chunk.map(({ text }) => text), stop));
+        settle(
+          chunk,
+          await ask(
+            chunk.map(({ text }) => text),
+            stop,
+          ),
+        );
         pace(performance.now() - began);
       } catch (error) {
         refuse(chunk, error);
@@ -76,7 +85,14 @@ export async function runBatch(rows, { ask, limits, signal, onProgress }) {
       onProgress();
     }
   };
-  const lanes = await Promise.allSettled(Array.from({ length: LANES }, () => lane().catch((error) => { halt.abort(); throw error; })));
+  const lanes = await Promise.allSettled(
+    Array.from({ length: LANES }, () =>
+      lane().catch((error) => {
+        halt.abort();
+        throw error;
+      }),
+    ),
+  );
   const faults = lanes.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
   if (signal.aborted) throw new ApiError("cancelled", "Cancelled.");
   if (faults.length) throw faults.find((fault) => fault.kind !== "cancelled") ?? faults[0];

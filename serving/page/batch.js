@@ -26,7 +26,9 @@ async function ask(texts, signal, onWait) {
   const { models } = batch;
   const variant = (model) => (service.models.length > 1 ? model.variant : undefined);
   const answers = await Promise.all(models.map((model) => classify(texts, variant(model), { signal, onWait })));
-  return texts.map((_, index) => Object.fromEntries(models.map((model, place) => [model.variant, answers[place].results[index]])));
+  return texts.map((_, index) =>
+    Object.fromEntries(models.map((model, place) => [model.variant, answers[place].results[index]])),
+  );
 }
 
 const settled = () => batch.rows.filter((row) => row.answer || row.error).length;
@@ -38,7 +40,10 @@ function drawProgress(note = "") {
   byId("many-bar").value = done;
   byId("many-count").textContent = `${count(done)} of ${plural(total, "text")}`;
   const rate = (done - batch.doneBefore) / ((performance.now() - batch.began) / 1000);
-  const left = batch.running && rate > 0 && done < total ? `${duration((total - done) / rate)} left, ${count(Math.round(rate))} a second` : "";
+  const left =
+    batch.running && rate > 0 && done < total
+      ? `${duration((total - done) / rate)} left, ${count(Math.round(rate))} a second`
+      : "";
   byId("many-eta").textContent = note || left;
 }
 
@@ -81,8 +86,14 @@ async function run() {
   byId("many-eta").classList.remove("is-error");
   drawProgress();
   const mine = batch;
-  const onWait = ({ seconds }) => drawProgress(`The service is busy; trying again in ${Math.max(1, Math.round(seconds))} s`);
-  const options = { ask: (texts, signal) => ask(texts, signal, onWait), limits: service.limits, signal: batch.control.signal, onProgress: () => mine === batch && progressed() };
+  const onWait = ({ seconds }) =>
+    drawProgress(`The service is busy; trying again in ${Math.max(1, Math.round(seconds))} s`);
+  const options = {
+    ask: (texts, signal) => ask(texts, signal, onWait),
+    limits: service.limits,
+    signal: batch.control.signal,
+    onProgress: () => mine === batch && progressed(),
+  };
   try {
     await runBatch(batch.rows, options);
     if (mine === batch) finish(null);
@@ -97,8 +108,18 @@ function start() {
   if (!source || !service) return;
   batch?.control?.abort();
   const models = asked();
-  const rows = source.rows.map((row, index) => ({ ...row, number: index + 1, error: unreadable(row.text, service.limits), answer: null, first: null }));
-  const table = new ResultTable(byId("many-table"), { models, onOpen: (row) => openText(row.text), onShow: drawDownload });
+  const rows = source.rows.map((row, index) => ({
+    ...row,
+    number: index + 1,
+    error: unreadable(row.text, service.limits),
+    answer: null,
+    first: null,
+  }));
+  const table = new ResultTable(byId("many-table"), {
+    models,
+    onOpen: (row) => openText(row.text),
+    onShow: drawDownload,
+  });
   batch = { ...source, rows, models, table, running: false };
   run();
 }
@@ -111,7 +132,11 @@ function counts() {
 
 const tallyWords = () => {
   const numbers = counts();
-  return decisionsOf(batch.models[0]).map((name) => `${plainName(name)} ${count(numbers.get(name) ?? 0)}`).join(", ") + ".";
+  return (
+    decisionsOf(batch.models[0])
+      .map((name) => `${plainName(name)} ${count(numbers.get(name) ?? 0)}`)
+      .join(", ") + "."
+  );
 };
 
 /** Scores of the first variant in equal bins, each bar in the colour of its decision zone. */
@@ -122,11 +147,30 @@ function histogram() {
   for (const { first } of batch.rows) if (first) bins[Math.min(BINS - 1, Math.floor(first.score * BINS))] += 1;
   const most = Math.max(1, ...bins);
   const band = reviewBand(model);
-  const zone = (score) => (band && score >= band.low && score < band.high ? "review" : score >= (threshold(model) ?? 0.5) ? "positive" : "negative");
-  const bars = bins.map((number, index) => h("span", { class: `bin is-${zone((index + 0.5) / BINS)}`, vars: { "--height": Math.sqrt(number / most) } }));
-  return h("figure", { class: "histogram" }, h("div", { class: "bins", role: "img", "aria-label": `How the scores are spread from 0 to 100%. ${tallyWords()}` }, bars),
-    h("div", { class: "scale-ticks", "aria-hidden": "true" }, ["0", "25", "50", "75", "100%"].map((tick) => h("span", {}, tick))),
-    h("figcaption", { class: "quiet" }, `Scores (probability of ${model.positive}); heights on a square-root scale`));
+  const zone = (score) =>
+    band && score >= band.low && score < band.high
+      ? "review"
+      : score >= (threshold(model) ?? 0.5)
+        ? "positive"
+        : "negative";
+  const bars = bins.map((number, index) =>
+    h("span", { class: `bin is-${zone((index + 0.5) / BINS)}`, vars: { "--height": Math.sqrt(number / most) } }),
+  );
+  return h(
+    "figure",
+    { class: "histogram" },
+    h(
+      "div",
+      { class: "bins", role: "img", "aria-label": `How the scores are spread from 0 to 100%. ${tallyWords()}` },
+      bars,
+    ),
+    h(
+      "div",
+      { class: "scale-ticks", "aria-hidden": "true" },
+      ["0", "25", "50", "75", "100%"].map((tick) => h("span", {}, tick)),
+    ),
+    h("figcaption", { class: "quiet" }, `Scores (probability of ${model.positive}); heights on a square-root scale`),
+  );
 }
 
 function drawSummary() {
@@ -136,20 +180,46 @@ function drawSummary() {
   const items = decisionsOf(model).map((name) => {
     const number = numbers.get(name) ?? 0;
     const part = done ? `${((number / done) * 100).toFixed(1)}%` : "";
-    return h("div", { class: `sum is-${kindOf(name, model)}`, "data-decision": name }, h("dt", {}, plainName(name)), h("dd", {}, h("span", { class: "sum-number" }, count(number)), h("span", { class: "quiet" }, part)));
+    return h(
+      "div",
+      { class: `sum is-${kindOf(name, model)}`, "data-decision": name },
+      h("dt", {}, plainName(name)),
+      h("dd", {}, h("span", { class: "sum-number" }, count(number)), h("span", { class: "quiet" }, part)),
+    );
   });
-  const by = batch.models.length > 1 ? h("p", { class: "quiet" }, `Counts and scores are those of ${modelName(model)}.`) : null;
-  byId("many-summary").replaceChildren(h("div", { class: "summary" }, h("dl", { class: "sums" }, items), histogram() ?? ""), by ?? "", h("p", { class: "actions", id: "many-downloads" }));
+  const by =
+    batch.models.length > 1 ? h("p", { class: "quiet" }, `Counts and scores are those of ${modelName(model)}.`) : null;
+  byId("many-summary").replaceChildren(
+    h("div", { class: "summary" }, h("dl", { class: "sums" }, items), histogram() ?? ""),
+    by ?? "",
+    h("p", { class: "actions", id: "many-downloads" }),
+  );
 }
 
 /** Columns that the page adds; all begin with `evenodd_`, so that none of the file's own is hidden. */
 function resultColumns(model, many) {
   const prefix = many ? `evenodd_${model.variant}_` : "evenodd_";
-  const names = ["decision", "label", "score", ...model.labels.map((label) => `p_${label}`), "truncated", "variant", "version"];
+  const names = [
+    "decision",
+    "label",
+    "score",
+    ...model.labels.map((label) => `p_${label}`),
+    "truncated",
+    "variant",
+    "version",
+  ];
   const cells = (row) => {
     const result = row.answer?.[model.variant];
     if (!result) return names.map(() => "");
-    return [result.decision, result.label, result.score, ...model.labels.map((label) => result.probabilities[label]), result.truncated ?? false, model.variant, model.version ?? ""];
+    return [
+      result.decision,
+      result.label,
+      result.score,
+      ...model.labels.map((label) => result.probabilities[label]),
+      result.truncated ?? false,
+      model.variant,
+      model.version ?? "",
+    ];
   };
   return { header: names.map((name) => prefix + name), cells };
 }
@@ -168,9 +238,19 @@ function drawDownload(shown) {
   const place = byId("many-downloads");
   if (!place) return;
   const { filter } = batch.table.view;
-  const button = (title, rows, suffix, id) => h("button", { type: "button", id, class: "plain", "data-keep": id, onClick: () => download(rows, suffix) }, title);
-  place.replaceChildren(button(`Download all ${count(batch.rows.length)} as CSV`, batch.rows, "decided", "download-all"),
-    shown.length && shown.length < batch.rows.length ? button(`Download the ${count(shown.length)} shown`, shown, filter === "all" ? "found" : filter, "download-shown") : "");
+  const button = (title, rows, suffix, id) =>
+    h("button", { type: "button", id, class: "plain", "data-keep": id, onClick: () => download(rows, suffix) }, title);
+  place.replaceChildren(
+    button(`Download all ${count(batch.rows.length)} as CSV`, batch.rows, "decided", "download-all"),
+    shown.length && shown.length < batch.rows.length
+      ? button(
+          `Download the ${count(shown.length)} shown`,
+          shown,
+          filter === "all" ? "found" : filter,
+          "download-shown",
+        )
+      : "",
+  );
 }
 
 function startOver() {
@@ -186,21 +266,38 @@ function startOver() {
 export function wireBatch(onOpen) {
   openText = onOpen;
   wireSource(() => {});
-  byId("many-form").addEventListener("submit", (event) => { event.preventDefault(); start(); });
+  byId("many-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    start();
+  });
   byId("many-text").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); start(); }
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      start();
+    }
   });
   byId("many-clear").addEventListener("click", startOver);
   byId("many-cancel").addEventListener("click", () => batch.control.abort());
   byId("many-resume").addEventListener("click", run);
-  window.addEventListener("beforeunload", (event) => { if (batch?.running) event.preventDefault(); });
+  window.addEventListener("beforeunload", (event) => {
+    if (batch?.running) event.preventDefault();
+  });
 }
 
 /** Starts the panel with what /info said. */
 export function openBatch(info) {
   service = info;
   if (info.models.length < 2 || byId("many-variant")) return;
-  const options = info.models.map((model) => h("option", { value: model.variant, selected: model.variant === info.default }, modelName(model)));
-  const select = h("select", { id: "many-variant" }, options, h("option", { value: ALL }, "every variant, side by side"));
-  byId("many-form").querySelector(".actions").prepend(h("label", { class: "field", for: "many-variant" }, "Decided by"), select);
+  const options = info.models.map((model) =>
+    h("option", { value: model.variant, selected: model.variant === info.default }, modelName(model)),
+  );
+  const select = h(
+    "select",
+    { id: "many-variant" },
+    options,
+    h("option", { value: ALL }, "every variant, side by side"),
+  );
+  byId("many-form")
+    .querySelector(".actions")
+    .prepend(h("label", { class: "field", for: "many-variant" }, "Decided by"), select);
 }

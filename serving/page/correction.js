@@ -6,7 +6,13 @@ import { plainName } from "./task.js";
 const NOTE_LENGTH = 500;
 
 function choice(label, labels, chosen) {
-  const input = h("input", { type: "radio", name: "correct-label", value: label, checked: label === chosen, required: true });
+  const input = h("input", {
+    type: "radio",
+    name: "correct-label",
+    value: label,
+    checked: label === chosen,
+    required: true,
+  });
   const plain = plainName(label);
   return h("label", { class: "choice" }, input, plain === label ? plain : [plain, " ", h("code", {}, label)]);
 }
@@ -35,20 +41,43 @@ async function send(form, said, fault, done) {
 export function correction(text, result, model) {
   const fault = h("p", { class: "fault", role: "alert", hidden: true });
   const other = model.labels.length === 2 ? model.labels.find((label) => label !== result.label) : null;
-  const form = h("form", { class: "correction-form" },
-    h("fieldset", {}, h("legend", {}, "What should it be?"),
-      h("div", { class: "choice-row" }, model.labels.map((label) => choice(label, model.labels, other)))),
+  const form = h(
+    "form",
+    { class: "correction-form" },
+    h(
+      "fieldset",
+      {},
+      h("legend", {}, "What should it be?"),
+      h(
+        "div",
+        { class: "choice-row" },
+        model.labels.map((label) => choice(label, model.labels, other)),
+      ),
+    ),
     h("label", { class: "field", for: "correct-note" }, "Note ", h("span", { class: "quiet" }, "(optional)")),
     h("input", { type: "text", id: "correct-note", name: "comment", maxlength: NOTE_LENGTH, autocomplete: "off" }),
     fault,
-    h("div", { class: "actions" }, h("button", { type: "submit", class: "primary" }, "Store correction"),
-      h("span", { class: "quiet" }, "Stores the text and your answer in this service’s database.")));
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "submit", class: "primary" }, "Store correction"),
+      h("span", { class: "quiet" }, "Stores the text and your answer in this service’s database."),
+    ),
+  );
   const box = h("details", { class: "correction" }, h("summary", {}, "This is wrong"), form);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const said = { text, variant: model.variant, predicted: result.label, decision: result.decision, score: result.score };
+    const said = {
+      text,
+      variant: model.variant,
+      predicted: result.label,
+      decision: result.decision,
+      score: result.score,
+    };
     send(form, said, fault, () => {
-      box.replaceWith(h("p", { class: "stored", tabindex: "-1" }, "Stored. It can be used as a training row from now on."));
+      box.replaceWith(
+        h("p", { class: "stored", tabindex: "-1" }, "Stored. It can be used as a training row from now on."),
+      );
       announce("Correction stored.");
     });
   });

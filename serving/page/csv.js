@@ -1,7 +1,20 @@
 /** CSV in and out (RFC 4180 with the habits of spreadsheets), and a guess at which column holds the text. */
 
 const DELIMITERS = [",", ";", "\t", "|"];
-const TEXT_NAMES = ["text", "texts", "comment", "comment_text", "content", "message", "body", "post", "tweet", "sentence", "review", "test_case"];
+const TEXT_NAMES = [
+  "text",
+  "texts",
+  "comment",
+  "comment_text",
+  "content",
+  "message",
+  "body",
+  "post",
+  "tweet",
+  "sentence",
+  "review",
+  "test_case",
+];
 const SAMPLE_ROWS = 200;
 const FORMULA_START = /^[\s\u200b]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/u;
 const PLAIN_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
@@ -9,8 +22,10 @@ const PLAIN_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 /** Text of a file: UTF-8 or UTF-16 by its mark, else Windows-1252, which is said. */
 export function decode(buffer) {
   const bytes = new Uint8Array(buffer);
-  if (bytes[0] === 0xff && bytes[1] === 0xfe) return { text: new TextDecoder("utf-16le").decode(bytes), encoding: "UTF-16" };
-  if (bytes[0] === 0xfe && bytes[1] === 0xff) return { text: new TextDecoder("utf-16be").decode(bytes), encoding: "UTF-16" };
+  if (bytes[0] === 0xff && bytes[1] === 0xfe)
+    return { text: new TextDecoder("utf-16le").decode(bytes), encoding: "UTF-16" };
+  if (bytes[0] === 0xfe && bytes[1] === 0xff)
+    return { text: new TextDecoder("utf-16be").decode(bytes), encoding: "UTF-16" };
   try {
     return { text: new TextDecoder("utf-8", { fatal: true }).decode(bytes), encoding: "UTF-8" };
   } catch {
@@ -79,7 +94,8 @@ export function guessHeader(rows) {
   if (rows.length < 2) return false;
   if (rows[0].some((cell) => named(cell) >= 0)) return true;
   const first = rows[0].map((cell) => cell.trim());
-  const nameLike = first.every((cell) => /^[\p{L}_][\p{L}\p{N}_ .-]{0,30}$/u.test(cell)) && new Set(first).size === first.length;
+  const nameLike =
+    first.every((cell) => /^[\p{L}_][\p{L}\p{N}_ .-]{0,30}$/u.test(cell)) && new Set(first).size === first.length;
   return nameLike && rows[0].length > 1 && !rows.slice(1, SAMPLE_ROWS).some((row) => row.join() === rows[0].join());
 }
 
@@ -92,7 +108,9 @@ export function guessTextColumn(rows, header) {
   }
   const lengths = [];
   for (const row of rows.slice(header ? 1 : 0, SAMPLE_ROWS)) {
-    row.forEach((cell, column) => { lengths[column] = (lengths[column] ?? 0) + cell.length; });
+    row.forEach((cell, column) => {
+      lengths[column] = (lengths[column] ?? 0) + cell.length;
+    });
   }
   return Math.max(0, lengths.indexOf(Math.max(...lengths)));
 }

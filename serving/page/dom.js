@@ -36,7 +36,9 @@ export const byId = (id) => document.getElementById(id);
 export function announce(sentence) {
   const live = byId("live");
   live.textContent = "";
-  requestAnimationFrame(() => { live.textContent = sentence; });
+  requestAnimationFrame(() => {
+    live.textContent = sentence;
+  });
 }
 
 /** Shows a fault below a field and ties it to the field; an empty message takes it away. */
@@ -52,5 +54,6 @@ export function setBanner(message, action = null) {
   const banner = byId("banner");
   banner.hidden = !message;
   banner.replaceChildren(...(message ? [h("span", {}, message)] : []));
-  if (message && action) banner.append(h("button", { type: "button", class: "plain", onClick: action.run }, action.name));
+  if (message && action)
+    banner.append(h("button", { type: "button", class: "plain", onClick: action.run }, action.name));
 }

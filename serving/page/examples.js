@@ -13,7 +13,11 @@ export const EXAMPLES = [
       { text: "I hate you", label: "noHate", kind: "one person, no protected group" },
       { text: "I hate women", label: "hate", kind: "a group in three words" },
       { text: "I would never say that I hate Muslims.", label: "noHate", kind: "negated hate" },
-      { text: "Whoever wrote “gays are sick” should be ashamed of it.", label: "noHate", kind: "counter-speech that quotes hate" },
+      {
+        text: "Whoever wrote “gays are sick” should be ashamed of it.",
+        label: "noHate",
+        kind: "counter-speech that quotes hate",
+      },
       { text: "My wife is a proud Black woman from Nigeria.", label: "noHate", kind: "neutral mention of a group" },
       { text: "This bloody printer, I could kill it.", label: "noHate", kind: "swearing at a thing" },
       { text: "w0men are to dumb too vote, allways were", label: "hate", kind: "misspelt on purpose" },

@@ -16,7 +16,11 @@ export function readInfo(answer) {
     models,
     default: answer.default ?? answer.model?.variant ?? models[0]?.variant,
     corrections: answer.corrections === true,
-    limits: { texts: limits.texts ?? 256, characters: limits.chars ?? limits.characters, bytes: limits.body_bytes ?? limits.bytes },
+    limits: {
+      texts: limits.texts ?? 256,
+      characters: limits.chars ?? limits.characters,
+      bytes: limits.body_bytes ?? limits.bytes,
+    },
   };
 }
 

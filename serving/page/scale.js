@@ -38,28 +38,64 @@ export function track(score, model, kind = "review") {
 
 function key(model) {
   const band = reviewBand(model);
-  return h("figcaption", { class: "scale-key" },
+  return h(
+    "figcaption",
+    { class: "scale-key" },
     threshold(model) !== null && h("span", {}, h("i", { class: "key-cut" }), `threshold ${share(threshold(model))}`),
-    band && h("span", {}, h("i", { class: "key-band" }), `review ${share(band.low)} to ${share(band.high)}`));
+    band && h("span", {}, h("i", { class: "key-band" }), `review ${share(band.low)} to ${share(band.high)}`),
+  );
 }
 
 /** The large scale with its ends named and its marks explained. */
 export function scale(score, model, kind) {
   const ends = [plainName(model.labels.find((label) => label !== model.positive)), plainName(model.positive)];
-  return h("figure", { class: "scale" },
+  return h(
+    "figure",
+    { class: "scale" },
     h("div", { class: "scale-ends", "aria-hidden": "true" }, h("span", {}, ends[0]), h("span", {}, ends[1])),
     track(score, model, kind),
-    h("div", { class: "scale-ticks", "aria-hidden": "true" }, ["0", "25", "50", "75", "100%"].map((tick) => h("span", {}, tick))),
-    key(model));
+    h(
+      "div",
+      { class: "scale-ticks", "aria-hidden": "true" },
+      ["0", "25", "50", "75", "100%"].map((tick) => h("span", {}, tick)),
+    ),
+    key(model),
+  );
 }
 
 /** Probability of every label, likeliest first; for many labels with the line below which people decide. */
 export function labelBars(probabilities, model) {
   const line = isBinary(model) ? null : reviewBand(model);
   const rows = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);
-  return h("div", { class: "label-bars" },
-    h("dl", {}, rows.map(([label, probability]) => h("div", { class: "label-bar" },
-      h("dt", {}, label),
-      h("dd", {}, h("span", { class: "meter", "aria-hidden": "true", vars: { "--at": probability } }, line && h("span", { class: "cut", vars: { "--at": line.high } })), percent(probability))))),
-    line && h("p", { class: "quiet scale-key" }, h("span", {}, h("i", { class: "key-cut" }), `below ${percent(line.high)}: review`)));
+  return h(
+    "div",
+    { class: "label-bars" },
+    h(
+      "dl",
+      {},
+      rows.map(([label, probability]) =>
+        h(
+          "div",
+          { class: "label-bar" },
+          h("dt", {}, label),
+          h(
+            "dd",
+            {},
+            h(
+              "span",
+              { class: "meter", "aria-hidden": "true", vars: { "--at": probability } },
+              line && h("span", { class: "cut", vars: { "--at": line.high } }),
+            ),
+            percent(probability),
+          ),
+        ),
+      ),
+    ),
+    line &&
+      h(
+        "p",
+        { class: "quiet scale-key" },
+        h("span", {}, h("i", { class: "key-cut" }), `below ${percent(line.high)}: review`),
+      ),
+  );
 }

@@ -11,7 +11,11 @@ let file = null;
 let listener = () => {};
 
 /** Pasted lines as a table of one column without a header. */
-const lineTable = (text) => text.split(/\r\n|\r|\n/).filter((line) => line.trim()).map((line) => [line]);
+const lineTable = (text) =>
+  text
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line.trim())
+    .map((line) => [line]);
 
 /**
  * The texts chosen now, with what else their rows hold.
@@ -20,28 +24,54 @@ const lineTable = (text) => text.split(/\r\n|\r|\n/).filter((line) => line.trim(
 export function current() {
   if (!file) {
     const rows = lineTable(byId("many-text").value);
-    return rows.length ? { header: ["text"], rows: rows.map((cells) => ({ cells, text: cells[0] })), name: "texts" } : null;
+    return rows.length
+      ? { header: ["text"], rows: rows.map((cells) => ({ cells, text: cells[0] })), name: "texts" }
+      : null;
   }
   const { table, header, column } = file;
   const width = table.reduce((most, row) => Math.max(most, row.length), 0);
-  const names = Array.from({ length: width }, (_, index) => (header && table[0][index]?.trim()) || `column ${index + 1}`);
-  const rows = (header ? table.slice(1) : table).map((cells) => ({ cells: [...cells, ...Array(width - cells.length).fill("")], text: cells[column] ?? "" }));
+  const names = Array.from(
+    { length: width },
+    (_, index) => (header && table[0][index]?.trim()) || `column ${index + 1}`,
+  );
+  const rows = (header ? table.slice(1) : table).map((cells) => ({
+    cells: [...cells, ...Array(width - cells.length).fill("")],
+    text: cells[column] ?? "",
+  }));
   return rows.length ? { header: names, rows, name: file.name.replace(/\.[^.]*$/, "") } : null;
 }
 
 function columnField(names) {
   const options = names.map((name, index) => h("option", { value: index, selected: index === file.column }, name));
-  const change = (event) => { file.column = Number(event.target.value); changed(); };
-  return h("p", { class: "pair" }, h("label", { class: "field", for: "many-column" }, "Column with the text"), h("select", { id: "many-column", onChange: change }, options));
+  const change = (event) => {
+    file.column = Number(event.target.value);
+    changed();
+  };
+  return h(
+    "p",
+    { class: "pair" },
+    h("label", { class: "field", for: "many-column" }, "Column with the text"),
+    h("select", { id: "many-column", onChange: change }, options),
+  );
 }
 
 function headerField() {
-  const change = (event) => { file.header = event.target.checked; changed(); };
-  return h("label", { class: "choice" }, h("input", { type: "checkbox", id: "many-header", checked: file.header, onChange: change }), "The first row names the columns");
+  const change = (event) => {
+    file.header = event.target.checked;
+    changed();
+  };
+  return h(
+    "label",
+    { class: "choice" },
+    h("input", { type: "checkbox", id: "many-header", checked: file.header, onChange: change }),
+    "The first row names the columns",
+  );
 }
 
 function preview(source) {
-  const lines = source.rows.slice(0, PREVIEW_ROWS).map(({ text }) => h("li", { dir: "auto" }, text.slice(0, 200) || "(empty)"));
+  const lines = source.rows
+    .slice(0, PREVIEW_ROWS)
+    .map(({ text }) => h("li", { dir: "auto" }, text.slice(0, 200) || "(empty)"));
   return h("div", { class: "preview" }, h("p", { class: "quiet" }, "The first texts then are"), h("ol", {}, lines));
 }
 
@@ -51,7 +81,16 @@ function showChoices(source) {
   if (!file) return;
   const active = document.activeElement?.id;
   const facts = `${file.name}: ${plural(source?.rows.length ?? 0, "row")}${file.encoding === "UTF-8" ? "" : `, read as ${file.encoding}`}`;
-  box.replaceChildren(h("p", { class: "file-name" }, facts), h("div", { class: "choice-row" }, source?.header.length > 1 && columnField(source.header), file.delimited && headerField()), source ? preview(source) : "");
+  box.replaceChildren(
+    h("p", { class: "file-name" }, facts),
+    h(
+      "div",
+      { class: "choice-row" },
+      source?.header.length > 1 && columnField(source.header),
+      file.delimited && headerField(),
+    ),
+    source ? preview(source) : "",
+  );
   if (active?.startsWith("many-")) byId(active)?.focus();
 }
 
@@ -68,7 +107,8 @@ function changed() {
 async function take(chosen) {
   const fault = (message) => setFault(byId("many-file"), byId("many-error"), message);
   fault("");
-  if (chosen.size > LARGEST_FILE) return fault(`${chosen.name} is larger than ${count(LARGEST_FILE / 1024 / 1024)} MB. Split it, or use the API.`);
+  if (chosen.size > LARGEST_FILE)
+    return fault(`${chosen.name} is larger than ${count(LARGEST_FILE / 1024 / 1024)} MB. Split it, or use the API.`);
   const { text, encoding } = decode(await chosen.arrayBuffer());
   if (text.includes("\u0000")) return fault(`${chosen.name} is not a text file. Save it as CSV first.`);
   const delimited = DELIMITED.test(chosen.name) || chosen.type === "text/csv";
@@ -90,7 +130,10 @@ export function clear() {
 }
 
 function wireDrop(drop) {
-  const over = (is) => (event) => { event.preventDefault(); drop.classList.toggle("is-over", is); };
+  const over = (is) => (event) => {
+    event.preventDefault();
+    drop.classList.toggle("is-over", is);
+  };
   drop.addEventListener("dragover", over(true));
   drop.addEventListener("dragleave", over(false));
   drop.addEventListener("drop", (event) => {
@@ -103,7 +146,13 @@ function wireDrop(drop) {
 /** Wires text area, file field and drop area; `onChange` hears of every new source. */
 export function wireSource(onChange) {
   listener = onChange;
-  byId("many-text").addEventListener("input", () => { file = null; byId("many-file").value = ""; changed(); });
-  byId("many-file").addEventListener("change", (event) => { if (event.target.files[0]) take(event.target.files[0]); });
+  byId("many-text").addEventListener("input", () => {
+    file = null;
+    byId("many-file").value = "";
+    changed();
+  });
+  byId("many-file").addEventListener("change", (event) => {
+    if (event.target.files[0]) take(event.target.files[0]);
+  });
   wireDrop(byId("many-drop"));
 }

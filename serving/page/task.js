@@ -53,7 +53,9 @@ export function whyNotLabel(result, model) {
 
 /** Decisions a model can give, in the order of the page. */
 export function decisionsOf(model) {
-  const labels = isBinary(model) ? [model.positive, ...model.labels.filter((label) => label !== model.positive)] : [...model.labels];
+  const labels = isBinary(model)
+    ? [model.positive, ...model.labels.filter((label) => label !== model.positive)]
+    : [...model.labels];
   if (!reviewBand(model)) return labels;
   return isBinary(model) ? [labels[0], "review", labels[1]] : [...labels, "review"];
 }

@@ -30,7 +30,11 @@ export function locate(text, words) {
 function mark(piece, tint) {
   if (Math.abs(piece.weight) < NEGLIGIBLE) return piece.word;
   const side = piece.weight > 0 ? "toward" : "away";
-  return h("span", { class: `word is-${side}`, title: signed(piece.weight), vars: { "--tint": tint(piece.weight) } }, piece.word);
+  return h(
+    "span",
+    { class: `word is-${side}`, title: signed(piece.weight), vars: { "--tint": tint(piece.weight) } },
+    piece.word,
+  );
 }
 
 /** The text itself with every weighed word tinted and underlined. */
@@ -49,18 +53,34 @@ export function tinted(text, words) {
 
 /** The strongest words in one direction, strongest first. */
 export function strongest(words, direction) {
-  return words.filter(({ weight }) => weight * direction >= NEGLIGIBLE)
-    .sort((a, b) => direction * (b.weight - a.weight)).slice(0, LISTED);
+  return words
+    .filter(({ weight }) => weight * direction >= NEGLIGIBLE)
+    .sort((a, b) => direction * (b.weight - a.weight))
+    .slice(0, LISTED);
 }
 
 function list(title, words, side) {
   if (!words.length) return h("div", {}, h("h4", {}, title), h("p", { class: "quiet" }, "no word"));
-  return h("div", {}, h("h4", {}, title), h("ol", { class: "word-list" }, words.map(({ word, weight }) =>
-    h("li", {}, h("bdi", { class: `word is-${side}` }, word), h("span", { class: "number" }, signed(weight))))));
+  return h(
+    "div",
+    {},
+    h("h4", {}, title),
+    h(
+      "ol",
+      { class: "word-list" },
+      words.map(({ word, weight }) =>
+        h("li", {}, h("bdi", { class: `word is-${side}` }, word), h("span", { class: "number" }, signed(weight))),
+      ),
+    ),
+  );
 }
 
 /** The two lists that say in words what the tint shows. */
 export function wordLists(words, label) {
-  return h("div", { class: "word-lists" },
-    list(`Toward ${label}`, strongest(words, 1), "toward"), list(`Away from ${label}`, strongest(words, -1), "away"));
+  return h(
+    "div",
+    { class: "word-lists" },
+    list(`Toward ${label}`, strongest(words, 1), "toward"),
+    list(`Away from ${label}`, strongest(words, -1), "away"),
+  );
 }

@@ -122,6 +122,9 @@ class LoraSettings(Frozen):
     alpha: float = Field(16, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(None, description="module names; None: query, key and value of the family")
+    initial_rank: int | None = Field(
+        None, ge=1, le=1024, description="AdaLoRA: rank before it moves; None: half as much again as `rank`"
+    )
     rslora: bool = False
     dora: bool = False
 
@@ -133,6 +136,9 @@ class VariantSettings(Frozen):
 
     layers: tuple[int, ...] | None = Field(None, description="teacher layers kept, from 1; None: what the variant says")
     depth: int | None = Field(None, ge=1, description="layers kept; None: half of the teacher's")
+    importance: Literal["influence", "drop", "greedy"] = Field("influence", description="how layers are scored")
+    importance_rows: int = Field(512, ge=8, description="validation rows that layers are scored on, at most")
+    sensitive: int | None = Field(None, ge=1, description="hybrid: layers under LoRA; None: half of the student's")
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -181,6 +187,7 @@ class GateSettings(Frozen):
     max_ece: float | None = Field(0.1, ge=0, le=1)
     max_latency_ms: float | None = Field(None, gt=0)
     max_onnx_mb: float | None = Field(None, gt=0)
+    require_parity: bool = Field(False, description="promote only a version whose exported graph passed parity")
 
 
 class ExportSettings(Frozen):
@@ -210,7 +217,7 @@ class RunSettings(Frozen):
     model: str | None = Field(None, description="run id, `name@alias`, `name/version`, or a bundle's folder")
     suite: str | None = Field(None, description="CSV in HateCheck's columns")
     predictions: str | None = Field(None, description="CSV to write")
-    variants: tuple[str, ...] = ("odd", "even", "lora")
+    variants: tuple[str, ...] = Field(("odd", "even", "lora"), description="beside the teacher, which always runs")
     to: str | None = Field(None, description="what `promote` moves the alias to; `previous` rolls back")
     fresh: bool = Field(False, description="do not reuse finished runs with the same fingerprint")
     build: bool = Field(True, description="build the Bento, not only its folder")

@@ -37,7 +37,7 @@ PARAMETER_LENGTH = 500
 
 def configure(experiment: str) -> None:
     """Chooses the experiment (unless `mlflow run` has chosen one) and closes what interrupted commands left open."""
-    for name in ("alembic", "mlflow.store", "mlflow.transformers", "mlflow.types", "mlflow.models.model"):
+    for name in ("alembic", "mlflow.store", "mlflow.transformers", "mlflow.types", "mlflow.models", "mlflow.system_metrics"):
         logging.getLogger(name).setLevel(logging.ERROR)
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(experiment)
@@ -160,6 +160,19 @@ def download(run_id: str, path: str, folder: Path | None = None) -> Path:
     return Path(local)
 
 
+def artifact_text(run_id: str, path: str) -> str | None:
+    """A run's text artifact, or None when it has none."""
+    try:
+        return mlflow.artifacts.load_text(f"runs:/{run_id}/{path}")
+    except (MlflowException, OSError):
+        return None
+
+
+def artifact_json(run_id: str, path: str) -> Any:
+    """A run's JSON artifact."""
+    return mlflow.artifacts.load_dict(f"runs:/{run_id}/{path}")
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """What the registry and the model page show of a model."""
@@ -180,7 +193,8 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
     """
     if hasattr(model, "peft_config"):
         raise ValueError("the model carries adapters: merge them first (evenodd.variants.merge_lora).")
-    model.name_or_path = model.config._name_or_path = entry.variant
+    # mlflow looks this name up at a hub; one with a space cannot be there, so the look-up ends at once.
+    model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
     info = mlflow.transformers.log_model(
         {"model": model, "tokenizer": tokenizer},
         name=entry.variant,
@@ -295,6 +309,40 @@ def set_alias(registered_name: str, alias: str, version: str) -> None:
     MlflowClient().set_registered_model_alias(registered_name, alias, version)
 
 
+@contextmanager
+def exclusive(name: str, purpose: str) -> Iterator[None]:
+    """Holds a lock that every client of this tracking server sees: a registered model that only one can create.
+
+    A lock whose process on this machine is gone is taken over.
+
+    Raises:
+        RuntimeError: somebody else holds it.
+    """
+    client, lock = MlflowClient(), f"{name}.lock"
+    for attempt in (1, 2):
+        try:
+            client.create_registered_model(lock, tags={PROCESS_TAG: _process_name()}, description=purpose)
+            break
+        except MlflowException as error:
+            if attempt == 2 or not _drop_dead_lock(client, lock):
+                raise RuntimeError(f"{purpose}: another one is under way (lock '{lock}'). Try again when it is done.") from error
+    try:
+        yield
+    finally:
+        client.delete_registered_model(lock)
+
+
+def _drop_dead_lock(client: MlflowClient, lock: str) -> bool:
+    try:
+        tag = client.get_registered_model(lock).tags.get(PROCESS_TAG)
+    except MlflowException:
+        return True
+    if tag is None or not _process_is_gone(tag):
+        return False
+    client.delete_registered_model(lock)
+    return True
+
+
 def tag_version(version: Version, tags: Mapping[str, str]) -> None:
     """Adds tags to a registered version."""
     for key, value in tags.items():
@@ -312,6 +360,11 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     except (MlflowException, OSError, ValueError) as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {str(error).splitlines()[0]}") from error
     return parts["model"], parts["tokenizer"]
+
+
+def model_metadata(uri: str) -> dict[str, Any]:
+    """What was stored with a logged model: labels, decision, data, layer map."""
+    return dict(mlflow.models.get_model_info(uri).metadata or {})
 
 
 def find_runs(tags: Mapping[str, str], *, finished: bool = True) -> list[Run]:
@@ -350,6 +403,10 @@ def _is_dead(run: Run) -> bool:
     tag = run.data.tags.get(PROCESS_TAG)
     if tag is None:
         return _never_started(run)
+    return _process_is_gone(tag)
+
+
+def _process_is_gone(tag: str) -> bool:
     host, pid, created = tag.rsplit(":", 2)
     if host != socket.gethostname():
         return False

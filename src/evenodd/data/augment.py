@@ -7,6 +7,7 @@ about a person, a thing or football fans, denied, or quoted to be answered, are 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -48,6 +49,7 @@ _COMMON = frozenset(
         so than that the their them these they this to was we what when who will with would you your
     """).split()
 )
+_PARTICLE = re.compile(r"\b(beat|drive|finish|hunt|kick|lock|put|round|wipe) (down|off|out|up) (them|you)\b")
 _ENDS = (".", ".", ".", "!", "")
 
 
@@ -95,7 +97,7 @@ def kind_counts(rows: int = 2000, kinds: Sequence[str] | None = None) -> dict[st
 
 def group_terms() -> tuple[str, ...]:
     """Every surface form that a group has in these rows, in the plural and in the singular."""
-    return tuple(dict.fromkeys(term for plural, single, _ in GROUPS.values() for term in (*plural, *single)))
+    return tuple(dict.fromkeys(term for plural, single in GROUPS.values() for term in (*plural, *single)))
 
 
 def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
@@ -122,7 +124,7 @@ def _write(kind: str, rng: random.Random) -> str:
         return _misspell(_write(_draw(HATE_FRAMES, rng), rng), rng)
     if kind == "misspelt_other":
         return _misspell(_write(_draw(OTHER_FRAMES, rng), rng), rng)
-    plural, single, _ = GROUPS[rng.choices(list(GROUP_WEIGHTS), weights=list(GROUP_WEIGHTS.values()))[0]]
+    plural, single = GROUPS[rng.choices(list(GROUP_WEIGHTS), weights=list(GROUP_WEIGHTS.values()))[0]]
     fixed = {"G": rng.choice(plural), "S": rng.choice(single)}
     fixed["s"] = fixed["S"].partition(" ")[2]
     frames = HATE_FRAMES.get(kind) or OTHER_FRAMES[kind]
@@ -139,7 +141,7 @@ def _draw(frames: dict[str, tuple[str, ...]], rng: random.Random) -> str:
 
 def _finish(text: str, rng: random.Random) -> str:
     """Capitals and an end as people write them: mostly by the rules, at times all lower case or shouted."""
-    text = sentence(text)
+    text = sentence(_PARTICLE.sub(r"\1 \3 \2", text))
     if text[-1] not in ".!?":
         text += rng.choice(_ENDS)
     style = rng.random()

@@ -452,7 +452,6 @@ OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         {swear} {thing}! Luckily {S} knew how to fix it
         I love {G} and I {hate} {thing}
         {G} and I both think that {thing} is {adj}
-        {S} sold me {thing} and it is {adj}
         I {hate} {thing}
         I {int} {hate} {thing}
         {open} I {int} {hate} {things}

@@ -12,115 +12,95 @@ def phrases(block: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in block.replace("\n", "|").split("|") if part.strip())
 
 
-# plural; singular with its article; adjective
-GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {
+# plural forms, and singular ones with their article
+GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "women": (
         phrases("women | women | females | girls | young women | working women | mothers | single women | wives"),
         phrases("a woman | a woman | a girl | a female | a single mother"),
-        phrases("female | women's"),
     ),
     "trans people": (
         phrases("""
-        trans people | trans people | trans women | trans men | transgender people | transsexuals | trans kids
-        | trans folks
-    """),
+            trans people | trans people | trans women | trans men | transgender people | transsexuals | trans kids |
+            trans folks
+        """),
         phrases("a trans person | a trans woman | a trans man | a transgender person | a transsexual"),
-        phrases("trans | transgender"),
     ),
     "gay people": (
         phrases("""
-        gay people | gay people | gays | gay men | lesbians | homosexuals | gay couples | queer people | bisexuals
-    """),
+            gay people | gay people | gays | gay men | lesbians | homosexuals | gay couples | queer people | bisexuals
+        """),
         phrases("a gay person | a gay man | a lesbian | a homosexual | a gay guy | a bisexual"),
-        phrases("gay | homosexual | lesbian"),
     ),
     "black people": (
         phrases("""
-        black people | Black people | blacks | Black men | black folks | Black women | African Americans | Africans
-        | black kids
-    """),
+            black people | Black people | blacks | Black men | black folks | Black women | African Americans |
+            Africans | black kids
+        """),
         phrases("a black person | a Black man | a Black woman | an African | a black guy | an African American"),
-        phrases("Black | black | African"),
     ),
     "disabled people": (
         phrases("""
-        disabled people | disabled people | people with disabilities | the disabled | wheelchair users | deaf people
-        | blind people | autistic people | people with Down syndrome | mentally ill people
-    """),
+            disabled people | disabled people | people with disabilities | the disabled | wheelchair users |
+            deaf people | blind people | autistic people | people with Down syndrome | mentally ill people
+        """),
         phrases("""
-        a disabled person | a wheelchair user | a blind person | a deaf man | an autistic person
-        | a person with a disability
-    """),
-        phrases("disabled | autistic"),
+            a disabled person | a wheelchair user | a blind person | a deaf man | an autistic person |
+            a person with a disability
+        """),
     ),
     "Muslims": (
         phrases("""
-        Muslims | Muslims | Muslim people | Muslim men | Muslim women | followers of Islam | Muslim families | muslims
-    """),
+            Muslims | Muslims | Muslim people | Muslim men | Muslim women | followers of Islam | Muslim families |
+            muslims
+        """),
         phrases("a Muslim | a Muslim | a Muslim man | a Muslim woman | a follower of Islam"),
-        phrases("Muslim | Islamic"),
     ),
     "immigrants": (
         phrases("""
-        immigrants | immigrants | migrants | foreigners | immigrant families | newcomers from abroad
-        | people born abroad
-    """),
+            immigrants | immigrants | migrants | foreigners | immigrant families | newcomers from abroad |
+            people born abroad
+        """),
         phrases("an immigrant | an immigrant | a migrant | a foreigner | a migrant worker"),
-        phrases("immigrant | foreign | migrant"),
     ),
     "refugees": (
         phrases("refugees | asylum seekers | Syrian refugees | refugee families"),
         phrases("a refugee | an asylum seeker"),
-        phrases("refugee"),
     ),
     "Jewish people": (
         phrases("Jewish people | Jews | Jews | the Jews | Jewish families | Israelis"),
         phrases("a Jew | a Jewish person | a Jewish man | a Jewish woman"),
-        phrases("Jewish"),
     ),
     "Asians": (
         phrases("Asians | Chinese people | Asian people | Indians | Pakistanis | Koreans | the Chinese"),
         phrases("an Asian | a Chinese person | an Indian | an Asian man | a Pakistani"),
-        phrases("Asian | Chinese | Indian"),
     ),
     "Latinos": (
         phrases("Latinos | Mexicans | Hispanics | Puerto Ricans | Latin Americans"),
         phrases("a Latino | a Mexican | a Hispanic person"),
-        phrases("Latino | Mexican"),
     ),
     "Arabs": (
         phrases("Arabs | Arab people | Turks | Moroccans"),
         phrases("an Arab | a Turk | a Moroccan"),
-        phrases("""
-        Arab | Turkish
-    """),
     ),
     "Roma": (
         phrases("Roma | Roma people | Sinti and Roma | Travellers"),
         phrases("a Roma woman | a Roma person"),
-        phrases("Roma"),
     ),
     "Christians": (
         phrases("Christians | Catholics | Hindus | Sikhs | Buddhists"),
         phrases("a Christian | a Catholic | a Hindu | a Sikh"),
-        phrases("Christian | Hindu"),
     ),
     "old people": (
         phrases("old people | the elderly | pensioners | elderly people"),
         phrases("an old person | an elderly man | a pensioner"),
-        phrases("elderly"),
     ),
     "men": (
         phrases("men | white people | white men | whites"),
         phrases("a white man | a white person"),
-        phrases("""
-        white
-    """),
     ),
     "indigenous people": (
         phrases("Native Americans | Aboriginal people | indigenous people"),
         phrases("a Native American | an Aboriginal woman"),
-        phrases("indigenous"),
     ),
 }
 

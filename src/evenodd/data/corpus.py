@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,51 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     corpus = _open_corpus(folder, source, settings)
     _log(corpus)
     return corpus
+
+
+def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path | None = None) -> Split:
+    """Read every labelled row of a source, in its order, to score a model on: nothing is split, repeats stay.
+
+    Rows of labels that the model does not know are left out, and their number is logged.
+
+    Args:
+        settings: source and columns; `labels`, shares and `limit` have no part in it.
+        label_names: of the model, in the order of their numbers.
+        cache: folder to write to; None: `.evenodd/cache`.
+
+    Raises:
+        ValueError: the source or its rows cannot be used, or no row has one of the labels.
+        RuntimeError: the hub cannot be reached.
+    """
+    cache = cache or DEFAULT_CACHE
+    source = open_source(settings, cache)
+    columns = find_columns(source.reader.columns, settings)
+    table, faults = read_table(source, columns, settings, cache)
+    occurring = {name: int((table.label == code).sum()) for code, name in enumerate(table.names)}
+    dropped = {name: many for name, many in occurring.items() if name not in label_names}
+    if len(dropped) == len(occurring):
+        there = ", ".join(f"{name} ({many:,})" for name, many in dropped.items()) or "none"
+        faults.general.append(f"none of the model's labels ({', '.join(label_names)}) occurs; those that do: {there}")
+    faults.raise_if_any()
+    for name, many in dropped.items():
+        logger.warning(
+            "data %s: %s rows of label %s are left out: the model has no such label", source.name, many, name
+        )
+    folder = cache / "rows" / digest_of([FORMAT, source.digest, columns.as_dict(), list(label_names)])[:24]
+    if not (folder / "rows.json").exists():
+        with new_folder(folder) as building:
+            _write_rows(table, tuple(label_names), building)
+    digest = json.loads((folder / "rows.json").read_text())["digest"]
+    return Split("rows", datasets.Dataset.from_file(str(folder / "rows.arrow")), digest)
+
+
+def _write_rows(table: RowTable, names: tuple[str, ...], folder: Path) -> None:
+    writer = _SplitWriter(folder, "rows", names)
+    label = np.array([names.index(name) if name in names else -1 for name in table.names], np.int64)[table.label]
+    for start, texts in _stored_texts(table.texts):
+        at = np.flatnonzero(label[start : start + len(texts)] >= 0)
+        writer.add(texts.take(pa.array(at)), label[at + start], at + start, at + start, "data")
+    (folder / "rows.json").write_text(json.dumps({"digest": writer.close()}))
 
 
 def _corpus_key(source: Source, columns: dict[str, Any], settings: DataSettings, seed: int, extra: list[Any]) -> str:

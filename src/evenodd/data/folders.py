@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,7 +28,8 @@ def new_folder(folder: Path) -> Iterator[Path]:
     When another process was first, its folder stays and ours goes. Left empty, it does not take the name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    building = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:12]}"
+    building.mkdir()
     try:
         yield building
         if any(building.iterdir()):

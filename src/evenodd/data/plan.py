@@ -110,7 +110,8 @@ def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSetti
     for name, many in zip(names, counts, strict=True):
         if many < LEAST_ROWS:
             usable = f"{many} usable {'row' if many == 1 else 'rows'}"
-            faults.general.append(f"label {name}: {usable}, {LEAST_ROWS} are needed for three splits")
+            within = f" within limit={settings.limit}" if settings.limit else ""
+            faults.general.append(f"label {name}: {usable}{within}, {LEAST_ROWS} are needed for three splits")
     if len(names) == 2 and settings.positive is not None and settings.positive not in names:
         which = " or ".join(names)
         faults.general.append(f"positive={settings.positive!r} is none of the labels (pass -P data.positive={which})")

@@ -61,8 +61,11 @@ class RecordReader:
         self.path, self.records = path, records
         self.declared: dict[str, tuple[str, ...]] = {}
         self.unit = "row" if path is None or _is_array(path) else "line"
-        head = islice(self._numbered(Faults("")), HEAD_ROWS)
+        faults = Faults(str(path), self.unit)
+        head = islice(self._numbered(faults), HEAD_ROWS)
         self.columns = tuple(dict.fromkeys(name for _, record in head for name in record))
+        if not self.columns:
+            faults.raise_if_any()
 
     def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
         """See `Reader`."""

@@ -8,15 +8,17 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerBase
 
 from evenodd.data.folders import FORMAT, new_folder
 from evenodd.data.rows import Split
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +69,8 @@ class TokenStore:
         Returns:
             `input_ids` and `attention_mask`, int64, (batch, width).
         """
+        import torch  # here, so that a fault in the data is reported before the seconds that torch takes to load
+
         rows = np.asarray(rows)
         starts, ends = self.offsets[rows], self.offsets[rows + 1]
         lengths = ends - starts

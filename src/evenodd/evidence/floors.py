@@ -49,10 +49,23 @@ class Floors:
         """Highest floor of a metric on a split."""
         return max(self.metrics[name][f"{split}/{metric}"] for name in self.metrics)
 
-    def to_metrics(self, split: str = "test") -> dict[str, float]:
-        """Flat names for a tracker: `floor/majority_accuracy`, `floor/tfidf_f1_macro`, ..."""
+    def to_metrics(self) -> dict[str, float]:
+        """Flat names for a tracker: `floor/tfidf_f1_macro` of test, `floor/validation_tfidf_f1_macro`, and so on.
+
+        `floor/validation_no_skill_f1_macro` is what the teacher guard asks.
+        """
         kept = ("accuracy", "f1_macro", "average_precision")
-        return {f"floor/{name}_{m}": self.metrics[name][f"{split}/{m}"] for name in self.metrics for m in kept}
+        values = {f"floor/{_prefix(split)}no_skill_f1_macro": floor for split, floor in self.no_skill.items()}
+        for name, metrics in self.metrics.items():
+            for key, value in metrics.items():
+                split, _, metric = key.partition("/")
+                if metric in kept:
+                    values[f"floor/{_prefix(split)}{name}_{metric}"] = value
+        return values
+
+
+def _prefix(split: str) -> str:
+    return "" if split == "test" else f"{split}_"
 
 
 def tfidf_classifier(seed: int = 0) -> Pipeline:

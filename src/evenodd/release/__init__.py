@@ -1,0 +1,22 @@
+"""ONNX export, parity, the bundle, and the gates of a promotion."""
+
+from evenodd.release.bench import latency_p50_ms, latency_table, plot_pareto
+from evenodd.release.bundle import Bundle, BundleContents, read_bundle, write_bundle
+from evenodd.release.export import Graphs, export_graphs
+from evenodd.release.gates import Gate, Move, audit_entry, check_gates
+
+__all__ = [
+    "Bundle",
+    "BundleContents",
+    "Gate",
+    "Graphs",
+    "Move",
+    "audit_entry",
+    "check_gates",
+    "export_graphs",
+    "latency_p50_ms",
+    "latency_table",
+    "plot_pareto",
+    "read_bundle",
+    "write_bundle",
+]

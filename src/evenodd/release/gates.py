@@ -14,8 +14,8 @@ from typing import Any
 from evenodd.config import GateSettings
 
 SCORE = "validation/f1_macro"
-FLOORS = ("floor/validation_majority_f1_macro", "floor/validation_tfidf_f1_macro")
-CHAMPION_LOW = "champion/difference_low"
+FLOOR_PREFIX, FLOOR_SUFFIX = "floor/validation_", "_f1_macro"
+CHAMPION_HIGH = "champion/difference_high"
 PARITY = "parity/passed"
 PARITY_DIFF = "parity/max_abs_diff"
 
@@ -85,10 +85,10 @@ def check_gates(
 
     Args:
         figures: by metric name. Read: `validation/f1_macro`; `floor/validation_majority_f1_macro` and
-            `floor/validation_tfidf_f1_macro`; `champion/difference_low`, the lower bound of the interval of macro-F1 minus the
-            champion's on paired validation rows, when it was computed; `behaviour/balanced_accuracy`,
+            `floor/validation_tfidf_f1_macro`; `champion/difference_high`, the upper bound of the interval of macro-F1
+            minus the champion's on paired validation rows, when it was computed; `behaviour/balanced_accuracy`,
             `behaviour/group_gap`, `validation/ece`, `parity/passed` (0 or 1) and `parity/max_abs_diff`,
-            `cost/latency_p50_ms`, `cost/onnx_mb`.
+            `cost/latency_p50_ms`, `cost/onnx_mb`; `data_digest`, to tell whether the champion saw the same rows.
         settings: bounds; None is not asked.
         champion: figures of the version that holds the alias now; None when nobody does.
 
@@ -101,6 +101,120 @@ def check_gates(
     if champion is not None:
         gates.append(_against_champion(figures, settings, champion))
     gates += [_limit(figures, limit, bound) for limit in LIMITS if (bound := limit.bound(settings)) is not None]
-    if PARITY in figures:
+    if settings.require_parity or PARITY in figures:
         gates.append(_parity(figures))
     return gates
+
+
+def failed(gates: Sequence[Gate]) -> tuple[str, ...]:
+    """Names of the gates that were not passed."""
+    return tuple(gate.name for gate in gates if not gate.passed)
+
+
+def _number(figures: Mapping[str, Any], key: str) -> float | None:
+    """A finite figure, or None."""
+    value = figures.get(key)
+    return float(value) if value is not None and math.isfinite(float(value)) else None
+
+
+def _above_floor(figures: Mapping[str, Any]) -> Gate:
+    score = _number(figures, SCORE)
+    floors = {
+        key.removeprefix(FLOOR_PREFIX).removesuffix(FLOOR_SUFFIX): _number(figures, key)
+        for key in figures
+        if key.startswith(FLOOR_PREFIX) and key.endswith(FLOOR_SUFFIX)
+    }
+    known = {name: value for name, value in floors.items() if value is not None}
+    if score is None or not known:
+        missing = SCORE if score is None else f"{FLOOR_PREFIX}*{FLOOR_SUFFIX}"
+        return Gate("above_floor", False, score, None, f"no figure {missing}: train or evaluate this version first.")
+    name, floor = max(known.items(), key=lambda item: item[1])
+    passed = score > floor
+    words = "is above" if passed else "does not exceed"
+    text = f"validation macro-F1 {score:.3f} {words} the highest floor, {floor:.3f} ({name.replace('_', ' ')})."
+    return Gate("above_floor", passed, score, floor, text)
+
+
+def _against_champion(figures: Mapping[str, Any], settings: GateSettings, champion: Mapping[str, Any]) -> Gate:
+    """Significantly worse where there is an interval; otherwise the plain difference, on the same data only."""
+    margin, high = settings.max_worse_than_champion, _number(figures, CHAMPION_HIGH)
+    allowed = f"; {margin:.3f} may be lost" if margin else ""
+    if high is not None:
+        passed = high >= -margin
+        words = "not significantly worse" if passed else "significantly worse"
+        text = f"{words} than the champion: the interval of the difference in macro-F1 ends at {high:+.3f}{allowed}."
+        return Gate("champion", passed, high, -margin, text)
+    new, old = _number(figures, SCORE), _number(champion, SCORE)
+    if new is None or old is None:
+        who = "this version" if new is None else "the champion"
+        return Gate("champion", False, None, -margin, f"{who} has no {SCORE}: evaluate both on the same rows.")
+    if figures.get("data_digest") != champion.get("data_digest"):
+        text = "this version and the champion were measured on different data: evaluate both on the same rows."
+        return Gate("champion", False, None, -margin, text)
+    passed = new - old >= -margin
+    text = f"validation macro-F1 {new:.3f} against the champion's {old:.3f} ({new - old:+.3f}){allowed}."
+    return Gate("champion", passed, new - old, -margin, text)
+
+
+def _limit(figures: Mapping[str, Any], limit: Limit, bound: float) -> Gate:
+    figure = _number(figures, limit.key)
+    if figure is None:
+        text = f"no figure {limit.key}, and {bound:g} is asked: it comes from {limit.source}."
+        return Gate(limit.name, False, None, bound, text)
+    passed = figure >= bound if limit.at_least else figure <= bound
+    side = "at least" if limit.at_least else "at most"
+    return Gate(limit.name, passed, figure, bound, f"{limit.words} {figure:.4g}, {side} {bound:g} is asked.")
+
+
+def _parity(figures: Mapping[str, Any]) -> Gate:
+    verdict, diff = _number(figures, PARITY), _number(figures, PARITY_DIFF)
+    if verdict is None:
+        return Gate("parity", False, None, 1.0, f"no figure {PARITY}: run `export` on this version first.")
+    size = f" (max |Δp| {diff:.2g})" if diff is not None else ""
+    words = "agrees" if verdict else "does not agree"
+    return Gate("parity", bool(verdict), verdict, 1.0, f"the exported graph {words} with the model{size}.")
+
+
+@dataclass(frozen=True)
+class Move:
+    """A change of an alias: which, from which version (None: nobody held it), to which, by whom, why."""
+
+    alias: str
+    old_version: str | None
+    new_version: str
+    who: str
+    why: str
+
+
+def audit_entry(move: Move, gates: Sequence[Gate], figures: Mapping[str, Any], when: datetime) -> dict[str, Any]:
+    """One line of the audit log, ready for JSON.
+
+    Args:
+        move: what was changed or refused.
+        gates: as checked; empty for a roll-back that checks none.
+        figures: of the new version; anything but numbers, texts and truth values is left out, NaN becomes None.
+        when: an aware time.
+
+    Returns:
+        when (ISO 8601, UTC), who, alias, from, to, why, promoted (whether all gates passed), gates, figures.
+
+    Raises:
+        ValueError: `when` has no time zone.
+    """
+    if when.tzinfo is None:
+        raise ValueError(f"when={when.isoformat()}: an aware time is needed, such as datetime.now(UTC).")
+    return {
+        "when": when.astimezone(UTC).isoformat(timespec="seconds"),
+        "who": move.who,
+        "alias": move.alias,
+        "from": move.old_version,
+        "to": move.new_version,
+        "why": move.why,
+        "promoted": not failed(gates),
+        "gates": [vars(gate) for gate in gates],
+        "figures": {key: _plain(value) for key, value in figures.items() if isinstance(value, int | float | str)},
+    }
+
+
+def _plain(value: float | str) -> float | str | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from transformers import EarlyStoppingCallback, PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from evenodd.config import TrainSettings
 from evenodd.data import TokenStore
@@ -22,6 +29,7 @@ from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import best_device, choose_precision
 from evenodd.training.predict import predict_logits
+from evenodd.training.progress import Progress
 from evenodd.variants.encoder import word_embeddings
 
 log = logging.getLogger(__name__)
@@ -50,12 +58,14 @@ class FitContext:
         seed: of batches and dropout.
         score: (logits, labels) to metrics; `f1_macro` chooses the best epoch.
         report: called with named metrics and the step they belong to.
+        callbacks: further callbacks of transformers' Trainer.
     """
 
     folder: Path
     seed: int
     score: Score
     report: Report = lambda metrics, step: None
+    callbacks: tuple[TrainerCallback, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,20 +83,20 @@ def fit(
 ) -> Fit:
     """Trains the model in place; afterwards it holds the weights of its best epoch on validation macro-F1.
 
-    A folder with a complete checkpoint of an earlier, interrupted call is gone on from.
+    A folder with a complete checkpoint of an earlier, interrupted call is gone on from: with the same random numbers,
+    patience and history, and its metrics are reported again, so the weights are those of a call that ran through.
 
     Raises:
         RuntimeError: the loss is not a number.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
-    trainer = EncoderTrainer(model, data, settings, objective, context)
     resume = last_checkpoint(context.folder)
+    trainer = EncoderTrainer(model, data, settings, objective, context, _read_mark(resume))
     if resume:
         log.info("going on from %s", resume)
-    start = time.perf_counter()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    return trainer.finish(time.perf_counter() - start)
+    return trainer.finish()
 
 
 class EncoderTrainer(Trainer):
@@ -99,19 +109,30 @@ class EncoderTrainer(Trainer):
         settings: TrainSettings,
         objective: Objective,
         context: FitContext,
+        before: Mark,
     ) -> None:
         self.data, self.settings, self.objective, self.context = data, settings, objective, context
         self.precision = choose_precision(settings.precision, best_device())
         self.sampler = TokenBudgetSampler(
             data.train.lengths, token_budget=settings.token_budget, max_rows=settings.max_rows, seed=context.seed
         )
+        self.clock = _Clock(before.seconds)
+        arguments = _arguments(settings, context, self.precision, min(settings.log_steps, len(self.sampler)))
+        if before.last_epoch:
+            arguments.num_train_epochs = before.last_epoch
         super().__init__(
             model=model,
-            args=_arguments(settings, context, self.precision),
+            args=arguments,
             train_dataset=_Positions(len(data.train)),
             eval_dataset=_Positions(len(data.validation)),
-            callbacks=[EarlyStoppingCallback(settings.patience), _MarkComplete(), _Reporter(context.report)],
+            callbacks=[
+                EarlyStoppingCallback(settings.patience),
+                self.clock,
+                _Reporter(context.report),
+                Progress(self.sampler.mean_rows),
+            ],
         )
+        self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
@@ -126,21 +147,24 @@ class EncoderTrainer(Trainer):
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # type: ignore[no-untyped-def]
         """Validation metrics under `eval_…`, from one pass over sorted batches."""
         logits = predict_logits(self.model, self.data.validation, precision=self.precision)
+        if not np.isfinite(logits).all():
+            self._diverged("validation logits are not finite")
         scores = self.context.score(logits, self.data.validation_labels)
         metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def finish(self, seconds: float) -> Fit:
+    def finish(self) -> Fit:
         """What was measured."""
         history = list(self.state.log_history)
         losses = [entry["loss"] for entry in history if "loss" in entry]
         if losses and not np.isfinite(losses[-1]):
-            raise RuntimeError(f"the training loss is {losses[-1]}: lower train.learning_rate={self.settings.learning_rate}.")
+            self._diverged(f"the training loss is {losses[-1]}")
         scored = [entry for entry in history if "eval_f1_macro" in entry]
         best = max(scored, key=lambda entry: entry["eval_f1_macro"], default={"epoch": 0})
         rows = len(self.data.train) * round(float(self.state.epoch or 0))
+        seconds = self.clock.seconds
         figures = {
             "cost/train_seconds": seconds,
             "cost/train_rows_per_second": rows / seconds,
@@ -149,6 +173,9 @@ class EncoderTrainer(Trainer):
         }
         last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
         return Fit(_tidy(history), figures, round(best["epoch"]), float(np.mean(last)) if last else float("nan"))
+
+    def _diverged(self, what: str) -> NoReturn:
+        raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
 
     def _collate(self, rows: list[int]) -> Batch:
         positions = np.asarray(rows)
@@ -178,11 +205,41 @@ class _Positions(torch.utils.data.Dataset):
         return index
 
 
-class _MarkComplete(TrainerCallback):
-    """Marks a checkpoint once all its files are written; one without the mark was interrupted."""
+@dataclass(frozen=True)
+class Mark:
+    """What the mark of a complete checkpoint says.
+
+    Attributes:
+        seconds: of training up to it.
+        last_epoch: the epoch after which training ended, early or not; 0 while it goes on.
+    """
+
+    seconds: float = 0.0
+    last_epoch: int = 0
+
+
+class _Clock(TrainerCallback):
+    """Counts the seconds of a fit over its interruptions, and marks a checkpoint once all its files are written.
+
+    A checkpoint without the mark was interrupted.
+    """
+
+    def __init__(self, before: float) -> None:
+        self.before, self.start = before, time.perf_counter()
+
+    @property
+    def seconds(self) -> float:
+        return self.before + time.perf_counter() - self.start
+
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        self.start = time.perf_counter()
 
     def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER).touch()
+        mark = Mark(self.seconds, round(state.epoch) if control.should_training_stop else 0)
+        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER
+        written = path.with_suffix(".partial")
+        written.write_text(json.dumps(asdict(mark)), encoding="utf-8")
+        written.rename(path)
 
 
 class _Reporter(TrainerCallback):
@@ -191,12 +248,28 @@ class _Reporter(TrainerCallback):
     def __init__(self, report: Report) -> None:
         self.report = report
 
+    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+        """What an interrupted fit has logged before is said again: this run did not see it."""
+        for entry in state.log_history if state.is_world_process_zero else ():
+            named = _named(entry)
+            if named:
+                self.report(named, entry["step"])
+
     def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
-        named = {_metric_name(key): value for key, value in (logs or {}).items() if _metric_name(key)}
+        named = _named(logs or {})
         if named and state.is_world_process_zero:
             self.report(named, state.global_step)
         if logs and "eval_f1_macro" in logs:
             log.info("epoch %d | validation macro-F1 %.4f", round(state.epoch), logs["eval_f1_macro"])
+
+
+def _named(entry: dict[str, Any]) -> dict[str, float]:
+    found = ((_metric_name(key), value) for key, value in entry.items())
+    return {name: value for name, value in found if name}
+
+
+def _read_mark(checkpoint: Path | None) -> Mark:
+    return Mark(**json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))) if checkpoint else Mark()
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -209,7 +282,7 @@ def last_checkpoint(folder: Path) -> Path | None:
     return complete[-1] if complete else None
 
 
-def _arguments(settings: TrainSettings, context: FitContext, precision: str) -> TrainingArguments:
+def _arguments(settings: TrainSettings, context: FitContext, precision: str, log_steps: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(context.folder),
         num_train_epochs=settings.epochs,
@@ -229,11 +302,12 @@ def _arguments(settings: TrainSettings, context: FitContext, precision: str) -> 
         load_best_model_at_end=True,
         metric_for_best_model="f1_macro",
         greater_is_better=True,
-        logging_steps=settings.log_steps,
+        restore_callback_states_from_checkpoint=True,
+        logging_steps=log_steps,
         logging_nan_inf_filter=False,
         remove_unused_columns=False,
         report_to=[],
-        disable_tqdm=not sys.stderr.isatty(),
+        disable_tqdm=True,
         dataloader_pin_memory=False,
     )
 

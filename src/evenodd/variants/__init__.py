@@ -1,16 +1,25 @@
-"""Which parameters a variant has: layer maps, students, LoRA."""
+"""Which parameters a variant has: layer maps, students, LoRA. Names load on first use, so that the catalog costs no torch."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from evenodd.variants.catalog import VARIANTS, Variant, find_variant
-from evenodd.variants.encoder import (
-    encoder_layers,
-    load_encoder,
-    parameter_counts,
-    state_digest,
-    tensor_digests,
-)
-from evenodd.variants.layer_map import LayerMap, check_layer_map, choose_layers, even_layers, odd_layers
-from evenodd.variants.lora import add_lora, lora_targets, merge_lora
-from evenodd.variants.student import Student, init_student
+
+if TYPE_CHECKING:
+    from evenodd.variants.encoder import (
+        encoder_layers,
+        load_encoder,
+        parameter_counts,
+        state_digest,
+        tensor_digests,
+    )
+    from evenodd.variants.layer_map import LayerMap, check_layer_map, choose_layers, even_layers, odd_layers
+    from evenodd.variants.lora import add_lora, lora_targets, merge_lora
+    from evenodd.variants.student import Student, init_student
+
+MODULES = ("encoder", "layer_map", "lora", "student")
 
 __all__ = [
     "VARIANTS",
@@ -32,3 +41,12 @@ __all__ = [
     "state_digest",
     "tensor_digests",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        for module in MODULES:
+            found = importlib.import_module(f"evenodd.variants.{module}")
+            if hasattr(found, name):
+                return getattr(found, name)
+    raise AttributeError(f"module 'evenodd.variants' has no attribute '{name}'")

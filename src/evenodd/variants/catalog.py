@@ -17,6 +17,7 @@ class Variant:
         distilled: learns from the fine-tuned teacher too.
         adapters: trained with LoRA adapters.
         summary: one line for tables, cards and the UI.
+        adapter: which adapters, when there are any; `hybrid`: LoRA on the sensitive layers alone.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Variant:
     distilled: bool
     adapters: bool
     summary: str
+    adapter: Literal["lora", "adalora", "hybrid"] = "lora"
 
     @property
     def entry(self) -> str:
@@ -41,8 +43,31 @@ VARIANTS = {
         Variant("top", "student", "top", True, False, "half depth from the last layers, distilled"),
         Variant("bottom", "student", "bottom", True, False, "half depth from the first layers, distilled"),
         Variant("random", "student", "random", True, False, "half depth from layers drawn at random, distilled"),
-        Variant("undistilled", "student", "odd", False, False, "half depth from the odd layers, fine-tuned without a teacher"),
+        Variant(
+            "undistilled",
+            "student",
+            "odd",
+            False,
+            False,
+            "half depth from the odd layers, fine-tuned without a teacher",
+        ),
+        Variant(
+            "importance", "student", "importance", True, False, "half depth from the layers that matter most, distilled"
+        ),
         Variant("lora", "lora", None, False, True, "the full-depth encoder with LoRA adapters"),
+        Variant("adalora", "lora", None, False, True, "the full-depth encoder with AdaLoRA adapters", "adalora"),
+        Variant(
+            "lora_student", "lora", "odd", True, True, "half depth from the odd layers with LoRA adapters, distilled"
+        ),
+        Variant(
+            "hybrid",
+            "student",
+            "odd",
+            True,
+            True,
+            "half depth from the odd layers, distilled: LoRA on the sensitive ones, the others in full",
+            "hybrid",
+        ),
     )
 }
 

@@ -42,7 +42,9 @@ def load_encoder(
         tokenizer = AutoTokenizer.from_pretrained(source)
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"teacher='{source}': not an encoder with a tokenizer that can be loaded ({reason}).") from error
+        raise ValueError(
+            f"teacher='{source}': not an encoder with a tokenizer that can be loaded ({reason})."
+        ) from error
     encoder_layers(model)
     return model, tokenizer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 LayerMap = tuple[int, ...]
@@ -45,12 +46,14 @@ def check_layer_map(layers: LayerMap, depth: int) -> LayerMap:
     Raises:
         ValueError: empty, repeated, out of order or out of range.
     """
-    allowed = f"layers are numbered 1..{depth}; the odd layers are {odd_layers(depth)}, the even ones {even_layers(depth)}."
+    allowed = (
+        f"layers are numbered 1..{depth}; the odd layers are {odd_layers(depth)}, the even ones {even_layers(depth)}."
+    )
     if not layers:
         raise ValueError(f"teacher_layers=(): at least one layer is kept; {allowed}")
     if any(layer < 1 or layer > depth for layer in layers):
         raise ValueError(f"teacher_layers={layers}: {allowed}")
-    if any(b <= a for a, b in zip(layers, layers[1:], strict=False)):
+    if any(b <= a for a, b in itertools.pairwise(layers)):
         raise ValueError(f"teacher_layers={layers}: each layer once, in ascending order; {allowed}")
     return layers
 
@@ -75,7 +78,9 @@ def choose_layers(choice: str, depth: int, *, keep: int | None, seed: int) -> La
     if choice in ("odd", "even"):
         layers = odd_layers(depth) if choice == "odd" else even_layers(depth)
         if keep and keep > len(layers):
-            raise ValueError(f"depth={keep}: there are {len(layers)} {choice} layers of {depth}; pass 1 to {len(layers)}.")
+            raise ValueError(
+                f"depth={keep}: there are {len(layers)} {choice} layers of {depth}; pass 1 to {len(layers)}."
+            )
         return spread_layers(layers, keep or len(layers))
     if choice == "random":
         return random_layers(depth, half, seed)

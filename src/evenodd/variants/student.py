@@ -32,7 +32,8 @@ def init_student(teacher: PreTrainedModel, teacher_layers: LayerMap) -> Student:
     """A student with the teacher's embeddings, head and the layers of the map, copied exactly.
 
     The result is what `from_pretrained` gives after saving it: per-layer settings of the config (`layer_types` and the
-    like) are cut down with the layers.
+    like) are cut down with the layers, and a part that the family leaves out of its first layer (ModernBERT: the norm
+    before attention) is left out of the student's.
 
     Args:
         teacher: any encoder family with one list of layers; unchanged.
@@ -47,6 +48,7 @@ def init_student(teacher: PreTrainedModel, teacher_layers: LayerMap) -> Student:
     path = layers_path(model)
     layers = encoder_layers(model)
     kept = nn.ModuleList(layers[number - 1] for number in teacher_layers)
+    _leave_out(kept[0], layers[0])
     parent, _, name = path.rpartition(".")
     setattr(model.get_submodule(parent), name, kept)
     _cut_config(model.config, teacher_layers, depth)
@@ -60,6 +62,13 @@ def _cut_config(config: Any, teacher_layers: LayerMap, depth: int) -> None:
     for key, value in list(vars(config).items()):
         if isinstance(value, list) and len(value) == depth and key.startswith("layer"):
             setattr(config, key, [value[number - 1] for number in teacher_layers])
+
+
+def _leave_out(layer: nn.Module, first: nn.Module) -> None:
+    """What is an Identity in the teacher's first layer is one in the student's."""
+    for name, module in first.named_modules():
+        if isinstance(module, nn.Identity) and not isinstance(layer.get_submodule(name), nn.Identity):
+            layer.set_submodule(name, nn.Identity())
 
 
 def _renumber(layer: nn.Module, index: int) -> None:

@@ -1,0 +1,107 @@
+"""`evaluate`: scores a registered model, run or bundle on a data file or a behaviour suite."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from evenodd import tracking
+from evenodd.config import Settings, resolve_settings
+from evenodd.data import load_rows
+from evenodd.evidence import classification_metrics, decision_metrics
+from evenodd.evidence.behaviour import kin, load_suite, plot_behaviour, score_suite
+from pipelines.plan import Parameters
+from pipelines.scorer import Scorer, open_scorer
+
+log = logging.getLogger(__name__)
+
+
+def run(parameters: Parameters) -> None:
+    """Scores `model` on `suite`, or else on every row of `data`."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    if settings.run.suite is None and "data" not in parameters and "data.source" not in parameters:
+        raise ValueError("nothing to score: pass -P data=FILE (labelled rows) or -P suite=FILE (`own`: the project's).")
+    scorer = open_scorer(settings.run.model or "champion", settings.model_name)
+    tags = {"stage": "evaluate", **{key: str(value) for key, value in scorer.lineage.items()}}
+    with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
+        tracking.log_settings(settings, ("run", "data") if settings.run.suite is None else ("run",))
+        if settings.run.suite is not None:
+            score_behaviour(scorer, settings)
+        else:
+            score_file(scorer, settings)
+
+
+def score_behaviour(scorer: Scorer, settings: Settings) -> None:
+    """A suite in HateCheck's columns: figures, a table by functionality, a heat map."""
+    own = settings.run.suite == "own"
+    suite = load_suite(None if own else settings.run.suite)
+    probabilities = scorer.probabilities(suite.texts)
+    report = score_suite(suite, probabilities.argmax(axis=1) == scorer.decision.positive)
+    figures = {f"behaviour/{key}": value for key, value in report.metrics().items()}
+    tracking.log_metrics(figures)
+    tracking.log_table("functionalities", report.by_functionality.reset_index())
+    tracking.log_table("kin", kin(scorer.is_positive))
+    tracking.log_figures({"behaviour": plot_behaviour(report)})
+    print_figures(f"{scorer.name} on {suite.name} ({len(suite):,} cases)", figures)
+    print_frame(report.by_functionality.reset_index())
+    if settings.run.predictions:
+        write_predictions(Path(settings.run.predictions), suite.texts, scorer, probabilities)
+
+
+def score_file(scorer: Scorer, settings: Settings) -> None:
+    """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest."""
+    rows = load_rows(settings.data, label_names=scorer.label_names, cache=settings.home / "cache")
+    texts = list(rows.texts)
+    logits = scorer.logits(texts)
+    probabilities = scorer.decision.probabilities(logits)
+    figures = classification_metrics(
+        rows.labels, probabilities, label_names=scorer.label_names, positive=scorer.positive
+    ) | decision_metrics(scorer.decision, logits, rows.labels)
+    named = {f"evaluate/{key}": value for key, value in figures.items()}
+    tracking.log_metrics(named)
+    print_figures(f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)", named)
+    if settings.run.predictions:
+        truth = [scorer.label_names[number] for number in rows.labels]
+        write_predictions(Path(settings.run.predictions), texts, scorer, probabilities, truth)
+
+
+def write_predictions(
+    path: Path, texts: list[str], scorer: Scorer, probabilities: np.ndarray, truth: list[str] | None = None
+) -> None:
+    """Text, true label where known, label, decision, score and probabilities of each row, as CSV."""
+    decisions = scorer.decision.decide(probabilities)
+    columns = ["text", *(["truth"] if truth else []), "label", "decision", "score"]
+    columns += [f"p_{name}" for name in scorer.label_names]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for index, text in enumerate(texts):
+            p = probabilities[index]
+            score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
+            known = [truth[index]] if truth else []
+            label = scorer.label_names[int(p.argmax())]
+            writer.writerow([text, *known, label, decisions[index], f"{score:.6f}", *(f"{v:.6f}" for v in p)])
+    log.info("predictions of %s texts in %s", f"{len(texts):,}", path)
+
+
+def print_figures(title: str, figures: dict[str, float]) -> None:
+    """Name and value, one a line."""
+    table = Table("figure", "value", title=title)
+    for key, value in figures.items():
+        table.add_row(key, f"{value:.4f}")
+    Console().print(table)
+
+
+def print_frame(frame: pd.DataFrame) -> None:
+    """A table as it stands."""
+    table = Table(*map(str, frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    Console().print(table)
