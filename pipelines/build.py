@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
+from matplotlib.figure import Figure
+from pandas import DataFrame
+from torch import nn
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -21,7 +24,10 @@ from evenodd.training import (
     target_megabytes,
     teacher_targets,
 )
-from evenodd.variants import LayerMap, add_lora, choose_layers, init_student, load_encoder, check_layer_map
+from evenodd.variants import LayerMap, check_layer_map, choose_layers, init_student, load_encoder
+from evenodd.variants.importance import Importance
+from evenodd.variants.importance_view import importance_figure, importance_table
+from pipelines.adapters import adapter_training, add_adapters, importance_of, sensitive_layers
 from pipelines.materials import Materials
 from pipelines.plan import Plan
 
@@ -35,6 +41,8 @@ class Built:
     Attributes:
         layer_map: teacher layers kept, from 1; None for full depth.
         tensor_digests: SHA-256 of each tensor copied from the teacher.
+        callbacks: what follows the fit beside the objective.
+        figures, tables: what building found out, to be logged.
     """
 
     model: Any
@@ -42,6 +50,9 @@ class Built:
     objective: Any
     layer_map: LayerMap | None = None
     tensor_digests: dict[str, str] = field(default_factory=dict)
+    callbacks: tuple[Any, ...] = ()
+    figures: dict[str, Figure] = field(default_factory=dict)
+    tables: dict[str, DataFrame] = field(default_factory=dict)
 
 
 def build(plan: Plan, materials: Materials, teacher_uri: str | None) -> Built:
@@ -56,10 +67,15 @@ def build(plan: Plan, materials: Materials, teacher_uri: str | None) -> Built:
     model, tokenizer = _start(plan, materials, teacher_uri)
     weight = _weights(plan, materials)
     built = Built(model, tokenizer, LabelObjective(weight))
+    importance = _importance(built, plan, materials)
     if plan.variant.layers:
-        _halve(built, plan, materials, weight)
+        _halve(built, plan, materials, weight, importance)
     if plan.variant.adapters:
-        built.model = add_lora(built.model, plan.settings.lora)
+        sensitive: LayerMap = ()
+        if importance and built.layer_map:
+            sensitive = sensitive_layers(importance, built.layer_map, plan.settings.variant.sensitive)
+        built.model = add_adapters(plan, built.model, sensitive)
+        built.objective, built.callbacks = adapter_training(plan, built.objective)
     built.model.to(best_device())
     return built
 
@@ -75,9 +91,25 @@ def _start(
     return model.float(), tokenizer
 
 
-def _halve(built: Built, plan: Plan, materials: Materials, weight: torch.Tensor | None) -> None:
+def _importance(built: Built, plan: Plan, materials: Materials) -> Importance | None:
+    """Scores of the teacher's layers, for a variant that asks for them."""
+    if not plan.variant.scores_layers:
+        return None
+    depth = built.model.config.num_hidden_layers
+    keep = len(plan.settings.variant.layers or ()) or plan.settings.variant.depth or depth // 2
+    built.model.to(best_device())
+    found = importance_of(plan, built.model, built.tokenizer, materials, keep)
+    built.model.to("cpu")
+    built.figures["layer_importance"] = importance_figure(found)
+    built.tables["layer_importance"] = importance_table(found)
+    return found
+
+
+def _halve(
+    built: Built, plan: Plan, materials: Materials, weight: torch.Tensor | None, importance: Importance | None
+) -> None:
     teacher = built.model
-    layers = layers_of(plan, teacher.config.num_hidden_layers)
+    layers = layers_of(plan, teacher.config.num_hidden_layers, importance)
     student = init_student(teacher, layers)
     log.info("%s | %d → %d layers %s", plan.variant.name, teacher.config.num_hidden_layers, len(layers), layers)
     built.model, built.layer_map, built.tensor_digests = student.model, layers, student.digests
@@ -85,11 +117,13 @@ def _halve(built: Built, plan: Plan, materials: Materials, weight: torch.Tensor 
         built.objective = _distillation(plan, teacher, built, materials, weight)
 
 
-def layers_of(plan: Plan, depth: int) -> LayerMap:
+def layers_of(plan: Plan, depth: int, importance: Importance | None = None) -> LayerMap:
     """The layers a student of a teacher of that depth keeps: those asked for, or the variant's."""
     wanted = plan.settings.variant
     if wanted.layers:
         return check_layer_map(wanted.layers, depth)
+    if plan.variant.layers == "importance" and importance:
+        return importance.kept
     return choose_layers(plan.variant.layers or "", depth, keep=wanted.depth, seed=plan.settings.seed)
 
 
@@ -100,7 +134,7 @@ def _distillation(
     store = materials.tokens("train", built.tokenizer)
     megabytes = target_megabytes(teacher, len(store))
     layers = built.layer_map or ()
-    teacher.to(best_device())
+    cast(nn.Module, teacher).to(best_device())
     if needs_live_teacher(settings) or megabytes > settings.cache_budget_mb:
         log.info("teacher runs live | its targets would take %.0f MB of %d", megabytes, settings.cache_budget_mb)
         return DistillObjective(settings, layers, weight=weight, teacher=teacher)

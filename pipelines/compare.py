@@ -94,9 +94,7 @@ def read_run(run_id: str) -> FinishedRun:
     return FinishedRun(run_id, tags["variant"], int(tags["seed"]), tags["version"], metrics, tags, scored, history)
 
 
-def compare_runs(
-    run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False
-) -> Compared:
+def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False) -> Compared:
     """Table, tests, verdict, plots and report of finished runs, logged as a run of its own.
 
     Raises:

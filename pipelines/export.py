@@ -49,7 +49,9 @@ def newest_winner() -> str:
     for found in tracking.find_runs({"stage": "compare"}):
         if found.data.tags.get("winner_version"):
             return found.data.tags["winner_version"]
-    raise ValueError("no comparison has named a winner yet: pass -P model=odd (an alias or version), or run compare first.")
+    raise ValueError(
+        "no comparison has named a winner yet: pass -P model=odd (an alias or version), or run compare first."
+    )
 
 
 def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:
@@ -145,7 +147,9 @@ def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:
     for kind, candidate in graphs.chosen.items():
         figures[f"parity/{kind}_flips"] = candidate.flips
         figures[f"parity/{kind}_max_abs_diff"] = candidate.max_abs_diff
-        figures |= {"parity/passed": 1.0, "parity/max_abs_diff": graphs.chosen["fp32"].max_abs_diff} if kind == "fp32" else {}
+        figures |= (
+            {"parity/passed": 1.0, "parity/max_abs_diff": graphs.chosen["fp32"].max_abs_diff} if kind == "fp32" else {}
+        )
         figures[f"cost/{kind}_texts_per_second"] = candidate.sentences_per_second
     tracking.log_metrics(figures)
     tracking.log_table("graphs", graphs.candidates)
@@ -162,6 +166,5 @@ def _register(graphs: Graphs, found: tracking.Version, settings: Settings) -> st
         tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
         requirements=tuple(f"{name}=={version(name)}" for name in ONNX_PACKAGES),
     )
-    example = graphs.encoder.pad(graphs.encoder.encode(["You are all welcome here."]))
-    uri = tracking.log_onnx(graphs.paths["fp32"], entry, example)
+    uri = tracking.log_onnx(graphs.paths["fp32"], entry, graphs.encoder.inputs)
     return tracking.register(uri, entry, (f"{variant}-onnx",))

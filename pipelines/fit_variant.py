@@ -8,14 +8,18 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+
+import numpy as np
+from scipy.special import softmax
 
 from evenodd import tracking
 from evenodd.evidence import check_teacher, classification_metrics
 from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
-from evenodd.variants import merge_lora, parameter_counts, state_digest
+from evenodd.variants import parameter_counts, state_digest
+from pipelines.adapters import rank_views, take_off
 from pipelines.build import Built, build
 from pipelines.materials import Materials
 from pipelines.measure import Measured, measure, scores_to_bytes
@@ -101,28 +105,29 @@ def _fit_and_measure(
         settings.train.learning_rate,
         settings.seed,
     )
-
-    def score(logits: Any, labels: Any) -> dict[str, float]:
-        return _epoch_metrics(logits, labels, materials)
-
-    context = FitContext(folder, settings.seed, score, tracking.log_metrics)
+    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
+    context = FitContext(folder, settings.seed, score, tracking.log_metrics, built.callbacks)
     fitted = fit(built.model, materials.fit_data(built.tokenizer), settings.train, built.objective, context)
     trainable = parameter_counts(built.model)[1]
     if plan.variant.adapters:
-        built.model = merge_lora(built.model)
+        drawn, tables = rank_views(plan, built.model)
+        built.figures.update(drawn)
+        built.tables.update(tables)
+        built.model, figures = take_off(built.model, built.tokenizer, materials)
+        fitted.figures.update(figures)
+    total = parameter_counts(built.model)[0]
     fitted.figures["cost/trainable_parameters"] = float(trainable)
-    fitted.figures["cost/parameters"] = float(parameter_counts(built.model)[0])
+    fitted.figures["cost/trainable_share"] = trainable / total
+    fitted.figures["cost/parameters"] = float(total)
     built.model.to("cpu")
     return built, fitted, measure(built.model, built.tokenizer, materials, settings)
 
 
-def _epoch_metrics(logits: Any, labels: Any, materials: Materials) -> dict[str, float]:
-    from scipy.special import softmax
-
-    corpus = materials.corpus
-    return classification_metrics(
-        labels, softmax(logits, axis=1), label_names=corpus.label_names, positive=corpus.positive
-    )
+def epoch_metrics(
+    logits: np.ndarray, labels: np.ndarray, *, label_names: tuple[str, ...], positive: str | None
+) -> dict[str, float]:
+    """What is reported of validation after each epoch."""
+    return classification_metrics(labels, softmax(logits, axis=1), label_names=label_names, positive=positive)
 
 
 def _log_and_register(
@@ -165,6 +170,9 @@ def _log_details(built: Built, measured: Measured) -> None:
     if built.layer_map:
         tracking.set_tags({"layer_map": built.layer_map})
         tracking.log_json({"teacher_layers": built.layer_map, "sha256": built.tensor_digests}, "layer_map.json")
+    tracking.log_figures(built.figures)
+    for name, table in built.tables.items():
+        tracking.log_table(name, table)
     with tempfile.TemporaryDirectory() as folder:
         for name, scored in measured.scored.items():
             path = Path(folder) / f"{name}.npz"

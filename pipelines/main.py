@@ -63,7 +63,9 @@ def ship(runs: list[FittedRun], materials: Materials, settings: Settings) -> Non
     tag = package((compared.winner_version if stopped else CHAMPION,), settings, nested=True)
     print(compared.table_text)
     print("\n".join(compared.verdict.sentences))
-    print(f"\nreport     {compared.report}\nlook       make ui       http://localhost:5000, experiment '{settings.experiment}'")
+    print(
+        f"\nreport     {compared.report}\nlook       make ui       http://localhost:5000, experiment '{settings.experiment}'"
+    )
     print(f"serve      make serve    http://localhost:3000 (the Bento is {tag})")
     if stopped:
         raise stopped

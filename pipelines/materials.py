@@ -64,7 +64,9 @@ def gather(settings: Settings) -> Materials:
     encoder = resolve_model(settings.teacher.source)
     corpus = load_corpus(settings.data, seed=settings.data.split_seed)
     counts = ", ".join(f"{name} {len(getattr(corpus, name)):,}" for name in ("train", "validation", "test"))
-    synthetic = " | SYNTHETIC: made from templates, its figures say nothing about real texts" if corpus.synthetic else ""
+    synthetic = (
+        " | SYNTHETIC: made from templates, its figures say nothing about real texts" if corpus.synthetic else ""
+    )
     log.info("data %s | %s | %s%s", corpus.name, ", ".join(corpus.label_names), counts, synthetic)
     digest = source_digest(encoder)
     return Materials(corpus, encoder, digest, settings.home / "cache", settings.data.max_length)

@@ -86,6 +86,8 @@ def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -
 
 def scores_to_bytes(scored: Scored) -> bytes:
     """Row ids, labels and logits as a compressed NumPy archive."""
+    if scored.logits is None:
+        raise ValueError("scores without logits cannot be kept: the temperature would be applied twice.")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, row_ids=scored.ids, labels=scored.labels, logits=scored.logits)
     return buffer.getvalue()

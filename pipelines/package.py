@@ -59,7 +59,9 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     found = tracking.find_version(reference, settings.model_name)
     exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
     if not exports:
-        raise ValueError(f"'{reference}' (version {found.version}) is not exported: mlflow run . -e export -P model={reference}")
+        raise ValueError(
+            f"'{reference}' (version {found.version}) is not exported: mlflow run . -e export -P model={reference}"
+        )
     return tracking.download(exports[0].info.run_id, "bundle")
 
 

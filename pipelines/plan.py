@@ -36,7 +36,9 @@ class Plan:
     def fingerprint(self, corpus_digest: str, encoder_digest: str) -> str:
         """Same settings, rows, encoder, teacher and version of the package: same fingerprint, whatever the paths."""
         flat = flatten(self.settings)
-        chosen = {k: str(v) for k, v in flat.items() if k.partition(".")[0] in self.sections and k not in NOT_THE_RESULT}
+        chosen = {
+            k: str(v) for k, v in flat.items() if k.partition(".")[0] in self.sections and k not in NOT_THE_RESULT
+        }
         teacher = self.teacher.fingerprint(corpus_digest, encoder_digest) if self.teacher else None
         parts = [self.variant.name, chosen, corpus_digest, encoder_digest, teacher, __version__]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]

@@ -63,13 +63,15 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
     """Markdown for the top of the run's page."""
     lines = [f"**{plan.variant.name}**: {plan.variant.summary}."]
     if corpus.synthetic:
-        lines.append("**Synthetic data**: the rows are made from templates; these figures say nothing about real texts.")
+        lines.append(
+            "**Synthetic data**: the rows are made from templates; these figures say nothing about real texts."
+        )
     if layer_map:
         lines.append(f"Teacher layers kept: {', '.join(map(str, layer_map))}.")
     lines.append(f"Rows: {corpus.name}, {len(corpus.train):,} for training, labels {', '.join(corpus.label_names)}.")
     lines += ["", "| figure | value |", "|---|---|"]
     lines += [f"| {key} | {figures[key]:.4f} |" for key in SHOWN if key in figures]
-    return "\n\n".join(lines[:-len(SHOWN) - 2]) + "\n" + "\n".join(lines[-len(SHOWN) - 2 :])
+    return "\n\n".join(lines[: -len(SHOWN) - 2]) + "\n" + "\n".join(lines[-len(SHOWN) - 2 :])
 
 
 def model_entry(

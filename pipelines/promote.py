@@ -11,9 +11,9 @@ from typing import Any
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
+from evenodd.evidence import Scored
 from evenodd.evidence.significance import align, difference, f1_macro_draws, resample
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
-from evenodd.evidence import Scored
 from pipelines.export import newest_winner
 from pipelines.measure import read_scores
 from pipelines.plan import Parameters
@@ -45,7 +45,9 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
     """
     found = tracking.find_version(reference, settings.model_name)
     if found.tags.get("kind") == "onnx":
-        raise ValueError(f"model='{reference}': an ONNX version; promote the torch version {found.tags['torch_version']}.")
+        raise ValueError(
+            f"model='{reference}': an ONNX version; promote the torch version {found.tags['torch_version']}."
+        )
     before = tracking.aliases(settings.model_name).get(CHAMPION)
     tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
     with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
@@ -114,7 +116,11 @@ def against(found: tracking.Version, champion: tracking.Version | None, settings
     aligned = align(runs)
     drawn = resample(aligned, f1_macro_draws, samples=settings.evidence.bootstrap_samples)
     gap = difference(drawn["candidate"], drawn["champion"], rows=len(aligned.labels), alpha=settings.evidence.alpha)
-    return {"champion/difference": gap.estimate, "champion/difference_low": gap.low, "champion/difference_high": gap.high}
+    return {
+        "champion/difference": gap.estimate,
+        "champion/difference_low": gap.low,
+        "champion/difference_high": gap.high,
+    }
 
 
 def validation_scores(version: tracking.Version) -> Scored:

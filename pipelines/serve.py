@@ -19,7 +19,9 @@ def run(parameters: Parameters) -> None:
     settings = resolve_settings(parameters)
     folder = Path(settings.run.model) if settings.run.model else newest_bundle(settings.home / "bundles")
     if not (folder / "bundle.json").is_file():
-        raise ValueError(f"model='{folder}': no bundle.json there. Export one: mlflow run . -e export --env-manager local")
+        raise ValueError(
+            f"model='{folder}': no bundle.json there. Export one: mlflow run . -e export --env-manager local"
+        )
     os.environ["EVENODD_BUNDLE"] = str(folder.resolve())
     if settings.serve.provider != "auto":
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
@@ -36,5 +38,7 @@ def newest_bundle(folder: Path) -> Path:
     """
     found = sorted(folder.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
     if not found:
-        raise ValueError(f"no bundle in {folder}: run `make run`, or mlflow run . -e export --env-manager local, first.")
+        raise ValueError(
+            f"no bundle in {folder}: run `make run`, or mlflow run . -e export --env-manager local, first."
+        )
     return found[-1].parent

@@ -116,9 +116,9 @@ class Engine:
         difference = float(np.abs(found - expected).max())
         if not difference <= SAMPLE_TOLERANCE[kind]:
             raise ValueError(
-                f"bundle {self.bundle.folder}: its samples are not reproduced by {kind} on {self.provider} (a probability "
-                f"is off by {difference:.3g} > {SAMPLE_TOLERANCE[kind]}): graph, tokenizer or temperature do not belong "
-                "together. Export it again."
+                f"bundle {self.bundle.folder}: its samples are not reproduced by {kind} on {self.provider} (a "
+                f"probability is off by {difference:.3g} > {SAMPLE_TOLERANCE[kind]}): graph, tokenizer or temperature "
+                "do not belong together. Export it again."
             )
         return difference
 

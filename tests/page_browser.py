@@ -81,14 +81,14 @@ def fake() -> Iterator[Fake]:
 
 @pytest.fixture
 def visit(browser: Any) -> Iterator[Visit]:
-    """Opens pages. At the end of every test: no script failed, the policy refused nothing, no request left the origin."""
+    """Opens pages. At the end of a test: no script failed, the policy refused nothing, no request left the origin."""
     contexts, faults = [], []
 
     def open_page(address: str, **look: Any) -> Any:
         context = browser.new_context(reduced_motion="reduce", accept_downloads=True, **(look or LOOKS["light"]))
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(60_000)
         page.on("pageerror", lambda error: faults.append(f"script: {error}"))
         page.on("console", lambda line: faults.append(line.text) if _is_policy(line.text) else None)
         page.on("request", lambda sent: None if _is_ours(sent.url, address) else faults.append(f"left: {sent.url}"))

@@ -1,7 +1,7 @@
 """A small stand-in for the service: the page's own files and headers, and a model made of a word list.
 
-It answers `/info`, `/classify`, `/explain`, `/corrections` and `/card` in the service's shapes, so that tests of the page can
-have any number of variants or labels without a graph.
+It answers the paths of the service in its shapes, so that tests of the page can have any number of variants or labels
+without a graph.
 """
 
 from __future__ import annotations
@@ -23,6 +23,14 @@ GROUPS = {"women", "muslims", "immigrants", "gays", "jews", "foreigners"}
 HOSTILE = {"hate": 1.6, "vermin": 2.4, "disgusting": 1.9, "sick": 1.1, "driven": 0.7, "kill": 1.2}
 BIAS = {"odd": 0.0, "even": 0.3, "lora": -0.9}
 LIMITS = {"texts": 256, "chars": 20_000, "body_bytes": 1 << 20, "explain_words": 256}
+WHOLE = {"truncated": False, "windows": 1}
+LAYERS = {"odd": [1, 3, 5], "even": [2, 4, 6]}
+FIGURES = {
+    "test/f1_macro": 0.781,
+    "test/average_precision": 0.64,
+    "floor/majority_accuracy": 0.888,
+    "cost/parameters": 17_392_898,
+}
 WORD = re.compile(r"\S+")
 
 
@@ -72,8 +80,7 @@ class FakeService:
             "decision": decision,
             "score": score,
             "probabilities": shares,
-            "truncated": False,
-            "windows": 1,
+            **WHOLE,
         }
 
     def _many(self, logit: float) -> dict[str, Any]:
@@ -86,7 +93,7 @@ class FakeService:
             "decision": decision,
             "score": shares[label],
             "probabilities": shares,
-            "truncated": False,
+            **WHOLE,
         }
 
     def explanation(self, text: str, variant: str) -> dict[str, Any]:
@@ -101,23 +108,30 @@ class FakeService:
 
     def model(self, variant: str) -> dict[str, Any]:
         """One entry of /info."""
-        depth = {"odd": [1, 3, 5], "even": [2, 4, 6]}.get(variant)
-        band = [0.35, 0.6] if self.positive else [0.0, 0.5]
-        figures = {
-            "test/f1_macro": 0.781,
-            "test/average_precision": 0.64,
-            "floor/majority_accuracy": 0.888,
-            "cost/parameters": 17_392_898,
-        }
+        decision: dict[str, Any] = {"temperature": 1.21, "threshold": 0.45, "review": [0.35, 0.6], "target": "f1_macro"}
+        if self.positive is None:
+            decision |= {"threshold": None, "review": [0.0, 0.5]}
         return {
-            "name": "hate-speech", "variant": variant, "version": "3", "run_id": "8c1f0e7d5a2b49d6b3f1a7e2c4d59f60", "created": "2026-11-20T09:30:00Z",
-            "task": "binary" if self.positive else "multiclass", "labels": list(self.labels), "positive": self.positive,
-            "max_length": 128, "pooling": "max", "window_overlap": 32, "teacher": "minilm", "layer_map": depth, "metrics": figures,
-            "decision": {"temperature": 1.21, "threshold": 0.45 if self.positive else None, "review": band, "target": "f1_macro"},
+            "name": "hate-speech",
+            "variant": variant,
+            "version": "3",
+            "run_id": "8c1f0e7d5a2b49d6b3f1a7e2c4d59f60",
+            "created": "2026-11-20T09:30:00Z",
+            "task": "binary" if self.positive else "multiclass",
+            "labels": list(self.labels),
+            "positive": self.positive,
+            "max_length": 128,
+            "pooling": "max",
+            "window_overlap": 32,
+            "teacher": "minilm",
+            "layer_map": LAYERS.get(variant),
+            "metrics": FIGURES,
+            "decision": decision,
             "data": {"name": "sample", "digest": "9d1c44f0ab37e5d2" * 4, "synthetic": self.synthetic},
-            "limits": ["English only.", "Irony and quoted hate are often misread."], "digests": {"model.onnx": "1f" * 32, "tokenizer.json": "be" * 32},
+            "limits": ["English only.", "Irony and quoted hate are often misread."],
+            "digests": {"model.onnx": "1f" * 32, "tokenizer.json": "be" * 32},
             "runtime": {"graph": "int8", "provider": "cpu", "providers": ["CPUExecutionProvider"]},
-        }  # fmt: skip
+        }
 
     @property
     def info(self) -> dict[str, Any]:

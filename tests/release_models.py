@@ -52,10 +52,11 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def tiny_model(family: str = "bert", *, labels: int = 2, seed: int = 0) -> PreTrainedModel:
-    """Three layers of random weights, spread wide enough that texts differ in label."""
+def tiny_model(family: str = "bert", *, labels: int = 2, seed: int = 0, depth: int = 3) -> PreTrainedModel:
+    """A few layers of random weights, spread wide enough that texts differ in label."""
     torch.manual_seed(seed)
     sizes = SIZES | {"vocab_size": len(tiny_tokenizer()), "num_labels": labels, "max_position_embeddings": 72}
+    sizes["num_hidden_layers"] = depth
     model: PreTrainedModel = BUILDERS[family](sizes)
     return model.eval()
 
@@ -69,7 +70,7 @@ def _roberta(sizes: dict[str, Any]) -> PreTrainedModel:
 
 
 def _distilbert(sizes: dict[str, Any]) -> PreTrainedModel:
-    own = {"dim": 32, "n_layers": 3, "n_heads": 4, "hidden_dim": 64}
+    own = {"dim": 32, "n_layers": sizes["num_hidden_layers"], "n_heads": 4, "hidden_dim": 64}
     shared = {
         name: sizes[name] for name in ("vocab_size", "num_labels", "max_position_embeddings", "initializer_range")
     }

@@ -6,9 +6,12 @@ writer.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from transformers import BertConfig, BertForSequenceClassification, PreTrainedMo
 WORDS = tuple(
     """i you we they he she it hate love like people women men group all some no not never do the a to of and are is was
     my your their good bad day sun rain go away out here there what why this that post read said wrong right friend
-    stupid""".split()
+    stupid""".split()  # noqa: SIM905
 )
 SAMPLE_TEXTS = ("i hate you", "i love my friend", "12 34", "they are not wrong, are they?", "")
 
@@ -196,3 +199,18 @@ def copy_bundle(source: Path, target: Path) -> Path:
     """A copy to spoil."""
     shutil.copytree(source, target)
     return target
+
+
+@functools.cache
+def shared_bundle(kind: str = "binary") -> Path:
+    """A bundle made once a test run, not to be changed: `binary`, `int8`, `even` or `multiclass`."""
+    folder = Path(tempfile.mkdtemp(prefix="evenodd-test-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if kind == "int8":
+        return write_bundle(folder / kind, int8=True)
+    if kind == "even":
+        return write_bundle(folder / kind, variant="even", seed=1)
+    if kind == "multiclass":
+        names = ("calm", "rude", "cruel")
+        return write_bundle(folder / kind, labels=names, positive=None, variant="three", seed=2)
+    return write_bundle(folder / kind)

@@ -121,14 +121,20 @@ def test_a_data_set_that_cannot_be_downloaded_is_the_same_line(online: pytest.Mo
 
 def test_without_a_network_a_process_says_so_within_seconds(tmp_path: Path) -> None:
     """The real thing: nothing set, nothing patched, an address that nothing listens on."""
-    code = (
-        "from evenodd.config import DataSettings\nfrom evenodd.data import load_corpus\nfrom pathlib import Path\n"
-        f"load_corpus(DataSettings(source={NAME!r}), seed=0, cache=Path({str(tmp_path)!r}))"
-    )
+    code = f"""
+import time
+from pathlib import Path
+from evenodd.config import DataSettings
+from evenodd.data import load_corpus
+start = time.monotonic()
+try:
+    load_corpus(DataSettings(source={NAME!r}), seed=0, cache=Path({str(tmp_path)!r}))
+except RuntimeError as error:
+    print(time.monotonic() - start, error)
+"""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HF_ENDPOINT": "http://hub.invalid"}
-    start = time.monotonic()
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
-    assert done.returncode == 1
-    assert done.stderr.strip().splitlines()[-1] == f"RuntimeError: {SAID}"
-    assert time.monotonic() - start < 40  # mostly imports on a busy machine; the look-up itself has eight seconds
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300)
+    seconds, said = done.stdout.strip().split(" ", 1)
+    assert said == SAID
+    assert float(seconds) < 15  # without the imports, whose time says how busy the machine is

@@ -14,19 +14,17 @@ from page_browser import (
     Fake,
     Visit,
     ask,
-    browser,  # noqa: F401 - a fixture
-    fake,  # noqa: F401 - a fixture
     focused,
     info,
     percent,
     post,
     results,
-    site,  # noqa: F401 - a fixture
     tab_to,
-    visit,  # noqa: F401 - a fixture
 )
 
 expect = pytest.importorskip("playwright.sync_api").expect
+expect.set_options(timeout=60_000)
+pytest_plugins = ("page_browser",)
 pytestmark = MARKS
 
 
@@ -53,13 +51,8 @@ def test_views_follow_the_arrow_keys(site: str, visit: Visit) -> None:
     """Tabs that only a click can change, or a panel left visible beside another."""
     page = visit(site)
     tab_to(page, "tab-one")
-    for key, view in (
-        ("ArrowRight", "many"),
-        ("ArrowRight", "model"),
-        ("ArrowRight", "one"),
-        ("End", "model"),
-        ("Home", "one"),
-    ):
+    moves = {"ArrowRight": "many", "End": "model", "ArrowLeft": "many", "Home": "one"}
+    for key, view in moves.items():
         page.keyboard.press(key)
         assert focused(page) == f"tab-{view}"
         shown = page.eval_on_selector_all("[role=tabpanel]", "panels => panels.filter(p => !p.hidden).map(p => p.id)")
@@ -74,9 +67,8 @@ def test_example_is_classified_and_held_against_people(site: str, visit: Visit) 
     result = results(site, ["I hate you"])[0]
     expect(page.locator("#decision")).to_have_attribute("data-decision", result["decision"])
     assert page.input_value("#one-text") == "I hate you"
-    assert page.locator(".expectation").get_attribute("data-agrees") == (
-        "true" if result["decision"] == "noHate" else "false"
-    )
+    agrees = "true" if result["decision"] == "noHate" else "false"
+    assert page.locator(".expectation").get_attribute("data-agrees") == agrees
 
 
 def test_words_are_marked_where_they_stand(site: str, visit: Visit) -> None:
@@ -98,23 +90,19 @@ def test_needle_threshold_and_band_stand_at_their_values(site: str, visit: Visit
     page = visit(site)
     ask(page, "Immigrants are vermin")
     page.wait_for_selector(".scale .needle")
-    with urllib.request.urlopen(site + "/info", timeout=30) as answer:
-        decision = json.load(answer)["model"]["decision"]
+    decision = info(site)["decision"]
     track = page.locator(".scale .track").bounding_box()
-    places = page.eval_on_selector_all(
-        ".scale .cut, .scale .zone.is-review, .scale .needle",
-        "all => all.map(n => [n.className, n.getBoundingClientRect().left, n.getBoundingClientRect().width])",
-    )
-    where = {
-        name.split()[0] if "zone" not in name else "band": (left - track["x"], width) for name, left, width in places
-    }
+    where = {}
+    for name in ("cut", "needle", "zone.is-review"):
+        for box in [place.bounding_box() for place in page.locator(f".scale .{name}").all()]:
+            where[name] = (box["x"] - track["x"], box["width"])
     score = results(site, ["Immigrants are vermin"])[0]["score"]
     middle = min(max(score * track["width"], 10.4), track["width"] - 10.4)
     assert where["needle"][0] + where["needle"][1] / 2 == pytest.approx(middle, abs=1)
     assert where["cut"][0] + 1 == pytest.approx(decision["threshold"] * track["width"], abs=1)
     low, high = decision["review"]
     if high > low:
-        assert where["band"] == pytest.approx((low * track["width"], (high - low) * track["width"]), abs=1)
+        assert where["zone.is-review"] == pytest.approx((low * track["width"], (high - low) * track["width"]), abs=1)
 
 
 def test_variants_stand_beside_each_other(fake: Fake, visit: Visit) -> None:
@@ -157,10 +145,9 @@ def test_correction_is_stored_once(fake: Fake, visit: Visit) -> None:
     page.get_by_role("button", name="Store correction").click()
     page.wait_for_selector(".stored")
     result = service.result("I hate women", "odd")
-    said = {"text": "I hate women", "label": "noHate", "comment": "quoted from a film", "variant": "odd"}
-    assert service.stored == [
-        {**said, "predicted": result["label"], "decision": result["decision"], "score": result["score"]}
-    ]
+    said = {"decision": result["decision"], "score": result["score"], "predicted": result["label"], "variant": "odd"}
+    given = {"text": "I hate women", "label": "noHate", "comment": "quoted from a film"}
+    assert service.stored == [said | given]
 
 
 def test_no_correction_is_offered_where_none_is_kept(fake: Fake, visit: Visit) -> None:
@@ -214,9 +201,8 @@ def test_busy_service_is_asked_again(site: str, visit: Visit) -> None:
 def test_refused_text_is_explained_at_the_field(site: str, visit: Visit) -> None:
     """A 400 shown as a failure of the service, away from what has to be changed."""
     page = visit(site)
-    page.route(
-        "**/classify", lambda route: route.fulfill(status=400, json={"error": "texts[0] is odd", "field": "texts[0]"})
-    )
+    refusal = {"error": "texts[0] is odd", "field": "texts[0]"}
+    page.route("**/classify", lambda route: route.fulfill(status=400, json=refusal))
     ask(page, "some text")
     expect(page.locator("#one-error")).to_have_text("texts[0] is odd")
     assert page.get_attribute("#one-text", "aria-invalid") == "true"
@@ -231,10 +217,8 @@ def test_empty_and_oversized_texts_are_not_sent(fake: Fake, visit: Visit) -> Non
     """A request for what the page could have said itself."""
     service, address = fake()
     page = visit(address)
-    for text, fault in (
-        ("   ", "Type or paste a text first."),
-        ("x" * 20_001, "20,001 characters; at most 20,000 can be read at once."),
-    ):
+    too_long = "20,001 characters; at most 20,000 can be read at once."
+    for text, fault in (("   ", "Type or paste a text first."), ("x" * 20_001, too_long)):
         ask(page, text)
         expect(page.locator("#one-error")).to_have_text(fault)
     assert service.chunks == []
@@ -251,7 +235,7 @@ def test_unreachable_service_offers_another_try(site: str, visit: Visit) -> None
     page.wait_for_selector("#decision")
 
 
-def test_page_waits_for_a_service_that_starts_later(browser: Any, site: str, visit: Visit) -> None:
+def test_page_waits_for_a_service_that_starts_later(site: str, visit: Visit) -> None:
     """A page opened too early stays dead until it is reloaded."""
     page = visit(site)
     page.route("**/info", lambda route: route.abort())
@@ -286,10 +270,8 @@ def test_axe_finds_nothing_serious(fake: Fake, visit: Visit, look: str) -> None:
     ask(page, "  ")
     check("fault")
     page.get_by_role("tab", name="Many texts").click()
-    page.set_input_files(
-        "#many-file",
-        {"name": "a.csv", "mimeType": "text/csv", "buffer": b"id,text\n1,I hate women\n2,soup\n3,\n4,hate sick\n"},
-    )
+    rows = b"id,text\n1,I hate women\n2,soup\n3,\n4,hate sick\n"
+    page.set_input_files("#many-file", {"name": "a.csv", "mimeType": "text/csv", "buffer": rows})
     page.click("#many-submit")
     page.locator("#many-eta", has_text="Done").wait_for()
     check("batch")

@@ -4,6 +4,7 @@ import { runBatch, unreadable } from "./batch-run.js";
 import { write } from "./csv.js";
 import { announce, byId, h } from "./dom.js";
 import { count, duration, plural } from "./format.js";
+import { variantField } from "./info.js";
 import { clear, current, wireSource } from "./source.js";
 import { ResultTable, groupOf } from "./table.js";
 import { decisionsOf, isBinary, kindOf, modelName, plainName, reviewBand, threshold } from "./task.js";
@@ -24,8 +25,9 @@ const asked = () => {
 /** One chunk, by every variant asked: for each text an object of results by variant. */
 async function ask(texts, signal, onWait) {
   const { models } = batch;
-  const variant = (model) => (service.models.length > 1 ? model.variant : undefined);
-  const answers = await Promise.all(models.map((model) => classify(texts, variant(model), { signal, onWait })));
+  const answers = await Promise.all(
+    models.map((model) => classify(texts, variantField(service, model), { signal, onWait })),
+  );
   return texts.map((_, index) =>
     Object.fromEntries(models.map((model, place) => [model.variant, answers[place].results[index]])),
   );

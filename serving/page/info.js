@@ -26,3 +26,6 @@ export function readInfo(answer) {
 
 /** The model that answers by default. */
 export const defaultModel = (info) => info.models.find(({ variant }) => variant === info.default) ?? info.models[0];
+
+/** The `variant` of a request: none where there is no choice. */
+export const variantField = (info, model) => (info.models.length > 1 ? model.variant : undefined);

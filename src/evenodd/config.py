@@ -1,15 +1,15 @@
 """Settings for every stage: typed, frozen, validated. The only place with defaults.
 
 Settings are resolved from four layers, later ones win: the class defaults below, what a variant needs to differ in
-(`VARIANT_DEFAULTS`), a YAML file (`config=`, which may hold a `variants:` section of its own), and the `-P` parameters of the
-command line. Every fault found is reported at once.
+(`VARIANT_DEFAULTS`), a YAML file (`config=`, which may hold a `variants:` section of its own), and the `-P` parameters
+of the command line. Every fault found is reported at once.
 """
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -18,9 +18,9 @@ LABELS_ALL = ("all",)
 
 
 class Frozen(BaseModel):
-    """Base of all settings: immutable, unknown keys refused."""
+    """Base of all settings: immutable, unknown keys refused, numbers finite."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 def _split_names(value: Any) -> Any:
@@ -74,7 +74,7 @@ class TrainSettings(Frozen):
     max_grad_norm: float = Field(1.0, gt=0)
     token_budget: int = Field(1024, ge=32, description="real and padding tokens of a batch")
     max_rows: int = Field(64, ge=1, description="rows of a batch at most")
-    class_weight: Literal["none", "balanced", "sqrt"] | float = Field(
+    class_weight: Literal["none", "balanced", "sqrt"] | Annotated[float, Field(gt=0)] = Field(
         "sqrt", description="weight of rare labels in the loss, or the positive label's weight as a number"
     )
     freeze_embeddings: bool = Field(True, description="leave the word embeddings as pretrained")
@@ -119,7 +119,7 @@ class LoraSettings(Frozen):
     """Low-rank adapters."""
 
     rank: int = Field(8, ge=1, le=512)
-    alpha: float = Field(16, gt=0)
+    alpha: int = Field(16, ge=1)
     dropout: float = Field(0.1, ge=0, lt=1)
     targets: tuple[str, ...] | None = Field(None, description="module names; None: query, key and value of the family")
     initial_rank: int | None = Field(
@@ -304,11 +304,16 @@ def resolve_settings(parameters: dict[str, str], *, family: str | None = None, n
     tree: dict[str, Any] = {}
     _merge(tree, VARIANT_DEFAULTS.get(family or "", {}))
     if config:
-        _merge(tree, _read_config(Path(config), family, name))
+        try:
+            _merge(tree, _read_config(Path(config), family, name))
+        except ValueError as error:
+            faults.append(str(error))
     for key, value in said.items():
         path = SHORT_NAMES.get(key, key)
         if path not in field_paths():
             faults.append(_unknown(key))
+        elif path != key and path in said:
+            faults.append(f"{key} and {path} are the same parameter, given twice.")
         else:
             _merge(tree, _nest(path, value))
     settings, invalid = _validate(tree)
@@ -352,11 +357,15 @@ def _read_config(path: Path, family: str | None, name: str | None) -> dict[str, 
         raise ValueError(f"config='{path}': no such file. There are: {known or 'none in configs/'}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
         raise ValueError(f"config='{path}': not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"config='{path}': a mapping of settings is expected, not {type(content).__name__}.")
     variants = content.pop("variants", {}) or {}
+    if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
+        raise ValueError(
+            f"config='{path}': variants: names of variants, each with a mapping of settings, are expected."
+        )
     for key in (family, name):
         if key in variants:
             _merge(content, variants[key])
@@ -365,10 +374,13 @@ def _read_config(path: Path, family: str | None, name: str | None) -> dict[str, 
 
 def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
     for key, value in more.items():
-        if isinstance(value, dict) and isinstance(into.get(key), dict):
+        if not isinstance(value, dict):
+            into[key] = value
+        elif into.get(key) is None:
+            into[key] = dict(value)
+        elif isinstance(into[key], dict):
             _merge(into[key], value)
-        else:
-            into[key] = dict(value) if isinstance(value, dict) else value
+        # else: what stands there is no mapping, and validation says so
 
 
 def _nest(path: str, value: Any) -> dict[str, Any]:
@@ -378,7 +390,9 @@ def _nest(path: str, value: Any) -> dict[str, Any]:
 
 def _unknown(key: str) -> str:
     near = difflib.get_close_matches(key, [*SHORT_NAMES, "config", "seed", *field_paths()], n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."
+    hint = (
+        f"did you mean '{near[0]}'?" if near else f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."
+    )
     return f"parameter '{key}' is not known: {hint} --help lists them all."
 
 

@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import numpy as np
 import pandas as pd
 import psutil
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
+from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -33,11 +35,20 @@ PROCESS_TAG = "evenodd.process"
 DONE_TAG = "evenodd.done"
 NOT_STARTED_AFTER_SECONDS = 600
 PARAMETER_LENGTH = 500
+# A process's time of creation is told from the clock, which may have been set since.
+CLOCK_SHIFT_SECONDS = 2.0
 
 
 def configure(experiment: str) -> None:
     """Chooses the experiment (unless `mlflow run` has chosen one) and closes what interrupted commands left open."""
-    for name in ("alembic", "mlflow.store", "mlflow.transformers", "mlflow.types", "mlflow.models", "mlflow.system_metrics"):
+    for name in (
+        "alembic",
+        "mlflow.store",
+        "mlflow.transformers",
+        "mlflow.types",
+        "mlflow.models",
+        "mlflow.system_metrics",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(experiment)
@@ -51,7 +62,7 @@ def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False) -> It
     The run that `mlflow run` made is taken up when there is one. Metrics of the machine are sampled while it lasts.
     """
     own = {PROCESS_TAG: _process_name(), **tags}
-    with mlflow.start_run(run_name=name, nested=nested, log_system_metrics=True) as run:
+    with mlflow.start_run(run_name=name, nested=nested, tags=own, log_system_metrics=True) as run:
         mlflow.set_tags({**own, "mlflow.runName": name})
         try:
             yield run.info.run_id
@@ -143,7 +154,7 @@ def log_file(path: Path, folder: str | None = None) -> None:
 
 def log_dataset(rows: Any, name: str, digest: str, context: str) -> None:
     """A split as the run's input: its name, digest and size, not its rows."""
-    dataset = mlflow.data.from_huggingface(rows, name=name, targets="label", digest=digest[:32])
+    dataset = from_huggingface(rows, name=name, targets="label", digest=digest[:32])
     mlflow.log_input(dataset, context=context)
 
 
@@ -209,14 +220,16 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
     return str(info.model_uri)
 
 
-def log_onnx(path: Path, entry: ModelEntry, input_example: dict[str, Any]) -> str:
-    """Logs an ONNX graph; its URI."""
+def log_onnx(path: Path, entry: ModelEntry, inputs: tuple[str, ...]) -> str:
+    """Logs an ONNX graph of int64 inputs, (batch, tokens), to float32 logits; its URI."""
     import onnx
 
+    tokens: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in inputs]
+    logits: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), (-1, -1), "logits")]
     info = mlflow.onnx.log_model(
         onnx.load(str(path)),
         name=f"{entry.variant}-onnx",
-        input_example=input_example,
+        signature=ModelSignature(Schema(tokens), Schema(logits)),
         pip_requirements=list(entry.requirements),
         metadata={**entry.metadata, "description": entry.description},
         save_as_external_data=False,
@@ -254,7 +267,10 @@ def drop_half_registered(registered_name: str) -> None:
     client = MlflowClient()
     for version in client.search_model_versions(f"name = '{registered_name}'"):
         if version.run_id and version.run_id != active_run_id():
-            run = client.get_run(version.run_id)
+            try:
+                run = client.get_run(version.run_id)
+            except MlflowException:
+                continue
             if run.info.status in ("KILLED", "FAILED") and DONE_TAG not in run.data.tags:
                 log.info("version %s of %s was half registered and is deleted", version.version, registered_name)
                 client.delete_model_version(registered_name, version.version)
@@ -325,7 +341,9 @@ def exclusive(name: str, purpose: str) -> Iterator[None]:
             break
         except MlflowException as error:
             if attempt == 2 or not _drop_dead_lock(client, lock):
-                raise RuntimeError(f"{purpose}: another one is under way (lock '{lock}'). Try again when it is done.") from error
+                raise RuntimeError(
+                    f"{purpose}: another one is under way (lock '{lock}'). Try again when it is done."
+                ) from error
     try:
         yield
     finally:
@@ -411,7 +429,7 @@ def _process_is_gone(tag: str) -> bool:
     if host != socket.gethostname():
         return False
     try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+        return abs(psutil.Process(int(pid)).create_time() - float(created)) > CLOCK_SHIFT_SECONDS
     except psutil.NoSuchProcess:
         return True
 
@@ -425,8 +443,9 @@ def _never_started(run: Run) -> bool:
 
 
 def _known_versions(client: MlflowClient, name: str) -> str:
-    versions = sorted((int(v.version) for v in client.search_model_versions(f"name = '{name}'")), reverse=True)
     known = ", ".join(sorted(aliases(name)))
+    quoted = name.replace("'", "''")
+    versions = sorted((int(v.version) for v in client.search_model_versions(f"name = '{quoted}'")), reverse=True)
     if not versions:
         return f"'{name}' has no versions yet: train one first, e.g. mlflow run . -e distill_odd."
     return f"'{name}' has the aliases {known or 'none'} and versions up to {versions[0]}."

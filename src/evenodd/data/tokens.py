@@ -48,6 +48,13 @@ class TokenStore:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same files instead of getting a copy of what they hold."""
+        rest = (self.pad_token_id, self.max_length, self.truncated, self.digest)
+        if not isinstance(self.flat, np.memmap) or not isinstance(self.offsets, np.memmap):
+            return TokenStore, (self.flat, self.offsets, *rest)
+        return _reopen, (str(self.flat.filename), str(self.offsets.filename), *rest)
+
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row, special ones included, int32, (rows,)."""
@@ -131,6 +138,10 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     plain.no_truncation()
     plain.no_padding()
     return plain
+
+
+def _reopen(flat: str, offsets: str, *rest: Any) -> TokenStore:
+    return TokenStore(np.load(flat, mmap_mode="r"), np.load(offsets, mmap_mode="r"), *rest)
 
 
 def _open(folder: Path, pad_token_id: int, max_length: int, digest: str) -> TokenStore:

@@ -22,10 +22,10 @@ def model_card(facts: Mapping[str, Any]) -> str:
     """Write the card.
 
     Args:
-        facts: as a bundle's `bundle.json` holds them: name, variant, labels, positive, data (name, digest, synthetic, and
-            `counts` by split where known), metrics by `split/metric`; where known also version, run_id, created, teacher,
-            layer_map, decision, limits, settings (dotted names), max_length, license, language. What is missing is left
-            out.
+        facts: as a bundle's `bundle.json` holds them: name, variant, labels, positive, data (name, digest, synthetic,
+            and `counts` by split where known), metrics by `split/metric`; where known also version, run_id, created,
+            teacher, layer_map, decision, limits, settings (dotted names), max_length, license, language. What is
+            missing is left out.
 
     Returns:
         Markdown that begins with a YAML block between `---` lines: library, task, tags, metrics, and `model-index`

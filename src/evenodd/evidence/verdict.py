@@ -282,7 +282,7 @@ def _tie_sentence(verdict: Verdict, name: str, settings: EvidenceSettings, seeds
     level = 100 * (1 - settings.alpha)
     return (
         f"{verdict.best} scores {sign * row['difference']:+.3f} macro-F1 against {name}, with a {level:.3g} % interval "
-        f"of {low:+.3f} to {high:+.3f} (Holm-corrected p {row['p_holm']:.2g}): no significant difference; "
+        f"of {low:+.3f} to {high:+.3f} (Holm-corrected {_p_words(row['p_holm'])}): no significant difference; "
         f"{rows_in_words(float(row['rows_needed']), seeds if row['more_seeds'] else 0)}."
     )
 
@@ -293,8 +293,12 @@ def _worse_sentence(verdict: Verdict, name: str) -> str:
     return (
         f"{name} is significantly worse than {verdict.best}, by {gap:.3f} macro-F1 "
         f"({min(abs(row['low']), abs(row['high'])):.3f} to {max(abs(row['low']), abs(row['high'])):.3f}; "
-        f"Holm-corrected p {row['p_holm']:.2g})."
+        f"Holm-corrected {_p_words(row['p_holm'])})."
     )
+
+
+def _p_words(value: float) -> str:
+    return f"p {value:.2g}" if value >= 0.001 else "p below .001"
 
 
 def _cost_words(candidate: Candidate) -> str:

@@ -19,16 +19,24 @@ class TokenBudgetSampler(Sampler[list[int]]):
         lengths: int, (rows,), tokens of each row.
         token_budget: rows times the longest row's tokens, at most (a single longer row is a batch of its own).
         max_rows: rows of a batch, at most.
+        min_rows: rows of a batch, at least (where there are so many), whatever the budget: one for each process.
         seed: order of ties and batches, together with the epoch.
         shuffle: False: shortest first, rows in their own order.
     """
 
     def __init__(
-        self, lengths: np.ndarray, *, token_budget: int, max_rows: int, seed: int = 0, shuffle: bool = True
+        self,
+        lengths: np.ndarray,
+        *,
+        token_budget: int,
+        max_rows: int,
+        min_rows: int = 1,
+        seed: int = 0,
+        shuffle: bool = True,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.seed, self.epoch, self.shuffle = seed, 0, shuffle
-        self.starts = cut_batches(np.sort(self.lengths), token_budget, max_rows)
+        self.starts = cut_batches(np.sort(self.lengths), token_budget, max_rows, min_rows)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of an epoch; the same epoch gives the same batches."""
@@ -60,13 +68,15 @@ class TokenBudgetSampler(Sampler[list[int]]):
         return 1 - float(ordered.sum()) / padded if padded else 0.0
 
 
-def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int) -> np.ndarray:
+def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int, min_rows: int = 1) -> np.ndarray:
     """First positions of the batches of rows in ascending order of length: int64, (batches,)."""
     starts, start, count = [], 0, len(ordered)
     while start < count:
         starts.append(start)
-        end = min(start + max_rows, start + max(token_budget // max(int(ordered[start]), 1), 1), count)
-        while end > start + 1 and (end - start) * int(ordered[end - 1]) > token_budget:
-            end = start + max(token_budget // int(ordered[end - 1]), 1)
+        end = min(start + max_rows, start + max(token_budget // max(int(ordered[start]), 1), min_rows), count)
+        while end > start + min_rows and (end - start) * int(ordered[end - 1]) > token_budget:
+            end = start + max(token_budget // int(ordered[end - 1]), min_rows)
         start = end
+    if len(starts) > 1 and count - starts[-1] < min_rows:
+        starts.pop()
     return np.asarray(starts, dtype=np.int64)

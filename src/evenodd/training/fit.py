@@ -29,6 +29,7 @@ from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import best_device, choose_precision
 from evenodd.training.predict import predict_logits
+from evenodd.training.processes import rank_and_world, run_in_processes, share_of_batch
 from evenodd.training.progress import Progress
 from evenodd.variants.encoder import word_embeddings
 
@@ -91,6 +92,14 @@ def fit(
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
+    if settings.processes > 1:
+        return run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
+    return _fit(model, data, settings, objective, context)
+
+
+def _fit(
+    model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
+) -> Fit:
     resume = last_checkpoint(context.folder)
     trainer = EncoderTrainer(model, data, settings, objective, context, _read_mark(resume))
     if resume:
@@ -111,10 +120,16 @@ class EncoderTrainer(Trainer):
         context: FitContext,
         before: Mark,
     ) -> None:
-        self.data, self.settings, self.objective, self.context = data, settings, objective, context
+        self.data, self.settings, self.context = data, settings, context
+        self.objective: Objective = objective
+        self.encoder = model
         self.precision = choose_precision(settings.precision, best_device())
         self.sampler = TokenBudgetSampler(
-            data.train.lengths, token_budget=settings.token_budget, max_rows=settings.max_rows, seed=context.seed
+            data.train.lengths,
+            token_budget=settings.token_budget,
+            max_rows=settings.max_rows,
+            min_rows=settings.processes,
+            seed=context.seed,
         )
         self.clock = _Clock(before.seconds)
         arguments = _arguments(settings, context, self.precision, min(settings.log_steps, len(self.sampler)))
@@ -127,6 +142,7 @@ class EncoderTrainer(Trainer):
             eval_dataset=_Positions(len(data.validation)),
             callbacks=[
                 EarlyStoppingCallback(settings.patience),
+                *context.callbacks,
                 self.clock,
                 _Reporter(context.report),
                 Progress(self.sampler.mean_rows),
@@ -136,17 +152,20 @@ class EncoderTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
-        return _Loader(self.train_dataset, batch_sampler=self.sampler, collate_fn=self._collate)
+        return _Loader(_Positions(len(self.data.train)), batch_sampler=self.sampler, collate_fn=self._collate)
 
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
-        """Sum over the rows divided by the rows of an average batch: every row weighs alike."""
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Sum over the rows divided by the rows of an average batch: every row weighs alike.
+
+        Several processes hold a share of the batch each and average their gradients, hence the factor.
+        """
         terms, _ = self.objective.terms(model, inputs)
         total = torch.stack(list(terms.values())).sum()
-        return total / self.sampler.mean_rows
+        return total * rank_and_world()[1] / self.sampler.mean_rows
 
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):  # type: ignore[no-untyped-def]
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Validation metrics under `eval_…`, from one pass over sorted batches."""
-        logits = predict_logits(self.model, self.data.validation, precision=self.precision)
+        logits = predict_logits(self.encoder, self.data.validation, precision=self.precision)
         if not np.isfinite(logits).all():
             self._diverged("validation logits are not finite")
         scores = self.context.score(logits, self.data.validation_labels)
@@ -178,7 +197,7 @@ class EncoderTrainer(Trainer):
         raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
 
     def _collate(self, rows: list[int]) -> Batch:
-        positions = np.asarray(rows)
+        positions = np.asarray(share_of_batch(rows))
         batch = self.data.train.collate(positions, pad_to_multiple=1)
         batch["labels"] = torch.from_numpy(self.data.train_labels[positions])
         return batch | self.objective.fields(positions)
@@ -231,10 +250,12 @@ class _Clock(TrainerCallback):
     def seconds(self) -> float:
         return self.before + time.perf_counter() - self.start
 
-    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+    def on_train_begin(self, args, state, control, **kwargs):
         self.start = time.perf_counter()
 
-    def on_save(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+    def on_save(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
         mark = Mark(self.seconds, round(state.epoch) if control.should_training_stop else 0)
         path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER
         written = path.with_suffix(".partial")
@@ -248,14 +269,14 @@ class _Reporter(TrainerCallback):
     def __init__(self, report: Report) -> None:
         self.report = report
 
-    def on_train_begin(self, args, state, control, **kwargs):  # type: ignore[no-untyped-def]
+    def on_train_begin(self, args, state, control, **kwargs):
         """What an interrupted fit has logged before is said again: this run did not see it."""
         for entry in state.log_history if state.is_world_process_zero else ():
             named = _named(entry)
             if named:
                 self.report(named, entry["step"])
 
-    def on_log(self, args, state, control, logs=None, **kwargs):  # type: ignore[no-untyped-def]
+    def on_log(self, args, state, control, logs=None, **kwargs):
         named = _named(logs or {})
         if named and state.is_world_process_zero:
             self.report(named, state.global_step)
@@ -309,6 +330,7 @@ def _arguments(settings: TrainSettings, context: FitContext, precision: str, log
         report_to=[],
         disable_tqdm=True,
         dataloader_pin_memory=False,
+        ddp_find_unused_parameters=False,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ def predict_logits(
             if logits is None:
                 logits = np.empty((len(store), output.shape[1]), dtype=np.float32)
             logits[rows] = output
-    return logits if logits is not None else np.empty((0, model.config.num_labels), dtype=np.float32)
+    return logits if logits is not None else np.empty((0, _labels(model)), dtype=np.float32)
 
 
 def sorted_batches(store: TokenStore, token_budget: int) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
@@ -55,6 +56,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             yield
     finally:
         model.train(training)
+
+
+def _labels(model: Any) -> int:
+    return int(model.config.num_labels)
 
 
 def _device(model: nn.Module) -> torch.device:

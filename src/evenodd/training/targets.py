@@ -8,12 +8,10 @@ value is lost. Tests hold a stored target against a live forward pass.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from evenodd.data import TokenStore
+from evenodd.data.folders import FORMAT, new_folder
 from evenodd.training.precision import Precision, autocast
 from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_batches, to_device
 from evenodd.variants.encoder import state_digest
@@ -40,15 +39,26 @@ class TeacherTargets:
     logits: np.ndarray
     hidden: np.ndarray
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process opens the same files instead of getting a copy of what they hold."""
+        if isinstance(self.logits, np.memmap) and isinstance(self.hidden, np.memmap):
+            return _reopen, (str(self.logits.filename), str(self.hidden.filename))
+        return TeacherTargets, (self.logits, self.hidden)
+
     def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
         """Targets of a batch: `teacher_logits` (batch, labels), `teacher_hidden` (batch, len(layers), hidden)."""
         states = self.hidden[rows][:, [layer - 1 for layer in layers]]
-        return {"teacher_logits": torch.from_numpy(self.logits[rows]), "teacher_hidden": torch.from_numpy(states).float()}
+        hidden = torch.from_numpy(states).float()
+        return {"teacher_logits": torch.from_numpy(self.logits[rows]), "teacher_hidden": hidden}
+
+
+def _reopen(logits: str, hidden: str) -> TeacherTargets:
+    return TeacherTargets(np.load(logits, mmap_mode="r"), np.load(hidden, mmap_mode="r"))
 
 
 def target_megabytes(teacher: PreTrainedModel, rows: int) -> float:
     """Size of the cache on disk before it is built."""
-    config = teacher.config
+    config: Any = teacher.config
     return rows * (4 * config.num_labels + 2 * config.num_hidden_layers * config.hidden_size) / 1e6
 
 
@@ -60,24 +70,21 @@ def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, p
         store: token ids of the training rows.
         folder: caches; each lies in a folder named by teacher, rows and precision, and appears there whole or not.
         precision: of the forward pass.
+
+    Raises:
+        RuntimeError: a hidden state is too large for float16, or not a number.
     """
     path = folder / _key(teacher, store, precision)
-    if not (path / "done.json").is_file():
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        _write(teacher, store, partial, precision)
-        if path.exists():
-            shutil.rmtree(partial)
-        else:
-            partial.rename(path)
+    if not path.is_dir():
+        with new_folder(path) as building:
+            _write(teacher, store, building, precision)
     else:
         log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
     return TeacherTargets(np.load(path / "logits.npy", mmap_mode="r"), np.load(path / "hidden.npy", mmap_mode="r"))
 
 
 def _write(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> None:
-    config = teacher.config
+    config: Any = teacher.config
     log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
     logits = _create(folder / "logits.npy", np.float32, (len(store), config.num_labels))
     hidden = _create(folder / "hidden.npy", np.float16, (len(store), config.num_hidden_layers, config.hidden_size))
@@ -86,10 +93,9 @@ def _write(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision:
             with autocast(precision, next(teacher.parameters()).device.type):
                 output = teacher(**to_device(batch, teacher), output_hidden_states=True)
             logits[rows] = output.logits.float().cpu().numpy()
-            hidden[rows] = first_token_states(output.hidden_states).cpu().numpy().astype(np.float16)
+            hidden[rows] = _halved(first_token_states(output.hidden_states))
     logits.flush()
     hidden.flush()
-    (folder / "done.json").write_text(json.dumps({"rows": len(store), "precision": precision}))
 
 
 def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
@@ -97,10 +103,19 @@ def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
     return torch.stack([state[:, 0].float() for state in hidden_states[1:]], dim=1)
 
 
-def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.ndarray:
+def _halved(states: Tensor) -> np.ndarray:
+    if not bool((states.abs() <= torch.finfo(torch.float16).max).all()):
+        raise RuntimeError(
+            f"teacher targets: a hidden state of {float(states.abs().max()):.3g} does not fit float16. "
+            "Run the teacher live: -P distill.cache_budget_mb=0."
+        )
+    return states.to(torch.float16).cpu().numpy()
+
+
+def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
 def _key(teacher: PreTrainedModel, store: TokenStore, precision: Precision) -> str:
-    names = (state_digest(teacher.state_dict()), store.digest, precision)
+    names = (str(FORMAT), state_digest(teacher.state_dict()), store.digest, precision)
     return "targets-" + hashlib.sha256(" ".join(names).encode()).hexdigest()[:20]

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from peft import AdaLoraConfig, PeftModel, TaskType, get_peft_model
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from evenodd.config import LoraSettings
@@ -19,22 +19,19 @@ from evenodd.variants.lora import head_modules, lora_targets
 log = logging.getLogger(__name__)
 
 ADAPTER = "default"
+UNSCHEDULED = 1000
 SINGULAR_VALUES = f".lora_E.{ADAPTER}"
 
 
-def add_adalora(model: PreTrainedModel, settings: LoraSettings, total_steps: int) -> PeftModel:
-    """The model with AdaLoRA adapters that end at an average rank of `settings.rank`.
-
-    Ranks stay as they start for a tenth of the steps, are cut down until seven tenths, and are then left alone.
+def add_adalora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
+    """The model with AdaLoRA adapters that end at an average rank of `settings.rank`; see `schedule_ranks`.
 
     Args:
         model: a sequence classifier.
         settings: rank, alpha, dropout and targets; `initial_rank`: at the start, half as much again when not given.
-        total_steps: optimizer steps of the whole fit.
 
     Raises:
-        ValueError: settings that AdaLoRA has not (DoRA, rsLoRA), a first rank below the last, too few steps, or see
-            `lora_targets`.
+        ValueError: settings that AdaLoRA has not (DoRA, rsLoRA), a first rank below the last, or see `lora_targets`.
 
     Source: Zhang et al. 2023, arXiv 2303.10512.
     """
@@ -43,16 +40,11 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings, total_steps: int
         raise ValueError("lora.dora, lora.rslora: AdaLoRA has neither; leave them out, or fit the variant lora.")
     if start < settings.rank:
         raise ValueError(f"lora.initial_rank={start}: AdaLoRA only takes ranks away; pass {settings.rank} or more.")
-    if total_steps < 4:
-        raise ValueError(f"adalora: {total_steps} steps are too few to move ranks; pass more epochs or rows.")
     config = AdaLoraConfig(
         task_type=TaskType.SEQ_CLS,
         init_r=start,
         target_r=settings.rank,
-        tinit=total_steps // 10,
-        tfinal=max(1, 3 * total_steps // 10),
-        deltaT=max(1, total_steps // 100),
-        total_step=total_steps,
+        total_step=UNSCHEDULED,
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         target_modules=list(lora_targets(model, settings)),
@@ -60,6 +52,23 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings, total_steps: int
         bias="none",
     )
     return get_peft_model(model, config)
+
+
+def schedule_ranks(model: PeftModel, total_steps: int) -> None:
+    """Ranks stay as they start for a tenth of the steps, are cut down until seven tenths, and are then left alone.
+
+    Args:
+        model: with AdaLoRA adapters; before its first step.
+        total_steps: optimizer steps of the whole fit.
+
+    Raises:
+        ValueError: too few steps.
+    """
+    if total_steps < 4:
+        raise ValueError(f"adalora: {total_steps} steps are too few to move ranks; pass more epochs or rows.")
+    config: Any = model.peft_config[ADAPTER]
+    config.tinit, config.tfinal = total_steps // 10, max(1, 3 * total_steps // 10)
+    config.deltaT, config.total_step = max(1, total_steps // 100), total_steps
 
 
 def allocate_ranks(model: PeftModel, step: int) -> None:
@@ -114,7 +123,7 @@ def adapter_ranks(model: PeftModel) -> dict[str, int]:
     }
 
 
-def orthogonality(model: PeftModel) -> Tensor:
+def orthogonality(model: nn.Module) -> Tensor:
     """Mean over the adapters' factors of the Frobenius distance of PᵀP and QQᵀ from the identity: a scalar."""
     distances = []
     for name, factor in model.named_parameters():

@@ -33,6 +33,11 @@ class Variant:
         """The entry point that fits it alone."""
         return f"distill_{self.name}" if self.distilled and not self.adapters else self.name
 
+    @property
+    def scores_layers(self) -> bool:
+        """Whether the teacher's layers are scored before it is built."""
+        return self.layers == "importance" or (self.adapters and self.adapter == "hybrid")
+
 
 VARIANTS = {
     variant.name: variant

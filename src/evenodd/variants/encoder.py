@@ -6,7 +6,7 @@ import hashlib
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -64,7 +64,7 @@ def encoder_layers(model: nn.Module) -> nn.ModuleList:
     Raises:
         ValueError: there is none, or several (layers are shared, or this is no encoder).
     """
-    return model.get_submodule(layers_path(model))
+    return cast(nn.ModuleList, model.get_submodule(layers_path(model)))
 
 
 def layers_path(model: nn.Module) -> str:

@@ -1,0 +1,215 @@
+"""The queue in front of the graph: merging, taking turns, letting go."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from prometheus_client import REGISTRY
+from serving_bundle import shared_bundle
+
+from serving.batcher import Batcher, OverloadedError
+from serving.bundle import read_bundle
+from serving.engine import Engine, open_engine
+from serving.metrics import Metrics
+from serving.settings import Settings
+
+
+class GatedEngine(Engine):
+    """The real engine, whose graph runs only while the gate is open, and which keeps what each round held."""
+
+    def __init__(self) -> None:
+        super().__init__(read_bundle(shared_bundle()), Settings())
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.rounds: list[int] = []
+        self.fail = False
+
+    def score_windows(self, windows: Sequence[Sequence[int]]) -> np.ndarray:
+        self.entered.set()
+        self.gate.wait(10)
+        self.rounds.append(len(windows))
+        if self.fail:
+            raise RuntimeError("secret text")
+        return super().score_windows(windows)
+
+
+@pytest.fixture
+def stage() -> Iterator[SimpleNamespace]:
+    engine = GatedEngine()
+    metrics = Metrics("odd", None)
+    batcher = Batcher(engine, metrics, max_queue=2000)
+    yield SimpleNamespace(engine=engine, batcher=batcher)
+    engine.gate.set()
+    batcher.close()
+
+
+def value(name: str) -> float:
+    return REGISTRY.get_sample_value(name, {"variant": "odd"}) or 0.0
+
+
+async def occupy(stage: SimpleNamespace) -> asyncio.Task[object]:
+    """Close the gate and put one text before it, so that what follows has to wait."""
+    stage.engine.gate.clear()
+    stage.engine.entered.clear()
+    task = asyncio.ensure_future(stage.batcher.score(["sun"]))
+    await asyncio.get_running_loop().run_in_executor(None, stage.engine.entered.wait, 10)
+    return task
+
+
+def test_concurrent_requests_run_together(stage: SimpleNamespace) -> None:
+    """Batching that never merges answers correctly, and slowly."""
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        others = [asyncio.ensure_future(stage.batcher.score([f"i love {i}"])) for i in range(20)]
+        await asyncio.sleep(0)
+        stage.engine.gate.set()
+        await asyncio.gather(first, *others)
+
+    before = value("evenodd_batch_requests_sum"), value("evenodd_batch_requests_count")
+    asyncio.run(scenario())
+    assert stage.engine.rounds[0] == 1
+    assert stage.engine.rounds[1] == 20
+    assert value("evenodd_batch_requests_sum") - before[0] == 21
+    assert value("evenodd_batch_requests_count") - before[1] == 2
+
+
+def test_each_request_gets_its_own_answers(stage: SimpleNamespace) -> None:
+    """Answers handed to the wrong request look like answers."""
+    reference = open_engine(read_bundle(shared_bundle()), Settings())
+    rng = np.random.default_rng()
+    requests = [[f"i hate {a} and {b}" for a, b in rng.integers(0, 999, (n, 2))] for n in rng.integers(1, 40, 30)]
+    requests[7][0] = "never read this " * 400
+
+    async def scenario() -> list[object]:
+        return list(await asyncio.gather(*(stage.batcher.score(texts) for texts in requests)))
+
+    stage.batcher._max_queue = 10**9
+    for texts, answers in zip(requests, asyncio.run(scenario()), strict=True):
+        found = np.array([answer.probabilities for answer in answers])
+        np.testing.assert_allclose(found, reference.score(texts), atol=1e-5)
+    assert stage.batcher.pending == 0
+
+
+def test_short_request_does_not_wait_for_a_long_one(stage: SimpleNamespace) -> None:
+    """First come, first served would let one text of 10,000 words hold up everybody."""
+    order = []
+
+    async def ask(name: str, text: str) -> None:
+        await stage.batcher.score([text])
+        order.append(name)
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        long = asyncio.ensure_future(ask("long", "good day " * 1800))
+        await asyncio.sleep(0)
+        short = asyncio.ensure_future(ask("short", "good day"))
+        await asyncio.sleep(0)
+        stage.engine.gate.set()
+        await asyncio.gather(first, long, short)
+
+    stage.batcher._max_queue = 10**9
+    asyncio.run(scenario())
+    assert order == ["short", "long"]
+
+
+def test_full_queue_refuses_at_once_and_takes_again_later(stage: SimpleNamespace) -> None:
+    """A queue without an end answers everybody too late."""
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        second = asyncio.ensure_future(stage.batcher.score(["people " * 1000]))
+        await asyncio.sleep(0)
+        with pytest.raises(OverloadedError):
+            await asyncio.wait_for(stage.batcher.score(["people " * 1000]), 1)
+        stage.engine.gate.set()
+        await asyncio.gather(first, second)
+        assert len(await stage.batcher.score(["people " * 1000])) == 1
+
+    before = value("evenodd_shed_texts_total")
+    asyncio.run(scenario())
+    assert value("evenodd_shed_texts_total") == before + 1
+
+
+def test_empty_queue_takes_a_request_larger_than_the_limit(stage: SimpleNamespace) -> None:
+    """A request within the limits on texts and body could otherwise never be answered."""
+    assert len(asyncio.run(stage.batcher.score(["people " * 5000]))) == 1
+
+
+def test_cancelled_request_never_runs(stage: SimpleNamespace) -> None:
+    """Work for clients that went away delays those that stayed."""
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        gone = asyncio.ensure_future(stage.batcher.score(["go away"] * 30))
+        await asyncio.sleep(0)
+        gone.cancel()
+        stage.engine.gate.set()
+        await first
+        await stage.batcher.score(["stay"])
+
+    before = value("evenodd_abandoned_texts_total")
+    asyncio.run(scenario())
+    assert sum(stage.engine.rounds) == 2
+    assert value("evenodd_abandoned_texts_total") == before + 30
+    assert stage.batcher.pending == 0
+
+
+def test_long_text_stops_when_its_client_goes(stage: SimpleNamespace) -> None:
+    """A text of many windows is let go between rounds, not only before the first."""
+
+    async def scenario() -> None:
+        stage.engine.gate.clear()
+        stage.engine.entered.clear()
+        task = asyncio.ensure_future(stage.batcher.score(["good day " * 3000]))
+        await asyncio.get_running_loop().run_in_executor(None, stage.engine.entered.wait, 10)
+        task.cancel()
+        stage.engine.gate.set()
+        await stage.batcher.score(["sun"])
+
+    asyncio.run(scenario())
+    windows = len(stage.engine.tokenize(["good day " * 3000])[0])
+    assert windows > 100
+    assert sum(stage.engine.rounds) < windows / 2
+
+
+def test_failing_graph_is_told_and_the_queue_lives_on(stage: SimpleNamespace, caplog: pytest.LogCaptureFixture) -> None:
+    """A thread that dies leaves every later request waiting for ever; and a fault's own words may quote the text."""
+
+    async def scenario() -> None:
+        stage.engine.fail = True
+        with pytest.raises(RuntimeError, match="graph failed"):
+            await asyncio.wait_for(stage.batcher.score(["sun"]), 5)
+        stage.engine.fail = False
+        assert len(await asyncio.wait_for(stage.batcher.score(["sun"]), 5)) == 1
+
+    asyncio.run(scenario())
+    assert "round failed" in caplog.text
+    assert "secret" not in caplog.text
+
+
+def test_closing_finishes_what_was_accepted() -> None:
+    """A stop that drops the queue loses answers that were promised."""
+    engine = GatedEngine()
+    batcher = Batcher(engine, Metrics("odd", None), max_queue=10**6)
+
+    async def scenario() -> None:
+        stage = SimpleNamespace(engine=engine, batcher=batcher)
+        first = await occupy(stage)
+        second = asyncio.ensure_future(batcher.score(["rain", "sun"]))
+        await asyncio.sleep(0)
+        closing = asyncio.get_running_loop().run_in_executor(None, batcher.close)
+        engine.gate.set()
+        await closing
+        assert len(await second) == 2
+        await first
+        with pytest.raises(OverloadedError):
+            await batcher.score(["late"])
+
+    asyncio.run(scenario())
