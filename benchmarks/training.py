@@ -1,8 +1,7 @@
-"""Distillation speed: the class-room loop, transformers' Trainer and this project in one run, on the same rows and model.
+"""Distillation speed: the class-room loop, transformers' Trainer and this project in one run, on the same rows.
 
-All recipes see the same rows the same number of times, distil the same teacher into the same student with the same loss and
-optimizer, and differ in what surrounds the step: padding, batching, precision, and whether the teacher runs again for every
-batch.
+All recipes distil the same teacher into the same student with the same loss and optimizer, and differ in what surrounds
+the step: padding, batching, precision, and whether the teacher runs again for every batch.
 
     python -m benchmarks.training            speeds, and the macro-F1 that each recipe reaches over three seeds
     python -m benchmarks.training --quick    speeds alone, in a few minutes
@@ -125,7 +124,7 @@ def trainer(*, bf16: bool, grouped: bool) -> Callable[..., Measured]:
 
 
 def ours(frozen: bool = False, **changes: Any) -> Callable[..., Measured]:
-    """Cached targets, batches by token budget, bf16 where it pays; the same recipe unless `frozen` or changes are given."""
+    """Cached targets, batches by token budget, bf16; the same recipe unless `frozen` or changes are given."""
 
     def run(bench: Bench, rows: int, seed: int, epochs: int = 1) -> Measured:
         settings = bench.settings.model_copy(update={"epochs": epochs, "freeze_embeddings": frozen, **changes})

@@ -146,5 +146,5 @@ def _distillation(
 def _weights(plan: Plan, materials: Materials) -> torch.Tensor | None:
     corpus = materials.corpus
     positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
-    labels = torch.from_numpy(corpus.train.labels)
+    labels = torch.tensor(corpus.train.labels)
     return label_weights(labels, len(corpus.label_names), plan.settings.train.class_weight, positive)

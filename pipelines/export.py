@@ -65,8 +65,8 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
     facts = tracking.model_metadata(found.uri)
     if facts["data"]["digest"] != materials.corpus.digest:
         raise ValueError(
-            f"model='{reference}' was fitted on '{facts['data']['name']}', not on data='{settings.data.source}' as it is "
-            "read now: pass the same data and settings (parity is checked on its validation rows)."
+            f"model='{reference}' was fitted on '{facts['data']['name']}', not on data='{settings.data.source}' as "
+            "it is read now: pass the same data and settings (parity is checked on its validation rows)."
         )
     variant = facts["variant"]
     tags = {"stage": "export", "variant": f"{variant}-onnx", "source_run_id": found.run_id, "exported": variant}

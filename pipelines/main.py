@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(parameters: Parameters) -> None:
-    """The whole chain; finished runs of the same fingerprint are taken as they are, so it goes on where it was stopped."""
+    """The whole chain; it goes on where it was stopped, as finished runs of a fingerprint are taken as they are."""
     settings = resolve_settings(parameters)
     names = ("teacher", *(name for name in settings.run.variants if name != "teacher"))
     plans = [plan for name in names for plan in seed_plans(find_variant(name).name, parameters, parameters)]
@@ -63,9 +63,8 @@ def ship(runs: list[FittedRun], materials: Materials, settings: Settings) -> Non
     tag = package((compared.winner_version if stopped else CHAMPION,), settings, nested=True)
     print(compared.table_text)
     print("\n".join(compared.verdict.sentences))
-    print(
-        f"\nreport     {compared.report}\nlook       make ui       http://localhost:5000, experiment '{settings.experiment}'"
-    )
+    print(f"\nreport     {compared.report}")
+    print(f"look       make ui       http://localhost:5000, experiment '{settings.experiment}'")
     print(f"serve      make serve    http://localhost:3000 (the Bento is {tag})")
     if stopped:
         raise stopped

@@ -23,7 +23,7 @@ from pipelines.materials import Materials
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures by name, the decision fitted on validation, the scored rows by split, and the behaviour suite's answers."""
+    """Figures by name, the decision fitted on validation, scored rows by split, and the behaviour suite's answers."""
 
     metrics: dict[str, float]
     decision: Decision

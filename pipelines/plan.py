@@ -63,6 +63,6 @@ def make_plan(name: str, parameters: Parameters, *, teacher_parameters: Paramete
 
 
 def about_teacher(parameters: Parameters) -> Parameters:
-    """The parameters that hold for a teacher made on the way to a student: rows, encoder, seed, not `epochs` and the like."""
+    """What holds for a teacher made on the way to a student: rows, encoder, seed; not `epochs` and the like."""
     kept = ("data", "teacher", "seed", "home", "experiment", "model_name", "config", "decision", "evidence")
     return {key: value for key, value in parameters.items() if SHORT_NAMES.get(key, key).partition(".")[0] in kept}

@@ -1,4 +1,4 @@
-"""`promote`: checks the gates and moves the `champion` alias; `to=previous` rolls back. Every move is kept in MLflow."""
+"""`promote`: checks the gates and moves the `champion` alias; `to=previous` rolls back. MLflow keeps every move."""
 
 from __future__ import annotations
 
@@ -69,7 +69,8 @@ def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[st
     now = tracking.aliases(settings.model_name).get(move.alias)
     if now != move.old_version:
         raise RuntimeError(
-            f"the champion changed from version {move.old_version} to {now} while the gates were checked: run promote again."
+            f"the champion changed from version {move.old_version} to {now} while the gates were checked: "
+            "run promote again."
         )
     tracking.log_json(audit_entry(move, gates, figures, datetime.now(UTC)), "audit.json")
     tracking.set_tags({"from_version": move.old_version or "none", "to_version": move.new_version, "why": move.why})
@@ -100,7 +101,8 @@ def find_champion(version: str | None, settings: Settings) -> tracking.Version |
         tracking.model_metadata(found.uri)
     except (ValueError, RuntimeError) as error:
         raise RuntimeError(
-            f"the champion alias is corrupted: {error} Point it at a sound version in the MLflow UI, then run promote again."
+            f"the champion alias is corrupted: {error} Point it at a sound version in the MLflow UI, "
+            "then run promote again."
         ) from error
     return found
 

@@ -28,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 CHARS_PER_TOKEN = 4
 WINDOWS_PER_TURN = 16
+LEAST_COST = 1024
 
 
 class OverloadedError(RuntimeError):
@@ -87,6 +88,7 @@ class Batcher:
         self._max_queue = max_queue
         self._waiting: collections.deque[Job] = collections.deque()
         self._active: collections.deque[Job] = collections.deque()
+        self._jobs: set[Job] = set()
         self._pending = 0
         self._wake = threading.Condition()
         self._closing = False
@@ -107,9 +109,10 @@ class Batcher:
         cost = sum(3 + len(text) // CHARS_PER_TOKEN for text in texts)
         job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter())
         with self._wake:
-            if self._closing or (self._pending and self._pending + cost > self._max_queue):
+            if self._closing or (self._jobs and self._ahead_of(cost) + cost > self._max_queue):
                 self._metrics.shed(len(texts))
                 raise OverloadedError(f"{self._pending} tokens wait already, of {self._max_queue} that may")
+            self._jobs.add(job)
             self._pending += cost
             self._waiting.append(job)
             self._wake.notify()
@@ -233,7 +236,15 @@ class Batcher:
 
     def _release(self, jobs: list[Job]) -> None:
         with self._wake:
-            self._pending -= sum(job.cost for job in jobs)
+            done = self._jobs.intersection(jobs)
+            self._jobs -= done
+            self._pending -= sum(job.cost for job in done)
+
+    def _ahead_of(self, cost: int) -> int:
+        """Tokens that run before a job of that cost is done: jobs take turns, so of a larger one only its turns count."""
+        if self._pending + cost <= self._max_queue:
+            return self._pending
+        return sum(min(job.cost, max(cost, LEAST_COST)) for job in self._jobs)
 
 
 def _fitting(job: Job, room: int) -> int:

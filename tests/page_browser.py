@@ -1,27 +1,17 @@
-"""Chromium, a stand-in for the service or a served bundle, and pages that report what must never happen."""
+"""What the tests of the page share: looks, questions asked past the page, and how to drive it by keyboard."""
 
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from page_server import FakeService, serve
+from page_server import FakeService
 
 CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
 LOOKS = {
@@ -35,80 +25,8 @@ MARKS = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is absent: apt-get install chromium"),
 ]
-TELL_POLICY = "addEventListener('securitypolicyviolation', e => console.error('policy ' + e.violatedDirective))"
-
 Visit = Callable[..., Any]
 Fake = Callable[..., tuple[FakeService, str]]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """Debian's Chromium under Playwright."""
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=str(CHROMIUM), args=list(FLAGS))
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(params=["stand-in", "served"])
-def site(request: pytest.FixtureRequest) -> Iterator[str]:
-    """Address of the page, without a slash at the end."""
-    if request.param == "stand-in":
-        with serve(FakeService()) as address:
-            yield address
-        return
-    address = os.environ.get("EVENODD_URL", "").rstrip("/")
-    if not address:
-        pytest.skip("EVENODD_URL names no running service")
-    yield address
-
-
-@pytest.fixture
-def fake() -> Iterator[Fake]:
-    """Starts stand-ins with settings of their own."""
-    opened = []
-
-    def start(**settings: Any) -> tuple[FakeService, str]:
-        service = FakeService(**settings)
-        opened.append(serve(service))
-        return service, opened[-1].__enter__()
-
-    yield start
-    for context in opened:
-        context.__exit__(None, None, None)
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Visit]:
-    """Opens pages. At the end of a test: no script failed, the policy refused nothing, no request left the origin."""
-    contexts, faults = [], []
-
-    def open_page(address: str, **look: Any) -> Any:
-        context = browser.new_context(reduced_motion="reduce", accept_downloads=True, **(look or LOOKS["light"]))
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("pageerror", lambda error: faults.append(f"script: {error}"))
-        page.on("console", lambda line: faults.append(line.text) if _is_policy(line.text) else None)
-        page.on("request", lambda sent: None if _is_ours(sent.url, address) else faults.append(f"left: {sent.url}"))
-        page.add_init_script(TELL_POLICY)
-        page.goto(address + "/")
-        page.wait_for_selector(".empty")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not faults
-
-
-def _is_policy(line: str) -> bool:
-    return line.startswith("policy ") or "Content Security Policy" in line
-
-
-def _is_ours(url: str, address: str) -> bool:
-    return url.startswith((address + "/", f"blob:{address}/"))
 
 
 def post(address: str, path: str, body: dict[str, Any]) -> Any:

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[1]
+SMALL = {"config": "configs/quick.yaml", "variants": "odd"}
 
 pytestmark = pytest.mark.slow
 
@@ -49,14 +50,7 @@ def environ(store: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def chain(store: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """`main` with one student at small size."""
-    return mlflow_run(
-        "main",
-        environ,
-        config="configs/quick.yaml",
-        variants="odd",
-        home=str(store / "home"),
-        gates__above_floor="false",
-    )
+    return mlflow_run("main", environ, **SMALL, home=str(store / "home"))
 
 
 def search(environ: dict[str, str], wanted: str = "") -> list[Any]:
@@ -92,10 +86,7 @@ def test_runs_line_up_for_the_compare_view(chain, environ) -> None:
 
 def test_a_second_run_reuses_what_is_finished(chain, store, environ) -> None:
     """Fitting again what is there would cost hours and fill the registry."""
-    again = mlflow_run(
-        "main", environ, config="configs/quick.yaml", variants="odd", home=str(store / "home"), gates__above_floor="false",
-        run__build="false",
-    )  # fmt: skip
+    again = mlflow_run("main", environ, **SMALL, home=str(store / "home"), run__build="false")
     assert again.returncode == 0, again.stderr[-3000:]
     assert again.stderr.count("reused from run") == 2
     assert len(search(environ, "tags.model_uri LIKE 'models:/%'")) == 2

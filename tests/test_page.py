@@ -24,7 +24,7 @@ from page_browser import (
 
 expect = pytest.importorskip("playwright.sync_api").expect
 expect.set_options(timeout=60_000)
-pytest_plugins = ("page_browser",)
+pytest_plugins = ("page_fixtures",)
 pytestmark = MARKS
 
 

@@ -24,7 +24,7 @@ PIECES = (
     "😀", "שלום", "مرحبا", "日本", "=1+1", "-5", "it's", "\ttab",
 )  # fmt: skip
 
-pytest_plugins = ("page_browser",)
+pytest_plugins = ("page_fixtures",)
 pytestmark = MARKS
 
 

@@ -137,6 +137,24 @@ def test_full_queue_refuses_at_once_and_takes_again_later(stage: SimpleNamespace
     assert value("evenodd_shed_texts_total") == before + 1
 
 
+def test_small_request_is_taken_beside_a_huge_one(stage: SimpleNamespace) -> None:
+    """One huge request would shut out everybody else, who would have been done long before it."""
+
+    async def scenario() -> None:
+        stage.engine.gate.clear()
+        huge = asyncio.ensure_future(stage.batcher.score(["good day " * 3000]))
+        await asyncio.sleep(0)
+        assert stage.batcher.pending > 2000
+        small = asyncio.ensure_future(stage.batcher.score(["sun"]))
+        await asyncio.sleep(0)
+        stage.engine.gate.set()
+        assert len(await small) == 1
+        assert not huge.done()
+        await huge
+
+    asyncio.run(scenario())
+
+
 def test_empty_queue_takes_a_request_larger_than_the_limit(stage: SimpleNamespace) -> None:
     """A request within the limits on texts and body could otherwise never be answered."""
     assert len(asyncio.run(stage.batcher.score(["people " * 5000]))) == 1

@@ -233,7 +233,7 @@ def test_inconsistent_bundle_is_refused_with_the_field(tmp_path: Path, change: d
     """A service that starts on it would answer, and answer wrongly."""
     folder = copy_bundle(shared_bundle(), tmp_path / "bundle")
     change_bundle(folder, change)
-    with pytest.raises(ValueError, match="bundle|graph") as fault:
+    with pytest.raises(ValueError, match=r"bundle|graph") as fault:
         open_engine(read_bundle(folder), Settings())
     assert reason in str(fault.value)
 
@@ -287,7 +287,7 @@ def test_bundle_with_wrong_files_is_refused(tmp_path: Path, spoil: Any, reason: 
     """Digests show what was changed; samples show what was swapped together with its digest."""
     folder = copy_bundle(shared_bundle(), tmp_path / "bundle")
     spoil(folder)
-    with pytest.raises(ValueError, match="bundle|graph") as fault:
+    with pytest.raises(ValueError, match=r"bundle|graph") as fault:
         open_engine(read_bundle(folder), Settings())
     assert reason in str(fault.value)
 

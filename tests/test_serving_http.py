@@ -68,7 +68,7 @@ def test_answer_has_the_promised_shape(runtime: Runtime) -> None:
 
 
 def test_texts_of_every_kind_are_classified_as_the_graph_says(runtime: Runtime) -> None:
-    """Each of these has broken a service: digits read as numbers, characters of two code units, nothing left after cleaning."""
+    """Digits read as numbers, characters of two code units, nothing left after cleaning: each has broken a service."""
     texts = ["12345", "😀😡", "أنا أكره", "\u200b", "", "   \n", "i hate you", "\u202eabc", "a" * 50_000, "\x00"]
     results = classify(runtime, texts).json()["results"]
     expected = reference_probabilities(shared_bundle(), "fp32", texts, temperature=1.5)

@@ -244,7 +244,7 @@ TEXT_SIGNATURE = ModelSignature(
 
 
 def register(model_uri: str, entry: ModelEntry, aliases: tuple[str, ...]) -> str:
-    """A version of the registered model with its aliases; its number. The last step of a run: nothing after it may fail."""
+    """A version of the registered model with its aliases; its number. The last step of a run."""
     client = MlflowClient()
     run_id = active_run_id()
     _ensure_registered(client, entry.registered_name)

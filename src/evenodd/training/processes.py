@@ -27,7 +27,7 @@ POLL_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """What every process gets: `work` fits the model of `arguments` and gives the result, on the first process's behalf."""
+    """What every process gets: `work`, called with the arguments and the context, fits the model."""
 
     work: Callable[..., Any]
     arguments: tuple[Any, ...]

@@ -1,4 +1,4 @@
-"""Which parameters a variant has: layer maps, students, LoRA. Names load on first use, so that the catalog costs no torch."""
+"""Which parameters a variant has: layer maps, students, LoRA. Names load on first use: the catalog costs no torch."""
 
 from __future__ import annotations
 
