@@ -11,6 +11,8 @@ from pipelines.command import Parameters, command
 # Entry points that do not fit a single variant: module of this package and first line of --help.
 ENTRIES = {
     "main": "everything: teacher, every named variant, compare, export, promote, package",
+    "study": "every named variant over every seed, tuned first when asked, and compared; goes on where it stopped",
+    "ablation": "what each term of the distillation loss adds: a student with its terms switched off one by one",
     "compare": "lines the finished runs up, tests the differences, names a winner or a tie",
     "promote": "checks the gates and moves the champion alias",
     "export": "ONNX graphs with a parity gate, and the bundle that is served",

@@ -17,6 +17,7 @@ from evenodd.evidence import Scored
 from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.evidence.table import comparison_table
 from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
+from evenodd.variants.catalog import VARIANTS
 from pipelines.materials import Materials, gather
 from pipelines.measure import read_scores
 from pipelines.plan import Parameters
@@ -73,7 +74,7 @@ def newest_runs(data_digest: str, variants: Sequence[str] | None) -> list[str]:
     for candidate in tracking.find_runs({"data_digest": data_digest}):
         tags = candidate.data.tags
         wanted = variants is None or tags.get("variant") in (*variants, "teacher")
-        if "model_uri" in tags and wanted:
+        if "model_uri" in tags and wanted and tags["variant"] in VARIANTS:
             found.setdefault((tags["variant"], tags["seed"]), candidate.info.run_id)
     if not found:
         raise ValueError(

@@ -7,20 +7,26 @@ from evenodd.variants import VARIANTS
 from pipelines.fit_variant import FittedRun, fit_variant
 from pipelines.materials import Materials, gather
 from pipelines.plan import Parameters, Plan, make_plan
+from pipelines.tune import tune
 
 
 def run(entry: str, parameters: Parameters) -> None:
-    """Fits the variant of an entry point, over `seeds` seeds when asked."""
+    """Fits the variant of an entry point: after `trials` trials and over `seeds` seeds when asked."""
     name = next(variant.name for variant in VARIANTS.values() if variant.entry == entry)
     plan = make_plan(name, parameters)
     materials = gather(plan.settings)
     tracking.configure(plan.settings.experiment)
-    seeds = plan.settings.evidence.seeds
-    if seeds == 1:
+    seeds, trials = plan.settings.evidence.seeds, plan.settings.tune.trials
+    if seeds == 1 and not trials:
         print(summary(fit_variant(plan, materials)))
         return
-    with tracking.start_run(f"{name} · {seeds} seeds", tags={"stage": "seeds"}):
-        for run in fit_seeds(name, parameters, materials):
+    title = " · ".join([name] + [f"{trials} trials"] * bool(trials) + [f"{seeds} seeds"] * (seeds > 1))
+    with tracking.start_run(title, tags={"stage": "tuning" if trials else "seeds"}):
+        tuned = tune(name, parameters, materials)
+        if plan.settings.tune.worker:
+            print(f"{name}: the study's trials are done; the final fit is left to the worker without tune.worker.")
+            return
+        for run in fit_seeds(name, tuned, materials):
             print(summary(run))
 
 

@@ -69,6 +69,7 @@ class Job:
     counts: list[int] = field(default_factory=list)
     rows: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     next: int = 0
+    alone: bool = False
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more: what has not run yet never will."""
@@ -82,7 +83,8 @@ class Batcher:
     `submit` and `score` are for the event loop; everything with the engine happens in the thread.
     """
 
-    def __init__(self, engine: Engine, metrics: Metrics, *, max_queue: int) -> None:
+    def __init__(self, engine: Engine, metrics: Metrics, *, max_queue: int, exact: bool = False) -> None:
+        self._exact = exact
         self._engine = engine
         self._metrics = metrics
         self._max_queue = max_queue
@@ -100,14 +102,17 @@ class Batcher:
         """Tokens that wait or run, estimated."""
         return self._pending
 
-    def submit(self, texts: Sequence[str]) -> Job:
+    def submit(self, texts: Sequence[str], *, exact: bool = False) -> Job:
         """Put texts into the queue. The job's future gives the answers in their order.
+
+        With `exact`, a graph whose scores depend on the batch runs each window by itself.
 
         Raises:
             OverloadedError: the queue is full. A queue that is empty takes any one request.
         """
         cost = sum(3 + len(text) // CHARS_PER_TOKEN for text in texts)
         job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter())
+        job.alone = self._engine.depends_on_batch and (exact or self._exact)
         with self._wake:
             if self._closing or (self._jobs and self._ahead_of(cost) + cost > self._max_queue):
                 self._metrics.shed(len(texts))
@@ -204,7 +209,7 @@ class Batcher:
         if not members:
             return []
         windows = [window for job, start, count in members for window in job.windows[start : start + count]]
-        rows = self._engine.score_windows(windows)
+        rows = self._engine.score_windows(windows, [job.alone for job, _, count in members for _ in range(count)])
         self._metrics.batch(len(windows), len(members))
         position, done = 0, []
         for job, start, count in members:
@@ -241,7 +246,7 @@ class Batcher:
             self._pending -= sum(job.cost for job in done)
 
     def _ahead_of(self, cost: int) -> int:
-        """Tokens that run before a job of that cost is done: jobs take turns, so of a larger one only its turns count."""
+        """Tokens that run before a job of that cost is done: jobs take turns, so a larger one counts as much as this."""
         if self._pending + cost <= self._max_queue:
             return self._pending
         return sum(min(job.cost, max(cost, LEAST_COST)) for job in self._jobs)

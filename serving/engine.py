@@ -54,6 +54,11 @@ class Engine:
         return self._session.provider
 
     @property
+    def depends_on_batch(self) -> bool:
+        """Whether a text's score depends a little on the texts beside it; see GraphSession."""
+        return self._session.depends_on_batch
+
+    @property
     def round_tokens(self) -> int:
         """Tokens that a round of the batcher gathers: more than one run holds, so that sorting has a choice."""
         return ROUND_BUDGETS * self.token_budget
@@ -67,20 +72,29 @@ class Engine:
             "provider": self.provider,
             "providers": self._session.providers,
             "matrix_products": self._session.placement,
+            "depends_on_batch": self.depends_on_batch,
         }
 
     def tokenize(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """For each text its windows of token ids."""
         return self._windows.split(texts)
 
-    def score_windows(self, windows: Sequence[Sequence[int]]) -> np.ndarray:
+    def score_windows(self, windows: Sequence[Sequence[int]], alone: Sequence[bool] = ()) -> np.ndarray:
         """Calibrated probabilities of each window, float64, (windows, labels), in the order given.
+
+        Args:
+            windows: token ids.
+            alone: for each window whether it runs by itself; empty: none does.
 
         Windows are sorted by length and cut into batches that hold few tokens of padding.
         """
         rows = np.empty((len(windows), len(self.policy.labels)))
         lengths = [len(window) for window in windows]
-        for batch in batches_by_length(lengths, self.token_budget, PADDING_BUDGET[self.provider]):
+        together = [i for i in range(len(windows)) if not (alone and alone[i])]
+        batches = [[i] for i in range(len(windows)) if alone and alone[i]]
+        found = batches_by_length([lengths[i] for i in together], self.token_budget, PADDING_BUDGET[self.provider])
+        batches += [[together[i] for i in batch] for batch in found]
+        for batch in batches:
             logits = self._session.run(self._feed([windows[i] for i in batch]))
             rows[batch] = calibrate(logits, self._temperature)
         return rows

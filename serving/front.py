@@ -31,7 +31,7 @@ from .requests import (
     check_variant,
     read_json,
 )
-from .runtime import Runtime
+from .runtime import Runtime, Variant
 
 logger = logging.getLogger(__name__)
 
@@ -107,7 +107,7 @@ class Front:
         body = await read_json(receive, scope["headers"], runtime.settings)
         texts = check_texts(body, runtime.settings)
         variant = check_variant(body, runtime)
-        scored = await _scored(variant.submit, texts, receive, runtime.settings.timeout)
+        scored = await _scored(variant, texts, receive, runtime.settings.timeout)
         return _json(variant.answer(scored))
 
     async def explain(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
@@ -116,7 +116,7 @@ class Front:
         text = check_explainable(body, runtime.settings)
         variant = check_variant(body, runtime)
         texts = variant.explanation_texts(text)
-        scored = await _scored(variant.submit, texts, receive, runtime.settings.timeout)
+        scored = await _scored(variant, texts, receive, runtime.settings.timeout, exact=True)
         return _json(variant.explain(text, scored))
 
     async def correct(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
@@ -160,7 +160,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
 
 
 async def _scored(
-    submit: Callable[[list[str]], Job], texts: list[str], receive: Receive, timeout: float
+    variant: Variant, texts: list[str], receive: Receive, timeout: float, *, exact: bool = False
 ) -> list[Scored]:
     """Answers for texts, or the reason why there is none; a client that goes away takes its texts along.
 
@@ -171,7 +171,7 @@ async def _scored(
         ClientGone: the client closed the connection.
     """
     try:
-        job = submit(texts)
+        job = variant.submit(texts, exact=exact)
     except OverloadedError:
         raise Refused(429, "the service is busy; try again in a moment", **{"retry-after": "1"}) from None
     loop = asyncio.get_running_loop()

@@ -33,9 +33,9 @@ class Variant:
     batcher: Batcher
     metrics: Metrics
 
-    def submit(self, texts: Sequence[str]) -> Job:
+    def submit(self, texts: Sequence[str], *, exact: bool = False) -> Job:
         """Queue texts; see Batcher.submit."""
-        return self.batcher.submit(texts)
+        return self.batcher.submit(texts, exact=exact)
 
     def answer(self, scored: Sequence[Scored]) -> dict[str, Any]:
         """The body of an answer of `/classify`."""
@@ -147,7 +147,8 @@ def _open_variant(bundle: Bundle, settings: Settings) -> Variant:
     engine = open_engine(bundle, settings)
     metrics = Metrics(bundle.variant, bundle.description.get("reference"))
     metrics.runs_on(engine.provider, engine.graph, str(bundle.description.get("version")))
-    return Variant(bundle, engine, Batcher(engine, metrics, max_queue=settings.max_queue), metrics)
+    batcher = Batcher(engine, metrics, max_queue=settings.max_queue, exact=settings.exact)
+    return Variant(bundle, engine, batcher, metrics)
 
 
 def _describe(variant: Variant) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import bentoml
 from bentoml.exceptions import BentoMLConfigException
 
 from . import schema
+from .docs import complete
 from .front import Front
 from .runtime import Runtime, check_bundles, open_runtime
 
@@ -44,6 +45,11 @@ class FrontedService(bentoml.Service[Any]):
             self.add_asgi_middleware(Front, runtime=opened)
             return super().to_asgi(is_main)
         return Front(super().to_asgi(is_main), opened)
+
+    @property
+    def openapi_spec(self) -> Any:
+        """What `/docs.json` shows."""
+        return complete(super().openapi_spec.asdict(), str(self.inner.__doc__))
 
 
 @bentoml.service(

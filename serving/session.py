@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import logging
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -39,11 +38,14 @@ class GraphSession:
         provider: `cpu`, `cuda` or `tensorrt`: what really came up.
         providers: ONNX Runtime's own list for this session.
         placement: operators that multiply matrices, counted by the provider they ran on.
+        depends_on_batch: whether a row's logits depend a little on the rows beside it, as they do in a graph that
+            quantises its activations by the range of the whole batch.
     """
 
     session: ort.InferenceSession
     provider: str
     placement: dict[str, int] = field(default_factory=dict)
+    depends_on_batch: bool = False
 
     @property
     def providers(self) -> list[str]:
@@ -116,7 +118,9 @@ def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
             provider = "cpu"
         opened = GraphSession(session, provider)
         _first_run(opened, path)
-        opened.placement = _read_placement(Path(session.end_profiling()))
+        operators = _read_operators(Path(session.end_profiling()))
+    opened.placement = dict(Counter(provider for name, provider in operators if _multiplies(name)))
+    opened.depends_on_batch = any(name.startswith("DynamicQuantize") for name, _ in operators)
     logger.info("graph %s | %s | %s", path.name, provider, opened.placement)
     return opened
 
@@ -182,14 +186,12 @@ def _first_run(opened: GraphSession, path: Path) -> None:
         raise _load_failure(path, opened.provider, fault) from None
 
 
-def _read_placement(profile: Path) -> dict[str, int]:
-    """Matrix products of a profile, counted by provider."""
+def _read_operators(profile: Path) -> list[tuple[str, str]]:
+    """Operators of a profile with the provider each ran on."""
     events = json.loads(profile.read_text(encoding="utf-8"))
-    os.unlink(profile)
-    counts: Counter[str] = Counter()
-    for event in events:
-        details = event.get("args", {})
-        operator, provider = details.get("op_name", ""), details.get("provider")
-        if provider and any(part in operator for part in ("MatMul", "Gemm", "Attention", "TRT")):
-            counts[provider] += 1
-    return dict(counts)
+    details = [event.get("args", {}) for event in events]
+    return [(item.get("op_name", ""), item["provider"]) for item in details if item.get("provider")]
+
+
+def _multiplies(operator: str) -> bool:
+    return any(part in operator for part in ("MatMul", "Gemm", "Attention", "TRT"))

@@ -97,6 +97,7 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tracking(tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """`evenodd.tracking` over a store in `tmp_path`, which is the working directory."""
     import mlflow
+
     from evenodd import tracking as module
 
     before = mlflow.get_tracking_uri()

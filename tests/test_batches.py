@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
-from evenodd.training.batches import TokenBudgetSampler, cut_batches
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evenodd.training.batches import TokenBudgetSampler, cut_batches
 
 LENGTHS = st.lists(st.integers(1, 128), min_size=1, max_size=200)
 
@@ -48,8 +51,7 @@ def test_every_epoch_has_as_many_batches(lengths: list[int]) -> None:
 def test_a_batch_ends_because_the_next_row_does_not_fit(lengths: list[int], budget: int, rows: int) -> None:
     """Batches cut too early waste the machine."""
     ordered = np.sort(np.asarray(lengths))
-    starts = [*cut_batches(ordered, budget, rows).tolist(), len(ordered)]
-    for start, end in zip(starts, starts[1:-1], strict=False):
+    for start, end in itertools.pairwise(cut_batches(ordered, budget, rows).tolist()):
         assert end - start == rows or (end + 1 - start) * ordered[end] > budget
 
 

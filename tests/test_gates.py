@@ -123,15 +123,15 @@ def test_audit_entry_is_json_with_who_when_from_to_and_why() -> None:
     again = json.loads(json.dumps(entry, allow_nan=False))
     assert again["when"] == "2026-11-23T10:00:00+00:00"
     assert (again["who"], again["from"], again["to"], again["why"]) == ("ana", "3", "4", "winner of the comparison")
-    assert again["promoted"] is False
+    assert again["gates_passed"] is False
     assert [g["name"] for g in again["gates"] if not g["passed"]] == ["calibration"]
     assert again["figures"]["validation/f1_macro"] == 0.78
     assert again["figures"]["train/loss"] is None
     assert "table" not in again["figures"]
-    assert audit_entry(move, [], {}, datetime.now(UTC))["promoted"] is True
+    assert audit_entry(move, [], {}, datetime.now(UTC))["gates_passed"] is True
 
 
 def test_time_without_zone_is_refused() -> None:
     """A local time in a log that several machines write orders events wrongly."""
     with pytest.raises(ValueError, match="aware"):
-        audit_entry(Move("champion", None, "1", "ana", ""), [], {}, datetime(2026, 1, 1))  # noqa: DTZ001
+        audit_entry(Move("champion", None, "1", "ana", ""), [], {}, datetime(2026, 1, 1))

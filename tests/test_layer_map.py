@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from evenodd.variants.layer_map import check_layer_map, choose_layers, even_layers, odd_layers
 from hypothesis import given
 from hypothesis import strategies as st
+
+from evenodd.variants.layer_map import check_layer_map, choose_layers, even_layers, odd_layers
 
 CHOICES = ("odd", "even", "top", "bottom", "random")
 

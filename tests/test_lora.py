@@ -8,13 +8,14 @@ from types import SimpleNamespace
 import pytest
 import torch
 import transformers
-from evenodd.config import LoraSettings
-from evenodd.variants import add_lora, lora_targets, merge_lora, parameter_counts, state_digest
 from peft import PeftModel
 from release_models import BUILDERS, tiny_model
 from torch import nn
 from training_rows import random_batch
 from transformers import AutoModelForSequenceClassification
+
+from evenodd.config import LoraSettings
+from evenodd.variants import add_lora, lora_targets, merge_lora, parameter_counts, state_digest
 
 HIDDEN, RANK = 32, 4
 HEADS = {
@@ -88,7 +89,7 @@ def test_an_unknown_family_says_how_to_name_its_projections() -> None:
         vocab_size=60, d_model=32, n_head=2, d_head=16, d_inner=32, block_sizes=[1, 1], num_decoder_layers=1
     )
     model = transformers.FunnelForSequenceClassification(config)
-    with pytest.raises(ValueError, match="lora.targets") as caught:
+    with pytest.raises(ValueError, match=r"lora\.targets") as caught:
         add_lora(model, LoraSettings())
     assert "q_head" in str(caught.value)
     assert lora_targets(model, LoraSettings(targets=("q_head",))) == ("q_head",)
@@ -96,7 +97,7 @@ def test_an_unknown_family_says_how_to_name_its_projections() -> None:
 
 def test_a_target_that_is_not_there_is_named_with_those_that_are() -> None:
     """A misspelt target beside a right one would be left out in silence."""
-    with pytest.raises(ValueError, match=r"lora.targets=keyy: not in 'bert'.*query"):
+    with pytest.raises(ValueError, match=r"lora\.targets=keyy: not in 'bert'.*query"):
         add_lora(tiny_model(), LoraSettings(targets=("query", "keyy")))
 
 

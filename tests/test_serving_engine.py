@@ -344,3 +344,16 @@ def test_drift_sees_a_move_and_not_its_absence() -> None:
     assert moved.index is not None
     assert same.index < 0.1
     assert moved.index > 0.25
+
+
+def test_dynamic_int8_is_known_to_depend_on_its_batch() -> None:
+    """A text's score would change with the texts beside it, and nobody would know why."""
+    dynamic, plain = (open_engine(read_bundle(shared_bundle(kind)), Settings()) for kind in ("int8", "binary"))
+    assert dynamic.depends_on_batch
+    assert not plain.depends_on_batch
+    texts = random_texts(30, seed=13)
+    windows = [parts[0] for parts in dynamic.tokenize(texts)]
+    alone = dynamic.score_windows(windows, [True] * len(windows))
+    np.testing.assert_array_equal(alone, np.concatenate([dynamic.score_windows([window]) for window in windows]))
+    mixed = dynamic.score_windows(windows, [i % 2 == 0 for i in range(len(windows))])
+    np.testing.assert_array_equal(mixed[::2], alone[::2])

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
-from evenodd.variants import even_layers, init_student, load_encoder, odd_layers, state_digest
-from evenodd.variants.encoder import encoder_layers, set_dropout
 from release_models import BUILDERS, tiny_model, tiny_tokenizer
 from training_rows import random_batch, still_model
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from evenodd.variants import even_layers, init_student, load_encoder, odd_layers, state_digest
+from evenodd.variants.encoder import encoder_layers, set_dropout
 
 MAPS = {"odd": odd_layers, "even": even_layers}
 
@@ -48,7 +49,7 @@ def test_every_family_copies_its_layers(family: str, name: str) -> None:
 @pytest.mark.parametrize("name", MAPS)
 @pytest.mark.parametrize("family", BUILDERS)
 def test_a_student_is_the_same_after_saving_and_loading(family: str, name: str, tmp_path: Path) -> None:
-    """What is registered and served would not be what was measured (ModernBERT: global and local layers, first norm)."""
+    """What is registered and served would not be what was measured (ModernBERT: local layers, first norm)."""
     student = init_student(still_model(family, depth=6), MAPS[name](6)).model.eval()
     student.save_pretrained(tmp_path)
     loaded, report = AutoModelForSequenceClassification.from_pretrained(
@@ -148,7 +149,7 @@ def test_a_damaged_folder_is_one_line(broken: str, tiny_encoder: Path, tmp_path:
     for path in tiny_encoder.iterdir():
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[:20] if path.name == broken else content)
-    with pytest.raises(ValueError, match="cannot be loaded|can be loaded") as caught:
+    with pytest.raises(ValueError, match="that can be loaded") as caught:
         load_encoder(tmp_path, ("no", "yes"))
     assert "\n" not in str(caught.value)
 

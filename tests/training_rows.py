@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from evenodd.data import TokenStore
-from evenodd.training import FitContext, FitData
 from release_models import tiny_model
 from torch import nn
 from transformers import PreTrainedModel
+
+from evenodd.data import TokenStore
+from evenodd.training import FitContext, FitData
 
 PLANTED = 7
 

@@ -154,7 +154,8 @@ class TuneSettings(Frozen):
     trials: int = Field(0, ge=0, description="0: use the settings as given")
     storage: str | None = Field(None, description="URL of Optuna's database; None: a SQLite file of its own")
     objective: tuple[Literal["f1", "latency"], ...] = ("f1",)
-    timeout_seconds: int | None = Field(None, ge=1)
+    timeout_seconds: int | None = Field(None, ge=1, description="no further trial is started after so long")
+    worker: bool = Field(False, description="help with the trials of a shared study; the final fit is another's")
 
     _names = field_validator("objective", mode="before")(_split_names)
 
@@ -199,6 +200,7 @@ class ExportSettings(Frozen):
     max_fp16_flips: float = Field(0.001, ge=0)
     max_int8_flips: float = Field(0.01, ge=0)
     max_int8_f1_loss: float = Field(0.01, ge=0)
+    thorough: bool = Field(False, description="also try int8 recipes that lost wherever they were measured")
 
     _names = field_validator("kinds", mode="before")(_split_names)
 

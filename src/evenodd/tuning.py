@@ -45,6 +45,7 @@ DIRECTIONS = {"f1": "maximize", "latency": "minimize"}
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 LEARNING_RATES = {"teacher": (1e-5, 5e-4), "student": (3e-5, 1e-3), "lora": (1e-4, 5e-3)}
 F1_GIVEN_UP = 0.01
+GIVEN = "given"
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
 
 
@@ -116,12 +117,34 @@ def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...]
         study_name=name,
         storage=_open_storage(storage),
         sampler=SeededByTrial(seed),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=1),
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
         directions=[DIRECTIONS[part] for part in objective],
         load_if_exists=True,
     )
     fail_interrupted(study)
     return study
+
+
+def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -> None:
+    """Makes the settings as given the first trial of a new study, so that tuning never ends below them.
+
+    Args:
+        study: see `open_study`.
+        space: see `search_space`.
+        given: dotted settings; those outside of their range are drawn.
+    """
+    if study.get_trials(deepcopy=False):
+        return
+    known = {name: given[name] for name, distribution in space.items() if _contains(distribution, given.get(name))}
+    study.enqueue_trial(known, user_attrs={GIVEN: True}, skip_if_exists=True)
+
+
+def given_score(study: optuna.Study) -> float | None:
+    """Macro-F1 of the trial with the settings as given, when it was completed."""
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if trial.user_attrs.get(GIVEN):
+            return float(trial.values[0])
+    return None
 
 
 def run_trials(
@@ -135,7 +158,7 @@ def run_trials(
         count: of finished trials, pruned and failed ones among them, whoever ran them; workers that start a last trial
             at the same moment may add one each.
         evaluate: (trial number, settings, report) to the values of the objective. It calls report(macro-F1, epoch)
-            after each epoch, which raises `Pruned` for a trial not worth ending. Its errors (`FAULTS`) make a failed trial.
+            after each epoch, which raises `Pruned` for a trial not worth ending. Its errors (`FAULTS`) fail the trial.
         timeout: seconds after which no further trial is started.
 
     Raises:
@@ -270,6 +293,14 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return trial.suggest_categorical(name, distribution.choices)
     raise ValueError(f"{name}: {type(distribution).__name__} cannot be searched.")
+
+
+def _contains(distribution: BaseDistribution, value: Any) -> bool:
+    if isinstance(distribution, CategoricalDistribution):
+        return value in distribution.choices
+    if isinstance(distribution, FloatDistribution | IntDistribution):
+        return isinstance(value, int | float) and distribution.low <= value <= distribution.high
+    return False
 
 
 def _counted(trials: list[FrozenTrial]) -> int:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import shutil
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +18,10 @@ import onnxruntime as ort
 import pandas as pd
 
 from evenodd.config import ExportSettings
-from evenodd.release.encode import PROBE_TEXTS, TextEncoder, plain_tokenizer, sorted_batches
-from evenodd.release.graph import fuse_graph, graph_inputs, model_inputs, trace_graph
+from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
+from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import ParityReport, compare_logits, session_logits, torch_logits
-from evenodd.release.quantize import INT8_RECIPES, write_fp16, write_int8
+from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, write_fp16, write_int8
 from evenodd.release.sessions import open_session, run_session
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.on
 SPEED_TEXTS = 128
 SPEED_REPEATS = 3
 TIE = 1.05
+CALIBRATION_TEXTS = 64
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,6 @@ class _Export:
             max_length,
         )
         self.tried: list[tuple[Candidate, Path]] = []
-        self.expected = np.empty(0)
 
     def run(self, out: Path) -> Graphs:
         """Makes the kinds in order; float32 comes first as the source of the others."""
@@ -156,47 +158,67 @@ class _Export:
         )
 
     def _try_fp32(self) -> None:
-        """Plain and fused float32 graphs against torch. A fused graph that is off is dropped; a plain one stops."""
+        """Plain, fused and lean float32 graphs against torch. A plain one that is off stops, others are dropped."""
         texts = [*_spread(self.data.validation, self.settings.parity_texts), *PROBE_TEXTS]
         expected = torch_logits(self.model, self.encoder, texts)
-        self.sources["fused"] = fuse_graph(self.sources["plain"], self.work / "fused.onnx", self.model.config)
+        plain, config = self.sources["plain"], self.model.config
+        self.sources["fused"] = fuse_graph(plain, self.work / "fused.onnx", config)
+        self.sources["lean"] = lean_graph(plain, self.work / "lean.onnx", config)
         for name, path in list(self.sources.items()):
-            logits = session_logits(open_session(path, "cpu"), self.encoder, texts)
-            self._note("fp32", name, path, compare_logits("fp32", expected, logits, self.settings))
-        if self.tried[1][0].failure:
-            log.warning("fused graph left out: %s", self.tried[1][0].failure)
-            del self.sources["fused"]
-        if self.tried[0][0].failure:
-            raise RuntimeError(f"ONNX parity failed: {self.tried[0][0].failure}. Not registered.")
+            session = open_session(path, "cpu")
+            report = compare_logits("fp32", expected, session_logits(session, self.encoder, texts), self.settings)
+            self._note("fp32", name, path, report, session)
+            if report.failure and name == "plain":
+                raise RuntimeError(f"ONNX parity failed: {report.failure}. Not registered.")
+            if report.failure:
+                del self.sources[name]
 
     def _try_kind(self, kind: str) -> None:
         """Every recipe of a reduced kind, against the float32 graph on the whole validation split."""
-        if not len(self.expected):
-            self.expected = session_logits(self._session("plain"), self.encoder, self.data.validation)
         if kind == "fp16":
             source = self.sources.get("fused", self.sources["plain"])
-            self._compare(kind, "fp16", write_fp16(source, self.work / "fp16.onnx"))
+            self._compare(kind, "fused", write_fp16(source, self.work / "fp16.onnx"))
             return
-        for index, recipe in enumerate(INT8_RECIPES):
-            if recipe.fused and "fused" not in self.sources:
+        for index, recipe in enumerate(self._recipes()):
+            if recipe.fallback and self._choose(kind):
                 continue
-            source = self.sources["fused" if recipe.fused else "plain"]
-            self._compare(kind, recipe.name, write_int8(source, self.work / f"int8-{index}.onnx", recipe))
+            path = self.work / f"int8-{index}.onnx"
+            write_int8(self.sources[recipe.source], path, recipe, self.calibration if recipe.method == "static" else ())
+            self._compare(kind, recipe.name, path)
+
+    def _recipes(self) -> list[Int8Recipe]:
+        """The int8 recipes that can and should be tried; the plain graph stands in for a form that was dropped."""
+        usable = [recipe for recipe in INT8_RECIPES if self.settings.thorough or not recipe.thorough]
+        usable = [recipe for recipe in usable if recipe.method != "static" or self.data.calibration]
+        return [r if r.source in self.sources else dataclasses.replace(r, source="plain") for r in usable]
 
     def _compare(self, kind: str, recipe: str, path: Path) -> None:
-        logits = session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
-        self._note(kind, recipe, path, compare_logits(kind, self.expected, logits, self.settings, self.data.labels))
+        """Scores a reduced graph on the validation split and notes it."""
+        session = open_session(path, "cpu")
+        logits = session_logits(session, self.encoder, self.data.validation)
+        report = compare_logits(kind, self.expected, logits, self.settings, self.data.labels)
+        self._note(kind, recipe, path, report, session)
 
-    def _session(self, source: str) -> ort.InferenceSession:
-        return open_session(self.sources[source], "cpu")
+    @cached_property
+    def expected(self) -> np.ndarray:
+        """Logits of the fastest float32 graph on the validation split: what reduced kinds are held against."""
+        best = self._choose("fp32")
+        path = self.sources["plain"] if best is None else best[1]
+        return session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
 
-    def _note(self, kind: str, recipe: str, path: Path, report: ParityReport) -> None:
+    @cached_property
+    def calibration(self) -> list[Feeds]:
+        """Padded batches of training texts, spread over all lengths."""
+        rows = self.encoder.encode(_spread(self.data.calibration, CALIBRATION_TEXTS)) if self.data.calibration else []
+        return [feeds for _, feeds in sorted_batches(rows, self.encoder, batch_size=8)]
+
+    def _note(self, kind: str, recipe: str, path: Path, report: ParityReport, session: ort.InferenceSession) -> None:
         """Measures a graph and adds it to the candidates."""
         candidate = Candidate(
             kind=kind,
             recipe=recipe,
             megabytes=path.stat().st_size / 1e6,
-            sentences_per_second=session_speed(open_session(path, "cpu"), self.encoder, self.data.validation),
+            sentences_per_second=session_speed(session, self.encoder, self.data.validation),
             flips=report.flips,
             texts=report.texts,
             max_abs_diff=report.max_abs_diff,

@@ -10,15 +10,10 @@ are needed whole. An operator that is not known stops it there, which costs spee
 
 from __future__ import annotations
 
-import logging
-from pathlib import Path
-
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.transformers.onnx_model import OnnxModel
-
-log = logging.getLogger(__name__)
 
 UNARY = frozenset({"Gelu", "FastGelu", "Erf", "Tanh", "Relu", "Sqrt", "Sigmoid", "Cast", "Identity", "Softmax"})
 BINARY = frozenset({"Add", "Sub", "Mul", "Div", "Pow"})
@@ -45,16 +40,6 @@ def keep_first_token(graph: onnx.ModelProto) -> int:
     model.prune_graph()
     model.topological_sort()
     return sum(node.op_type != "Slice" for node in push.added)
-
-
-def write_first_token(source: Path, path: Path) -> Path | None:
-    """Writes the restricted graph; None when there is nothing to restrict."""
-    graph = onnx.load(str(source))
-    if not keep_first_token(graph):
-        log.debug("%s takes no first token", source.name)
-        return None
-    onnx.save(graph, str(path))
-    return path
 
 
 def _first_token_gathers(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -95,7 +80,9 @@ class _Push:
     def _needed_whole(self) -> set[str]:
         """Keys, values, and everything they are computed from: right operands of products of two activations."""
         found: set[str] = set()
-        waiting = [n.input[1] for n in self.graph.graph.node if n.op_type == "MatMul" and self._is_activation(n.input[1])]
+        waiting = [
+            n.input[1] for n in self.graph.graph.node if n.op_type == "MatMul" and self._is_activation(n.input[1])
+        ]
         while waiting:
             name = waiting.pop()
             if name and name not in found:
@@ -135,7 +122,8 @@ class _Push:
         if node is None or node.op_type != "Concat" or len(node.input) < TOKEN_AXIS + 2:
             return None
         rest = [self.constants.get(part) for part in node.input[TOKEN_AXIS + 1 :]]
-        if any(self._is_activation(part) is False for part in node.input[: TOKEN_AXIS + 1]) or any(r is None for r in rest):
+        leading = [self._is_activation(part) for part in node.input[: TOKEN_AXIS + 1]]
+        if not all(leading) or any(part is None for part in rest):
             return None
         sizes = [0, 0, *(int(size) for part in rest if part is not None for size in part.ravel())]
         return self._constant(f"{name}_first_token", np.array(sizes, dtype=np.int64))

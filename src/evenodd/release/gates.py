@@ -196,7 +196,8 @@ def audit_entry(move: Move, gates: Sequence[Gate], figures: Mapping[str, Any], w
         when: an aware time.
 
     Returns:
-        when (ISO 8601, UTC), who, alias, from, to, why, promoted (whether all gates passed), gates, figures.
+        when (ISO 8601, UTC), who, alias, from, to, why, gates_passed (a roll-back moves the alias without it), gates,
+        figures.
 
     Raises:
         ValueError: `when` has no time zone.
@@ -210,7 +211,7 @@ def audit_entry(move: Move, gates: Sequence[Gate], figures: Mapping[str, Any], w
         "from": move.old_version,
         "to": move.new_version,
         "why": move.why,
-        "promoted": not failed(gates),
+        "gates_passed": not failed(gates),
         "gates": [vars(gate) for gate in gates],
         "figures": {key: _plain(value) for key, value in figures.items() if isinstance(value, int | float | str)},
     }

@@ -17,6 +17,8 @@ from onnxruntime.transformers import optimizer
 from onnxruntime.transformers.fusion_options import FusionOptions
 from peft.tuners.tuners_utils import BaseTunerLayer
 
+from evenodd.release.first_token import keep_first_token
+
 log = logging.getLogger(__name__)
 
 OPSET = 17
@@ -131,8 +133,8 @@ def _strip_traces_of_the_machine(path: Path) -> None:
     onnx.save(graph, str(path))
 
 
-def fuse_graph(source: Path, path: Path, config: Any, *, gpu: bool = False) -> Path:
-    """Fuses attention, layer norm and GELU with ONNX Runtime's transformers optimizer.
+def fuse_graph(source: Path, path: Path, config: Any) -> Path:
+    """Fuses attention, layer norm and GELU with ONNX Runtime's transformers optimizer: the form for CUDA.
 
     Families whose attention it does not know (relative positions, rotary) keep it apart.
 
@@ -140,21 +142,51 @@ def fuse_graph(source: Path, path: Path, config: Any, *, gpu: bool = False) -> P
         source: a graph from `trace_graph`.
         path: the file to write.
         config: the model's config, for heads and width.
-        gpu: also fuse what only the CUDA provider runs.
+    """
+    return _optimize(source, path, config, FusionOptions("bert"))
+
+
+def lean_graph(source: Path, path: Path, config: Any) -> Path:
+    """The form for the CPU: layer norm and GELU fused, what ONNX Runtime fuses into slower kernels left apart, and the
+    last layer restricted to the first token where the classifier reads no other.
+
+    On the CPU, SkipLayerNormalization, BiasGelu and the attention operators are slower than their parts around int8
+    products (see EXPERIMENTS.md). A session would fuse residual and layer norm again; written as Sum, it does not.
+
+    Args:
+        source: a graph from `trace_graph`.
+        path: the file to write.
+        config: the model's config, for heads and width.
     """
     options = FusionOptions("bert")
+    options.enable_attention = False
+    options.enable_skip_layer_norm = options.enable_bias_skip_layer_norm = False
+    options.enable_bias_gelu = False
+    _optimize(source, path, config, options)
+    graph = onnx.load(str(path))
+    keep_first_token(graph)
+    producers = {output: node for node in graph.graph.node for output in node.output}
+    for node in graph.graph.node:
+        residual = producers.get(node.input[0]) if node.op_type == "LayerNormalization" else None
+        if residual is not None and residual.op_type == "Add":
+            residual.op_type = "Sum"
+    onnx.save(graph, str(path))
+    return path
+
+
+def _optimize(source: Path, path: Path, config: Any, options: FusionOptions) -> Path:
+    """Runs the optimizer with these fusions and cleans the file."""
     options.enable_embed_layer_norm = False
     with quiet_libraries():
-        fused = optimizer.optimize_model(
+        optimized = optimizer.optimize_model(
             str(source),
             model_type="bert",
             num_heads=config.num_attention_heads,
             hidden_size=config.hidden_size,
             optimization_options=options,
             opt_level=0,
-            use_gpu=gpu,
         )
-        fused.save_model_to_file(str(path))
+        optimized.save_model_to_file(str(path))
     _strip_traces_of_the_machine(path)
     return path
 

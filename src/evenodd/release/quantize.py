@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import onnx
-from onnxruntime.quantization import QuantType, quantize_dynamic
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
+from evenodd.release.encode import Feeds
 from evenodd.release.graph import quiet_libraries
 
-log = logging.getLogger(__name__)
+PRODUCTS = ("MatMul", "Gemm", "Attention")
 
 
 @dataclass(frozen=True)
@@ -21,55 +25,143 @@ class Int8Recipe:
 
     Attributes:
         name: as it stands in the table of candidates.
-        fused: start from the fused graph.
-        embeddings: also store the embedding tables in int8.
-        float_head: leave pooler and classifier in float.
+        source: which float32 graph it starts from: `lean`, `plain` or `fused`.
+        method: `dynamic` takes the range of each batch's activations, `static` fixed ranges from calibration texts,
+            `blocks` a range per row and block of columns.
+        float_outputs: leave the second product of every feed-forward part in float; its inputs have the widest ranges.
+        fallback: slower by construction, so tried only when nothing before it passed its gate.
+        thorough: lost wherever it was measured, so tried only when asked for.
     """
 
     name: str
-    fused: bool = False
-    embeddings: bool = False
-    float_head: bool = False
+    source: str = "lean"
+    method: Literal["dynamic", "static", "blocks"] = "dynamic"
+    float_outputs: bool = False
+    fallback: bool = False
+    thorough: bool = False
 
 
 INT8_RECIPES = (
     Int8Recipe("dynamic"),
-    Int8Recipe("dynamic fused", fused=True),
-    Int8Recipe("dynamic float head", float_head=True),
+    Int8Recipe("dynamic, plain graph", source="plain", thorough=True),
+    Int8Recipe("dynamic, fused graph", source="fused", thorough=True),
+    Int8Recipe("static", method="static", thorough=True),
+    Int8Recipe("dynamic, outputs in float", float_outputs=True, fallback=True),
+    Int8Recipe("blocks", method="blocks", fallback=True),
 )
 
 
 def write_fp16(source: Path, path: Path) -> Path:
     """Converts weights and arithmetic to float16; inputs and logits keep their types."""
-    graph = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
+    with quiet_libraries():
+        graph = convert_float_to_float16(onnx.load(str(source)), keep_io_types=True)
     onnx.save(graph, str(path))
     return path
 
 
-def write_int8(source: Path, path: Path, recipe: Int8Recipe) -> Path:
-    """Quantises the weights of matrix products per channel, activations as they come.
+def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequence[Feeds] = ()) -> Path:
+    """Quantises the weights of matrix products; pooler and classifier stay in float.
 
     Args:
-        source: float32 graph, fused or not as the recipe says.
+        source: the float32 graph that the recipe starts from.
         path: the file to write.
-        recipe: what to leave out or take in.
+        recipe: what to do.
+        calibration: padded batches of training texts, for static ranges.
+
+    Raises:
+        ValueError: static ranges without calibration texts.
     """
+    if recipe.method == "static" and not calibration:
+        raise ValueError(f"int8 {recipe.name}: calibration_texts is empty. Pass training texts.")
     graph = onnx.load(str(source))
     del graph.graph.value_info[:]
+    left = head_products(graph) + (narrowing_products(graph) if recipe.float_outputs else [])
     with quiet_libraries():
-        quantize_dynamic(
-            graph,
-            str(path),
-            per_channel=True,
-            reduce_range=False,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["MatMul", "Gemm", "Attention", *(["Gather"] if recipe.embeddings else [])],
-            nodes_to_exclude=_head_nodes(graph) if recipe.float_head else [],
-            extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
-        )
+        if recipe.method == "static":
+            _write_static(graph, path, left, calibration)
+        elif recipe.method == "blocks":
+            _write_blocks(graph, path, left)
+        else:
+            _write_dynamic(graph, path, left)
     return path
 
 
-def _head_nodes(graph: onnx.ModelProto) -> list[str]:
-    """Matrix products after the last layer: pooler and classifier."""
-    return [n.name for n in graph.graph.node if n.op_type in ("MatMul", "Gemm") and "/encoder/" not in n.name]
+def _write_dynamic(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
+    """Weights int8 per output channel, activations uint8 over the batch."""
+    quantize_dynamic(
+        graph,
+        str(path),
+        per_channel=True,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=list(PRODUCTS),
+        nodes_to_exclude=left,
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
+
+
+def _write_blocks(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
+    """Weights int8 per block of 32, activations int8 per row and block."""
+    quantizer = MatMulNBitsQuantizer(
+        graph, bits=8, block_size=32, is_symmetric=True, accuracy_level=4, nodes_to_exclude=left
+    )
+    quantizer.process()
+    quantizer.model.save_model_to_file(str(path))
+
+
+def _write_static(graph: onnx.ModelProto, path: Path, left: list[str], calibration: Sequence[Feeds]) -> None:
+    """QDQ: weights int8 per output channel, activations uint8 with ranges from the calibration batches."""
+    weights = _matrices(graph)
+    products = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
+    quantize_static(
+        graph,
+        str(path),
+        _Batches(calibration),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        nodes_to_quantize=[name for name in products if name not in left],
+        extra_options={"MatMulConstBOnly": True},
+    )
+
+
+class _Batches(CalibrationDataReader):
+    """Calibration batches, one after the other, as the quantizer asks for them."""
+
+    def __init__(self, batches: Iterable[Feeds]) -> None:
+        self.batches = iter(batches)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self.batches, None)
+
+
+def head_products(graph: onnx.ModelProto) -> list[str]:
+    """Names of pooler and classifier products: what comes after the first token, or the mean, is taken.
+
+    They hold two per mille of the work and stand next to the logits, so int8 would gain nothing there.
+    """
+    users: dict[str, list[onnx.NodeProto]] = {}
+    for node in graph.graph.node:
+        for name in node.input:
+            users.setdefault(name, []).append(node)
+    normed = [node for node in graph.graph.node if "LayerNormalization" in node.op_type]
+    found: list[str] = []
+    waiting = list(normed[-1].output[:1]) if normed else []
+    while waiting:
+        for node in users.get(waiting.pop(), []):
+            if node.op_type in PRODUCTS:
+                found.append(node.name)
+            waiting.extend(node.output)
+    return list(dict.fromkeys(found))
+
+
+def narrowing_products(graph: onnx.ModelProto) -> list[str]:
+    """Names of products whose weight has more rows than columns: the second ones of the feed-forward parts."""
+    weights = _matrices(graph)
+    shapes = {n.name: weights[n.input[1]] for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in weights}
+    return [name for name, (rows, columns) in shapes.items() if rows > columns]
+
+
+def _matrices(graph: onnx.ModelProto) -> dict[str, tuple[int, int]]:
+    """Shapes of the constant matrices by name."""
+    return {t.name: (t.dims[0], t.dims[1]) for t in graph.graph.initializer if len(t.dims) == 2}

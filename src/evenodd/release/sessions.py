@@ -100,10 +100,11 @@ def _missing(provider: str) -> str:
 
 
 def _options(threads: int | None) -> ort.SessionOptions:
-    """All graph optimisations, warnings off; a thread count when one is given."""
+    """As the service has it: all graph optimisations, threads that wait without spinning, warnings off."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = FATAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

@@ -73,10 +73,9 @@ def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int, min_rows:
     starts, start, count = [], 0, len(ordered)
     while start < count:
         starts.append(start)
-        end = min(start + max_rows, start + max(token_budget // max(int(ordered[start]), 1), min_rows), count)
-        while end > start + min_rows and (end - start) * int(ordered[end - 1]) > token_budget:
-            end = start + max(token_budget // int(ordered[end - 1]), min_rows)
-        start = end
+        following = ordered[start : start + max_rows]
+        padded = np.arange(1, len(following) + 1) * following
+        start += max(int(np.searchsorted(padded, token_budget, side="right")), min_rows)
     if len(starts) > 1 and count - starts[-1] < min_rows:
         starts.pop()
     return np.asarray(starts, dtype=np.int64)

@@ -296,10 +296,9 @@ def _read_mark(checkpoint: Path | None) -> Mark:
 def last_checkpoint(folder: Path) -> Path | None:
     """The newest complete checkpoint; those that an interruption cut short are removed."""
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    for path in found:
-        if not (path / MARKER).exists():
-            shutil.rmtree(path)
-    complete = [path for path in found if path.exists()]
+    complete = [path for path in found if (path / MARKER).exists()]
+    for path in set(found) - set(complete):
+        shutil.rmtree(path, ignore_errors=True)
     return complete[-1] if complete else None
 
 

@@ -108,9 +108,10 @@ def skipping(model: Any, skipped: LayerMap) -> Iterator[None]:
     if skipped:
         check_layer_map(skipped, len(layers))
     replaced = {number - 1: layers[number - 1] for number in skipped}
+    widths = _return_widths(model, list(replaced.values()))
     try:
         for index, layer in replaced.items():
-            layers[index] = _Skipped(layer)
+            layers[index] = _Skipped(layer, widths[layer])
         yield
     finally:
         for index, layer in replaced.items():
@@ -120,24 +121,19 @@ def skipping(model: Any, skipped: LayerMap) -> Iterator[None]:
 class _Skipped(nn.Module):
     """Hands hidden states on; everything else is asked of the layer that it stands for."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: nn.Module, width: int | None) -> None:
         super().__init__()
-        self._stands_for = (layer,)
+        self._stands_for, self._width = (layer,), width
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         states = _states_in(args, kwargs)
-        width = _tuple_width(self._stands_for[0])
-        return states if width is None else (states, *[None] * (width - 1))
+        return states if self._width is None else (states, *[None] * (self._width - 1))
 
     def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
             return getattr(self._stands_for[0], name)
-
-
-def _tuple_width(layer: nn.Module) -> int | None:
-    return layer.__dict__.get("_returned_width")
 
 
 def _states_in(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -150,31 +146,31 @@ def _states_out(output: Any) -> Tensor:
 
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradients, and each layer's form of return noted while it lasts."""
+    """Evaluation mode without gradients; the mode before comes back."""
     training = model.training
-    layers = encoder_layers(model)
-    originals = list(layers)
     model.eval()
     try:
         with torch.inference_mode():
-            _note_returns(model, originals)
             yield
     finally:
-        for layer in originals:
-            layer.__dict__.pop("_returned_width", None)
         model.train(training)
 
 
-def _note_returns(model: Any, layers: list[nn.Module]) -> None:
+def _return_widths(model: Any, layers: list[nn.Module]) -> dict[nn.Module, int | None]:
+    """Length of the tuple that each layer returns, None for a bare tensor, seen on four tokens."""
+    widths: dict[nn.Module, int | None] = {}
+
     def note(layer: nn.Module, args: Any, output: Any) -> None:
-        layer.__dict__["_returned_width"] = len(output) if isinstance(output, tuple) else None
+        widths[layer] = len(output) if isinstance(output, tuple) else None
 
     with ExitStack() as stack:
         for layer in layers:
             stack.callback(layer.register_forward_hook(note).remove)
+        stack.enter_context(_frozen(model))
         device = next(model.parameters()).device
         ids = torch.ones((1, 4), dtype=torch.int64, device=device)
         model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    return widths
 
 
 def _influence(model: Any, store: Rows, rows: np.ndarray) -> list[float]:

@@ -1,0 +1,198 @@
+"""Tuning of a variant: trials as nested runs, what they found as artifacts, and the settings for the final fit."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from transformers import AutoConfig
+
+from evenodd import tracking, tuning
+from evenodd.config import SHORT_NAMES, flatten
+from evenodd.release.bench import latency_p50_ms
+from evenodd.training import Fit, FitContext, fit
+from evenodd.tuning_plots import study_figures
+from evenodd.variants.lora import merge_lora
+from pipelines.build import Built, build
+from pipelines.fit_variant import epoch_metrics, fit_variant
+from pipelines.materials import Materials
+from pipelines.plan import Parameters, Plan, make_plan
+
+log = logging.getLogger(__name__)
+
+SCORE = "validation/f1_macro"
+
+
+@dataclass(frozen=True)
+class Search:
+    """One variant's tuning: its plan under the settings as given, and how trials' plans are made."""
+
+    name: str
+    parameters: Parameters
+    teacher_parameters: Parameters | None
+    plan: Plan
+    materials: Materials
+
+    def with_settings(self, settings: dict[str, Any]) -> Parameters:
+        """The command's parameters with these dotted settings."""
+        return {**self.parameters, **{key: str(value) for key, value in settings.items()}}
+
+    def plan_with(self, settings: dict[str, Any]) -> Plan:
+        """The plan of a trial."""
+        parameters = self.with_settings(settings)
+        return make_plan(self.name, parameters, teacher_parameters=self.teacher_parameters)
+
+
+def tune(
+    name: str, parameters: Parameters, materials: Materials, *, teacher_parameters: Parameters | None = None
+) -> Parameters:
+    """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
+
+    With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched.
+
+    Args:
+        name: of the variant.
+        parameters: of the command.
+        materials: rows and encoder.
+        teacher_parameters: see `make_plan`.
+
+    Raises:
+        ValueError: an objective or a space that cannot be searched.
+        RuntimeError: the study's database cannot be opened, or no trial was completed.
+    """
+    plan = make_plan(name, parameters, teacher_parameters=teacher_parameters)
+    wanted = plan.settings.tune
+    if not wanted.trials:
+        return parameters
+    tuning.check_objective(wanted.objective, plan.variant)
+    search = Search(name, parameters, teacher_parameters, plan, materials)
+    study, space = open_search(search)
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
+    evaluate = partial(_run_trial, search, study, teacher.model_uri if teacher else None)
+    log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
+    tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+    _log_study(search, study)
+    return search.with_settings(tuning.best_trial(study).params)
+
+
+def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
+    """The study of a search and its space; the settings as given are its first trial."""
+    plan, wanted = search.plan, search.plan.settings.tune
+    said = {SHORT_NAMES.get(key, key) for key in search.parameters}
+    space = tuning.search_space(plan.variant, depth=_depth(search), said=said)
+    fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
+    name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
+    storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
+    study = tuning.open_study(name, storage, seed=plan.settings.seed, objective=wanted.objective)
+    tuning.enqueue_given(study, space, flatten(plan.settings))
+    return study, space
+
+
+def _depth(search: Search) -> int | None:
+    """Layers of the deepest student, when latency is asked for and nothing said how many are kept."""
+    plan = search.plan
+    if "latency" not in plan.settings.tune.objective or not plan.variant.layers or plan.settings.variant.layers:
+        return None
+    return max(1, int(AutoConfig.from_pretrained(search.materials.encoder).num_hidden_layers) // 2)
+
+
+def _run_trial(
+    search: Search,
+    study: optuna.Study,
+    teacher_uri: str | None,
+    number: int,
+    settings: dict[str, Any],
+    report: tuning.Report,
+) -> tuple[float, ...]:
+    plan = search.plan_with(settings)
+    tags = {"stage": "trial", "tuned_variant": search.name, "trial": str(number), "study": study.study_name}
+    pruned: tuning.Pruned | None = None
+    values: tuple[float, ...] = ()
+    with tracking.start_run(f"trial {number}", tags=tags, nested=True):
+        tracking.log_settings(plan.settings, plan.sections)
+        try:
+            values = _score_trial(search, plan, teacher_uri, f"{study.study_name}-{number}", report)
+        except tuning.Pruned as error:
+            pruned = error
+        tracking.set_tags({"pruned": str(pruned is not None).lower()})
+        tracking.flush()
+    if pruned:
+        log.info("tuning %s | trial %d pruned | %s", search.name, number, pruned)
+        raise pruned
+    log.info("tuning %s | trial %d | macro-F1 %.4f", search.name, number, values[0])
+    return values
+
+
+def _score_trial(
+    search: Search, plan: Plan, teacher_uri: str | None, folder_name: str, report: tuning.Report
+) -> tuple[float, ...]:
+    """Validation macro-F1 of the best epoch, and latency when it is asked for. The test split is not read."""
+    corpus = search.materials.corpus
+    folder = plan.settings.home / "trials" / folder_name
+    shutil.rmtree(folder, ignore_errors=True)
+    built = build(plan, search.materials, teacher_uri)
+    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
+    context = FitContext(folder, plan.settings.seed, score, _by_epoch(report), built.callbacks)
+    data = search.materials.fit_data(built.tokenizer)
+    try:
+        fitted = fit(built.model, data, plan.settings.train, built.objective, context)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    values = {"f1": _best_score(fitted)}
+    if "latency" in plan.settings.tune.objective:
+        values["latency"] = _latency(built, plan)
+        tracking.log_metrics({"cost/latency_p50_ms": values["latency"]})
+    return tuple(values[name] for name in plan.settings.tune.objective)
+
+
+def _by_epoch(report: tuning.Report) -> Callable[[dict[str, float], int], None]:
+    """Hands metrics to the tracking store, and each epoch's macro-F1 to the study as well."""
+    epochs = 0
+
+    def forward(metrics: dict[str, float], step: int) -> None:
+        nonlocal epochs
+        tracking.log_metrics(metrics, step)
+        if SCORE in metrics:
+            epochs += 1
+            report(metrics[SCORE], epochs)
+
+    return forward
+
+
+def _best_score(fitted: Fit) -> float:
+    return max(float(row["value"]) for row in fitted.history if row["metric"] == SCORE)
+
+
+def _latency(built: Built, plan: Plan) -> float:
+    model = merge_lora(built.model) if plan.variant.adapters else built.model
+    return latency_p50_ms(model.to("cpu"))
+
+
+def _log_study(search: Search, study: optuna.Study) -> None:
+    objective = search.plan.settings.tune.objective
+    best = tuning.best_trial(study)
+    table = tuning.trials_table(study, objective)
+    given = tuning.given_score(study)
+    tracking.log_figures(study_figures(study))
+    tracking.log_table("trials", table)
+    text = tuning.best_yaml(study, search.name)
+    path = search.plan.settings.home / "tuned" / f"{study.study_name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    tracking.log_text(text, f"tuned_{search.name}.yaml")
+    states = table["state"].value_counts()
+    figures = {f"tuning/{state.name.lower()}": float(states.get(state.name.lower(), 0)) for state in TrialState}
+    figures |= {f"tuning/best_{name}": value for name, value in zip(objective, best.values, strict=True)}
+    if given is not None:
+        figures["tuning/given_f1"] = given
+    tracking.log_metrics(figures)
+    tracking.set_tags({"study": study.study_name, "best_trial": str(best.number)})
+    log.info(
+        "tuning %s | best trial %d: %.4f (as given: %s) | %s", search.name, best.number, best.values[0], given, path
+    )

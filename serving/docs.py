@@ -1,0 +1,89 @@
+"""`/docs.json`: what BentoML says of the API methods, and the paths that it does not know of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+REASON = {
+    "type": "object",
+    "required": ["error", "field"],
+    "properties": {"error": {"type": "string"}, "field": {"type": "string", "nullable": True}},
+}
+REFUSALS = {
+    "400": "Bad input; `field` names it.",
+    "413": "The body, a text or the number of texts is over a limit of `/info`.",
+    "415": "The body is not `application/json`.",
+    "429": "Overloaded; `Retry-After` says when to come back.",
+    "503": "No answer in time.",
+}
+CORRECTION = {
+    "type": "object",
+    "required": ["text", "label"],
+    "properties": {
+        "text": {"type": "string"},
+        "label": {"type": "string", "description": "the right label"},
+        "predicted": {"type": "string"},
+        "decision": {"type": "string"},
+        "score": {"type": "number"},
+        "comment": {"type": "string"},
+        "variant": {"type": "string"},
+    },
+}
+
+
+class Described:
+    """A specification as BentoML's own has it: something with `asdict`."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        self._spec = spec
+
+    def asdict(self) -> dict[str, Any]:
+        """The specification as JSON values."""
+        return self._spec
+
+
+def complete(spec: dict[str, Any], description: str) -> Described:
+    """BentoML's specification with our refusals, and with `/info`, `/card` and `/corrections`.
+
+    Args:
+        spec: BentoML's own, as JSON values.
+        description: what the service is, in place of BentoML's badges.
+    """
+    paths = dict(spec["paths"])
+    for path in ("/classify", "/explain"):
+        post = dict(paths[path]["post"])
+        kept = {status: value for status, value in post["responses"].items() if str(status) == "200"}
+        post["responses"] = {**kept, **_refusals()}
+        paths[path] = {"post": post}
+    paths["/info"] = {
+        "get": _get("Models, decision settings, digests, limits, and what really runs.", "application/json")
+    }
+    paths["/card"] = {"get": _get("The model card.", "text/plain")}
+    paths["/card"]["get"]["parameters"] = [{"name": "variant", "in": "query", "schema": {"type": "string"}}]
+    paths["/corrections"] = {"post": _corrections()}
+    return Described({**spec, "info": {**spec["info"], "description": description}, "paths": paths})
+
+
+def _refusals() -> dict[str, Any]:
+    body = {"application/json": {"schema": REASON}}
+    return {status: {"description": reason, "content": body} for status, reason in REFUSALS.items()}
+
+
+def _get(description: str, content_type: str) -> dict[str, Any]:
+    schema = {"type": "object"} if content_type == "application/json" else {"type": "string"}
+    answer = {"description": "Success", "content": {content_type: {"schema": schema}}}
+    return {"description": description, "tags": ["Service APIs"], "responses": {"200": answer}}
+
+
+def _corrections() -> dict[str, Any]:
+    return {
+        "description": 'Keep the right label of a text ("This is wrong"). Off unless EVENODD_CORRECTIONS is set.',
+        "tags": ["Service APIs"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": CORRECTION}}},
+        "responses": {
+            "201": {"description": "Kept."},
+            "403": {"description": "Corrections are off."},
+            "507": {"description": "The store is full."},
+            **_refusals(),
+        },
+    }

@@ -1,0 +1,114 @@
+"""The parts that every comparison report has, from what was measured; `report.write_report` makes the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from evenodd.evidence.calibration import Decision, decision_metrics
+from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
+from evenodd.evidence.datareport import DataReport
+from evenodd.evidence.floors import Floors
+from evenodd.evidence.metrics import Scored
+from evenodd.evidence.plots import plot_confusion, plot_precision_recall, plot_reliability, plot_risk_coverage
+from evenodd.evidence.report import Picture, Section
+
+LISTED = 25
+
+
+def quality_section(runs: pd.DataFrame, history: pd.DataFrame, floors: Floors) -> Section:
+    """Scores of every run on test beside the floors, and the curves of all variants.
+
+    Args:
+        runs: one row per run: `variant`, `test/f1_macro`, `test/average_precision`.
+        history: see `plots.plot_curves`.
+        floors: with the test split.
+    """
+    keys = ("f1_macro", "average_precision")
+    scores = runs[["variant"]].assign(**{key: runs[f"test/{key}"] for key in keys})
+    lines = {name: {key: found[f"test/{key}"] for key in keys} for name, found in floors.metrics.items()}
+    dots = "Macro-F1 and average precision of every run by variant, with means, 95 % intervals and the floors."
+    curves = "Training loss and validation macro-F1 by epoch, one line per variant."
+    return Section(
+        "Quality on test",
+        ("Grey dots are runs, marks are means with the 95 % interval over seeds, lines are the floors.",),
+        (Picture(plot_scores(scores, lines), dots), Picture(plot_all_curves(history), curves)),
+    )
+
+
+def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
+    """What calibration and the decision settings do, on rows that they were not fitted on.
+
+    Args:
+        name: of the variant.
+        scored: test rows with their logits.
+        decision: fitted on validation.
+
+    Raises:
+        ValueError: the rows come without logits.
+    """
+    if scored.logits is None:
+        raise ValueError(f"{name}: scored rows without logits: pass Scored(..., logits=...).")
+    raw = Decision(1.0, None, (0.0, 0.0), decision.target, None, decision.label_names)
+    before = Scored(scored.labels, raw.probabilities(scored.logits), scored.row_ids)
+    after = Scored(scored.labels, decision.probabilities(scored.logits), scored.row_ids)
+    figures = decision_metrics(decision, scored.logits, scored.labels)
+    words = (
+        f"{name}, on test. Temperature {decision.temperature:.2f} takes the expected calibration error from "
+        f"{figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends {100 * figures['review_share']:.0f} % of "
+        f"the texts to people, and {100 * figures['automated_accuracy']:.1f} % of the others are decided rightly."
+    )
+    pictures = (
+        Picture(plot_reliability(before, after), "Share right against confidence, before and after calibration."),
+        Picture(plot_precision_recall(after, decision), "Precision against recall with the chosen threshold."),
+        Picture(plot_risk_coverage(after, decision), "Error rate against the share decided without a person."),
+        Picture(plot_confusion(after, decision.label_names), "Counts of true against predicted labels."),
+    )
+    return Section("Calibration and decision", (words,), pictures)
+
+
+def behaviour_section(heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame) -> Section:
+    """The behaviour suite: totals in words, the heat map, the table by functionality.
+
+    Args:
+        heat_map: as the suite's report draws it.
+        figures: `balanced_accuracy` and what else the suite measures.
+        functionalities: one row per functionality.
+    """
+    totals = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
+    picture = Picture(
+        heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
+    )
+    words = f"Sentences that matter, never trained on: {totals}."
+    return Section("Behaviour", (words,), (picture,), (("By functionality", functionalities),))
+
+
+def data_section(found: DataReport, figure: Figure) -> Section:
+    """The data report: findings in words, the tables, the doubtful labels that come first."""
+    tables = (
+        ("Rows", found.counts.reset_index()),
+        ("Words per text", found.lengths.reset_index()),
+        ("Twins across splits", found.leaks),
+        (f"Most doubtful training labels, {min(LISTED, len(found.label_errors))} of {len(found.label_errors):,}",
+         found.label_errors.head(LISTED)),
+    )  # fmt: skip
+    picture = Picture(figure, "Rows by split and label; lengths of training texts by label.")
+    return Section("Data", tuple(found.sentences()), (picture,), tuple(t for t in tables if len(t[1])))
+
+
+def cost_section(runs: pd.DataFrame) -> Section:
+    """Quality against latency, and what every variant costs.
+
+    Args:
+        runs: one row per run: `variant`, `test/f1_macro`, and whichever `cost/...` columns were measured.
+    """
+    costs = [name for name in runs if str(name).startswith("cost/")]
+    table = runs.groupby("variant", sort=False)[["test/f1_macro", *costs]].mean()
+    table = table.rename(columns=lambda name: str(name).removeprefix("test/").removeprefix("cost/"))
+    pictures: tuple[Picture, ...] = ()
+    if "latency_p50_ms" in table and table["latency_p50_ms"].notna().any():
+        figure = plot_pareto(table, cost="latency_p50_ms", words="Median latency of one text (ms)")
+        pictures = (Picture(figure, "Macro-F1 against latency, one mark per variant."),)
+    return Section("Cost", (), pictures, (("Means over seeds", table.reset_index()),))

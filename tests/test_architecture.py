@@ -1,0 +1,171 @@
+"""The rooms: who may import whom, that nothing happens at import, and that libraries do not print."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "evenodd"
+# Each room and those below it that it may import; itself always.
+BELOW = {
+    "config": set(),
+    "data": {"config"},
+    "variants": {"config"},
+    "training": {"config", "data", "variants"},
+    "evidence": {"config", "data", "variants", "training"},
+    "tuning": {"config", "data", "variants", "training", "evidence"},
+    "release": {"config", "data", "variants", "training", "evidence", "tuning"},
+    "tracking": {"config", "data", "variants", "training", "evidence", "tuning"},
+}
+TUNING = ("tuning", "tuning_plots")
+ISLAND = {
+    "bentoml",
+    "numpy",
+    "onnxruntime",
+    "prometheus_client",
+    "psycopg",
+    "pydantic",
+    "serving",
+    "starlette",
+    "tokenizers",
+}
+ISLAND_OPTIONAL = {"psycopg"}
+
+
+def sources(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.py") if "__pycache__" not in path.parts)
+
+
+def imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Dotted names of imported modules, and whether at the top of the file."""
+    tree = _tree(path)
+    top = {id(node) for node in tree.body}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                yield f"{path.parent.name}.{base}".rstrip("."), id(node) in top
+            elif base in ("evenodd", "pipelines", "serving"):
+                yield from ((f"{base}.{alias.name}", id(node) in top) for alias in node.names)
+            else:
+                yield base, id(node) in top
+
+
+def room(name: str) -> str:
+    """`evenodd.data.rows` is in `data`."""
+    first = name.removeprefix("evenodd").strip(".").partition(".")[0]
+    return "tuning" if first in TUNING else first
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_down_only(path: Path) -> None:
+    """A stage that reaches back up cannot be understood, tested or replaced alone."""
+    own = room(path.relative_to(PACKAGE).with_suffix("").parts[0])
+    if own == "__init__":
+        pytest.skip("the package itself")
+    found = {room(name) for name, _ in imports(path) if name.startswith("evenodd.")}
+    found.discard("__version__")
+    assert own in BELOW, f"{own} is no room of the design"
+    assert found - {own} <= BELOW[own]
+    assert not [name for name, _ in imports(path) if name.startswith(("pipelines", "serving"))]
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_mlflow_is_known_to_tracking_alone(path: Path) -> None:
+    """Otherwise another tracker, or none, would mean changes everywhere."""
+    named = {name for name, _ in imports(path) if name.partition(".")[0] == "mlflow"}
+    assert not named or path.name == "tracking.py"
+
+
+@pytest.mark.parametrize("path", sources(ROOT / "serving"), ids=lambda path: path.name)
+def test_serving_is_an_island(path: Path) -> None:
+    """The Bento holds only these packages: another import fails where it is served, not here."""
+    found = {(name.partition(".")[0], top) for name, top in imports(path)}
+    strange = {name for name, _ in found if name not in sys.stdlib_module_names} - ISLAND
+    assert not strange
+    assert not {name for name, top in found if top} & ISLAND_OPTIONAL
+
+
+def everything() -> list[Path]:
+    return [*sources(PACKAGE), *sources(ROOT / "pipelines"), *sources(ROOT / "serving")]
+
+
+@pytest.mark.parametrize("path", everything(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_happens_at_import(path: Path) -> None:
+    """Work at import is paid by `--help`, and fails before an error can be told in a line."""
+    assert [f"line {node.lineno}: {ast.unparse(node)[:60]}" for node in _acts(_tree(path).body)] == []
+
+
+@pytest.mark.parametrize("path", sources(PACKAGE), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_package_logs_and_does_not_print(path: Path) -> None:
+    """A notebook or a service that uses it decides what is shown."""
+    calls = [node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call)]
+    assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
+    names = {call.func.attr for call in calls if isinstance(call.func, ast.Attribute)}
+    assert "basicConfig" not in names or path.name == "processes.py"
+
+
+@pytest.mark.parametrize("path", everything(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_errors_are_raised_and_not_asserted_or_swallowed(path: Path) -> None:
+    """`python -O` drops asserts; a broad except hides what it was not written for."""
+    tree = _tree(path)
+    assert not [node.lineno for node in ast.walk(tree) if isinstance(node, ast.Assert)]
+    broad = [node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler) and _is_broad(node)]
+    assert not [node.lineno for node in broad if not _raises_again(node)]
+
+
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
+
+
+def _acts(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """Statements of a module that do something: all but definitions, imports, constants and `if __name__`."""
+    for node in body:
+        if isinstance(node, ast.If):
+            if not (_is_main(node.test) or ast.unparse(node.test) == "TYPE_CHECKING"):
+                yield from _acts([*node.body, *node.orelse])
+        elif isinstance(node, ast.Expr):
+            if not isinstance(node.value, ast.Constant):
+                yield node
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            if not all(isinstance(target, ast.Name) for target in _targets(node)) or _touches_the_world(node.value):
+                yield node
+        elif not isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
+
+
+def _touches_the_world(value: ast.expr | None) -> bool:
+    """Whether a constant's value reads files, the environment, a clock or a network, or builds a model."""
+    acts = {"open", "read_text", "read_bytes", "read_csv", "load", "getenv", "run", "time", "now", "from_pretrained"}
+    acts |= {"request", "urlopen", "connect", "mkdir", "listdir", "glob", "InferenceSession", "system", "device_count"}
+    for node in ast.walk(value) if value else ():
+        if isinstance(node, ast.Call):
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ast.unparse(node.func)
+            if name in acts:
+                return True
+        if isinstance(node, ast.Attribute) and ast.unparse(node) == "os.environ":
+            return True
+    return False
+
+
+def _is_main(test: ast.expr) -> bool:
+    return ast.unparse(test) == "__name__ == '__main__'"
+
+
+def _is_broad(node: ast.ExceptHandler) -> bool:
+    return node.type is None or ast.unparse(node.type) in ("Exception", "BaseException")
+
+
+def _raises_again(node: ast.ExceptHandler) -> bool:
+    return any(isinstance(inner, ast.Raise) and inner.exc is None for inner in ast.walk(node))

@@ -1,0 +1,219 @@
+"""Fitting: the same every time, gone on from where it was cut, and ending with the best epoch's weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from release_models import tiny_model
+from training_rows import accuracy, context, fit_data
+
+from evenodd.config import DistillSettings, LoraSettings, TrainSettings
+from evenodd.training import DistillObjective, Fit, FitData, LabelObjective, fit, predict_logits, teacher_targets
+from evenodd.training.fit import MARKER, EncoderTrainer, Mark, last_checkpoint
+from evenodd.variants import add_lora, init_student, state_digest
+
+SETTINGS = TrainSettings(epochs=3, learning_rate=3e-3, token_budget=128, max_rows=16, precision="fp32", log_steps=2)
+
+
+class CutError(Exception):
+    """Stands for an interruption."""
+
+
+@pytest.fixture(scope="module")
+def data() -> FitData:
+    return fit_data()
+
+
+@pytest.mark.parametrize("lora", [False, True])
+def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(lora: bool, data: FitData, tmp_path: Path) -> None:
+    """Dropout, batches, schedule, optimizer and patience must all go on, or the result depends on the interruption."""
+    whole, expected, all_seen = _fit(data, tmp_path / "whole", lora=lora)
+    with pytest.raises(CutError):
+        _fit(data, tmp_path / "cut", lora=lora, cut_after=2)
+    assert last_checkpoint(tmp_path / "cut") is not None
+    model, found, seen = _fit(data, tmp_path / "cut", lora=lora)
+    assert state_digest(model.state_dict()) == state_digest(whole.state_dict())
+    assert found.history == expected.history
+    assert found.best_epoch == expected.best_epoch
+    assert found.train_loss == expected.train_loss
+    assert seen == all_seen
+
+
+def test_the_same_seed_gives_the_same_fit_and_another_does_not(data: FitData, tmp_path: Path) -> None:
+    """Seeds are repeats only if they decide everything."""
+    first, one, _ = _fit(data, tmp_path / "a")
+    second, two, _ = _fit(data, tmp_path / "b")
+    third, other, _ = _fit(data, tmp_path / "c", seed=4)
+    assert one.history == two.history
+    assert state_digest(first.state_dict()) == state_digest(second.state_dict())
+    assert other.history != one.history
+    assert state_digest(third.state_dict()) != state_digest(first.state_dict())
+
+
+def test_fitting_learns_and_says_so(data: FitData, tmp_path: Path) -> None:
+    """A loss that does not fall, or is the mean of means, would be logged all the same."""
+    before = _mean_loss(tiny_model(), data)
+    model, fitted, _ = _fit(data, tmp_path, settings=SETTINGS.model_copy(update={"epochs": 12, "patience": 12}))
+    assert _mean_loss(model, data) < 0.7 * before
+    losses = [row["value"] for row in fitted.history if row["metric"] == "train/loss"]
+    assert losses[-1] < losses[0]
+    assert fitted.figures["cost/train_seconds"] > 0
+    assert fitted.figures["cost/train_rows_per_second"] == pytest.approx(
+        12 * len(data.train) / fitted.figures["cost/train_seconds"]
+    )
+
+
+def test_the_weights_that_remain_are_the_best_epochs(data: FitData, tmp_path: Path) -> None:
+    """The last epoch's weights under the best epoch's score would be registered."""
+    scores = iter([0.3, 0.9, 0.5])
+    after: list[dict[str, torch.Tensor]] = []
+
+    def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        after.append({"logits": torch.from_numpy(logits)})
+        return {"f1_macro": next(scores)}
+
+    model = tiny_model()
+    fitted = fit(model, data, SETTINGS, LabelObjective(), context(tmp_path, score=score))
+    assert fitted.best_epoch == 2
+    remaining = torch.from_numpy(predict_logits(model, data.validation))
+    torch.testing.assert_close(remaining, after[1]["logits"])
+    assert not torch.allclose(remaining, after[2]["logits"])
+
+
+def test_patience_ends_the_fit_and_a_second_call_adds_nothing(data: FitData, tmp_path: Path) -> None:
+    """CutError between the end of training and registration, a fit must not train on past where it had stopped."""
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2})
+    calls = []
+
+    def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        calls.append(1)
+        return {"f1_macro": 0.5 if len(calls) == 1 else 0.4}
+
+    first = tiny_model()
+    fitted = fit(first, data, settings, LabelObjective(), context(tmp_path, score=score))
+    assert (len(calls), fitted.best_epoch) == (3, 1)
+    second = tiny_model()
+    again = fit(second, data, settings, LabelObjective(), context(tmp_path, score=score))
+    assert len(calls) == 3
+    assert again.best_epoch == 1
+    assert state_digest(second.state_dict()) == state_digest(first.state_dict())
+
+
+def test_patience_goes_on_after_an_interruption(data: FitData, tmp_path: Path) -> None:
+    """Counted from zero again, an interrupted fit would run longer than one that was left alone."""
+    settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2})
+    scores = {1: 0.5}
+    calls: list[int] = []
+
+    def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        calls.append(1)
+        if len(calls) == 3 and not scores.get(0):
+            scores[0] = 1.0
+            raise CutError
+        return {"f1_macro": scores.get(len(calls), 0.4)}
+
+    with pytest.raises(CutError):
+        fit(tiny_model(), data, settings, LabelObjective(), context(tmp_path, score=score))
+    fitted = fit(tiny_model(), data, settings, LabelObjective(), context(tmp_path, score=score))
+    epochs = [row["epoch"] for row in fitted.history if row["metric"] == "validation/f1_macro"]
+    assert epochs == [1.0, 2.0, 3.0]
+
+
+def test_a_checkpoint_without_its_mark_is_removed(tmp_path: Path) -> None:
+    """Half a checkpoint would fail to load, or load half."""
+    for step, whole in ((5, True), (10, True), (100, False)):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+        (tmp_path / f"checkpoint-{step}" / "model.safetensors").touch()
+        if whole:
+            (tmp_path / f"checkpoint-{step}" / MARKER).touch()
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-100").exists()
+    assert last_checkpoint(tmp_path / "nowhere") is None
+
+
+def test_distillation_leaves_the_teacher_as_it_was(data: FitData, tmp_path: Path) -> None:
+    """A teacher that drifts is another one for the next student."""
+    teacher = tiny_model(depth=12).eval()
+    before = state_digest(teacher.state_dict())
+    student = init_student(teacher, (1, 3, 5, 7, 9, 11)).model
+    copied = state_digest(student.state_dict())
+    targets = teacher_targets(teacher, data.train, tmp_path / "cache", "fp32")
+    objective = DistillObjective(DistillSettings(), (1, 3, 5, 7, 9, 11), targets=targets)
+    fit(student, data, SETTINGS.model_copy(update={"epochs": 1}), objective, context(tmp_path / "fit"))
+    assert state_digest(student.state_dict()) != copied
+    assert state_digest(teacher.state_dict()) == before
+
+
+def test_frozen_word_embeddings_stay_and_the_rest_moves(data: FitData, tmp_path: Path) -> None:
+    """Frozen by name in one family only, they would be trained in another at a third of the speed."""
+    model, start = tiny_model(), tiny_model()
+    fit(model, data, SETTINGS.model_copy(update={"epochs": 1}), LabelObjective(), context(tmp_path))
+    words = "bert.embeddings.word_embeddings.weight"
+    moved = {key for key, tensor in model.state_dict().items() if not torch.equal(tensor, start.state_dict()[key])}
+    assert words not in moved
+    assert {"classifier.weight", "bert.encoder.layer.0.attention.self.query.weight"} <= moved
+
+
+def test_every_row_weighs_alike_over_an_epoch(data: FitData, tmp_path: Path) -> None:
+    """The sum over an epoch's batches, times the batches' number, is the mean loss over the rows."""
+    model = tiny_model().eval()
+    trainer = EncoderTrainer(model, data, SETTINGS, LabelObjective(), context(tmp_path), Mark())
+    losses = [float(trainer.compute_loss(model, batch)) for batch in trainer.get_train_dataloader()]
+    assert len({len(batch) for batch in trainer.sampler}) > 1
+    assert float(np.mean(losses)) == pytest.approx(_mean_loss(model, data), rel=1e-5)
+
+
+def test_a_diverged_fit_is_an_error_with_a_way_out(data: FitData, tmp_path: Path) -> None:
+    """Not a number compares as no better and no worse: the fit would end with the weights of chance."""
+
+    class Broken(LabelObjective):
+        def terms(self, model, batch):  # type: ignore[no-untyped-def]
+            terms, logits = super().terms(model, batch)
+            return {"label": terms["label"] * math.nan}, logits
+
+    with pytest.raises(RuntimeError, match=r"diverged.*learning_rate=0\.003"):
+        fit(tiny_model(), data, SETTINGS, Broken(), context(tmp_path, score=accuracy))
+
+
+def test_predictions_come_in_the_order_of_the_rows(data: FitData) -> None:
+    """They are made in order of length; a label at another row's place would score at chance."""
+    model = tiny_model().train()
+    found = predict_logits(model, data.validation, token_budget=64)
+    assert model.training
+    for row in (0, 5, len(data.validation) - 1):
+        ids = torch.from_numpy(data.validation.ids(row).astype(np.int64))[None]
+        with torch.inference_mode():
+            expected = model.eval()(ids).logits[0]
+        torch.testing.assert_close(torch.from_numpy(found[row]), expected, rtol=1e-4, atol=1e-4)
+
+
+def _fit(
+    data: FitData,
+    folder: Path,
+    *,
+    lora: bool = False,
+    seed: int = 3,
+    cut_after: int | None = None,
+    settings: TrainSettings = SETTINGS,
+) -> tuple[torch.nn.Module, Fit, list[tuple[int, dict[str, float]]]]:
+    """A fit of the same start; cut short when the n-th epoch has been scored."""
+    torch.manual_seed(0)
+    model = add_lora(tiny_model(), LoraSettings(rank=2)) if lora else tiny_model()
+    seen: list[tuple[int, dict[str, float]]] = []
+
+    def report(metrics: dict[str, float], step: int) -> None:
+        seen.append((step, metrics))
+        if sum("validation/f1_macro" in found for _, found in seen) == cut_after:
+            raise CutError
+
+    fitted = fit(model, data, settings, LabelObjective(), context(folder, seed=seed, report=report))
+    return model, fitted, seen
+
+
+def _mean_loss(model: torch.nn.Module, data: FitData) -> float:
+    logits = torch.from_numpy(predict_logits(model, data.train))
+    return float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(data.train_labels)))

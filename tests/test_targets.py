@@ -1,0 +1,126 @@
+"""Cached teacher targets: equal to a live forward pass, kept apart by teacher, there whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from release_models import BUILDERS
+from training_rows import random_store, still_model
+from transformers import PreTrainedModel
+
+from evenodd.config import DistillSettings
+from evenodd.data import TokenStore
+from evenodd.training import DistillObjective, target_megabytes, targets, teacher_targets
+from evenodd.variants import init_student, state_digest
+
+# Of a value stored as float16: half a unit in the last of its 11 bits.
+FLOAT16 = 2.0**-11
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_cached_targets_are_a_live_forward_pass(family: str, tmp_path: Path) -> None:
+    """A row read back at another's place would teach noise. Logits to float32's rounding, states to float16's."""
+    teacher, store = still_model(family, depth=4), random_store(40)
+    before = state_digest(teacher.state_dict())
+    cached = teacher_targets(teacher, store, tmp_path, "fp32")
+    rows, layers = np.array([17, 3, 39, 0]), (2, 4)
+    found = cached.fields(rows, layers)
+    for place, row in enumerate(rows):
+        logits, states = _live(teacher, store, row)
+        torch.testing.assert_close(found["teacher_logits"][place], logits, rtol=1e-5, atol=2e-5)
+        expected = torch.stack([states[layer] for layer in layers])
+        torch.testing.assert_close(found["teacher_hidden"][place], expected, rtol=FLOAT16, atol=2e-5)
+    assert found["teacher_hidden"].dtype == torch.float32
+    assert state_digest(teacher.state_dict()) == before
+
+
+def test_the_loss_is_the_same_cached_and_live(tmp_path: Path) -> None:
+    """The cache may save time, not change what is minimised."""
+    teacher, store = still_model(depth=4), random_store(30)
+    student = init_student(still_model(depth=4, seed=5), (1, 3)).model
+    settings = DistillSettings()
+    rows = np.array([4, 9, 2, 21])
+    batch = store.collate(rows, 1) | {"labels": torch.tensor([0, 1, 1, 0])}
+    stored = DistillObjective(settings, (1, 3), targets=teacher_targets(teacher, store, tmp_path, "fp32"))
+    live = DistillObjective(settings, (1, 3), teacher=teacher)
+    cached_terms, _ = stored.terms(student, batch | stored.fields(rows))
+    live_terms, _ = live.terms(student, batch | live.fields(rows))
+    assert set(cached_terms) == set(live_terms) == {"soft", "label", "hidden"}
+    for name, term in live_terms.items():
+        torch.testing.assert_close(cached_terms[name], term, rtol=1e-3, atol=1e-4)
+
+
+def test_targets_are_computed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Odd, even and every seed share them; a second pass would double what they save."""
+    teacher, store = still_model(), random_store(10)
+    first = teacher_targets(teacher, store, tmp_path, "fp32")
+    monkeypatch.setattr(teacher, "forward", _refuse)
+    again = teacher_targets(teacher, store, tmp_path, "fp32")
+    np.testing.assert_array_equal(first.logits, again.logits)
+    np.testing.assert_array_equal(first.hidden, again.hidden)
+
+
+def test_another_teacher_other_rows_or_precision_get_their_own(tmp_path: Path) -> None:
+    """The targets of a teacher that was fitted again would be the old one's."""
+    teacher, store = still_model(), random_store(10)
+    teacher_targets(teacher, store, tmp_path, "fp32")
+    with torch.no_grad():
+        teacher.classifier.bias[0] += 1
+    changed = teacher_targets(teacher, store, tmp_path, "fp32")
+    assert changed.logits[0, 0] == pytest.approx(float(_live(teacher, store, 0)[0][0]), abs=1e-4)
+    teacher_targets(teacher, random_store(10, seed=1), tmp_path, "fp32")
+    teacher_targets(teacher, store, tmp_path, "bf16")
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_an_interrupted_pass_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a cache taken for a whole one would hold zeros for the rest."""
+    teacher, store = still_model(), random_store(200)
+    monkeypatch.setattr(targets, "TOKEN_BUDGET", 64)
+    calls, forward = [], teacher.forward
+
+    def interrupted(*args: object, **about: object) -> object:
+        calls.append(1)
+        if len(calls) > 3:
+            raise KeyboardInterrupt
+        return forward(*args, **about)
+
+    monkeypatch.setattr(teacher, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        teacher_targets(teacher, store, tmp_path, "fp32")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(teacher, "forward", forward)
+    whole = teacher_targets(teacher, store, tmp_path, "fp32")
+    assert bool((np.abs(whole.hidden).sum((1, 2)) > 0).all())
+
+
+def test_a_state_that_float16_cannot_hold_is_an_error(tmp_path: Path) -> None:
+    """Infinity as a target turns the hidden term into no number, many steps later."""
+    teacher = still_model()
+    with torch.no_grad():
+        teacher.bert.encoder.layer[0].output.LayerNorm.bias[0] = 1e5
+    with pytest.raises(RuntimeError, match=r"does not fit float16.*cache_budget_mb=0"):
+        teacher_targets(teacher, random_store(6), tmp_path, "fp32")
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_size_is_known_before(tmp_path: Path) -> None:
+    """The budget decides on the estimate."""
+    teacher, store = still_model(depth=4), random_store(500)
+    teacher_targets(teacher, store, tmp_path, "fp32")
+    written = sum(path.stat().st_size for path in tmp_path.rglob("*.npy"))
+    assert target_megabytes(teacher, len(store)) * 1e6 == pytest.approx(written, rel=0.01)
+
+
+def _live(teacher: PreTrainedModel, store: TokenStore, row: int) -> tuple[torch.Tensor, dict[int, torch.Tensor]]:
+    """Logits and the first token's state after each layer, from 1, of one row alone."""
+    with torch.inference_mode():
+        output = teacher.eval()(torch.from_numpy(store.ids(row).astype(np.int64))[None], output_hidden_states=True)
+    return output.logits[0], {number: state[0, 0] for number, state in enumerate(output.hidden_states) if number}
+
+
+def _refuse(*args: object, **about: object) -> object:
+    raise AssertionError("the teacher was run again")
