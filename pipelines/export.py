@@ -14,6 +14,7 @@ from evenodd.data import Corpus
 from evenodd.release import BundleContents, Graphs, export_graphs, latency_table, write_bundle
 from pipelines.materials import Materials, gather
 from pipelines.plan import Parameters
+from pipelines.present import limits
 
 log = logging.getLogger(__name__)
 
@@ -126,18 +127,6 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
         metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
         limits=limits(facts),
     )
-
-
-def limits(facts: dict) -> tuple[str, ...]:
-    """What a person who relies on the decisions must know, one line each."""
-    lines = []
-    if facts["data"]["synthetic"]:
-        lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
-    if "hate" in facts["labels"]:
-        lines.append("hate means an attack on people for the group they belong to; abuse of one person is noHate here.")
-        lines.append("Weakest on negated hate, on counter-speech that quotes hate and on neutral mentions of a group.")
-    lines.append(f"Reads one text at a time, without its thread; fitted on {facts['data']['name']}.")
-    return tuple(lines)
 
 
 def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:

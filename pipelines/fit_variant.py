@@ -16,6 +16,8 @@ from scipy.special import softmax
 
 from evenodd import tracking
 from evenodd.evidence import check_teacher, classification_metrics
+from evenodd.evidence.card import model_card
+from evenodd.evidence.datareport import plot_data
 from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
 from evenodd.variants import parameter_counts, state_digest
@@ -24,7 +26,7 @@ from pipelines.build import Built, build
 from pipelines.materials import Materials
 from pipelines.measure import Measured, measure, scores_to_bytes
 from pipelines.plan import Plan
-from pipelines.present import describe_run, fit_figures, history_frame, model_entry
+from pipelines.present import card_facts, describe_run, fit_figures, history_frame, model_entry
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,8 @@ def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse
     with tracking.start_run(name, tags=_tags(plan, materials, fingerprint), nested=nested) as run_id:
         tracking.log_settings(plan.settings, plan.sections)
         _log_rows(materials)
+        if not nested:
+            log_data_report(materials)
         teacher = _ensure_teacher(plan, materials)
         folder = plan.settings.home / "fits" / fingerprint
         built, fitted, measured = _fit_and_measure(plan, materials, teacher, folder)
@@ -146,6 +150,7 @@ def _log_and_register(
     _log_details(built, measured)
     tracking.describe(describe_run(plan, materials.corpus, figures, built.layer_map))
     entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map)
+    tracking.log_text(model_card(card_facts(entry, plan, materials.corpus, figures, run_id)), "model_card.md")
     uri = tracking.log_model(built.model, built.tokenizer, entry)
     tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})
     version = tracking.register(uri, entry, (plan.variant.name,))
@@ -178,6 +183,21 @@ def _log_details(built: Built, measured: Measured) -> None:
             path = Path(folder) / f"{name}.npz"
             path.write_bytes(scores_to_bytes(scored))
             tracking.log_file(path, "scores")
+        if measured.behaviour:
+            path = Path(folder) / "behaviour.npz"
+            np.savez_compressed(path, predicted_positive=measured.behaviour.cases["predicted_positive"].to_numpy())
+            tracking.log_file(path, "scores")
+
+
+def log_data_report(materials: Materials) -> None:
+    """What is known of the rows before anything is fitted: tables, a figure, and the findings in words."""
+    found = materials.data_report
+    for name in ("counts", "lengths"):
+        tracking.log_table(f"data_{name}", getattr(found, name).reset_index())
+    for name in ("leaks", "conflicts", "label_errors"):
+        tracking.log_table(f"data_{name}", getattr(found, name))
+    tracking.log_figures({"data": plot_data(materials.corpus)})
+    tracking.log_text("\n".join(found.sentences()), "data_report.txt")
 
 
 def _log_rows(materials: Materials) -> None:

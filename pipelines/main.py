@@ -11,7 +11,7 @@ from evenodd.variants import find_variant
 from pipelines.compare import compare_runs
 from pipelines.export import export_version
 from pipelines.fit import seed_plans
-from pipelines.fit_variant import FittedRun, fit_variant
+from pipelines.fit_variant import FittedRun, fit_variant, log_data_report
 from pipelines.materials import Materials, gather
 from pipelines.package import package
 from pipelines.plan import Parameters, Plan
@@ -30,6 +30,7 @@ def run(parameters: Parameters) -> None:
     title = f"main · {materials.corpus.name} · {', '.join(names)}"
     with tracking.start_run(title, tags={"stage": "main", "synthetic": str(materials.corpus.synthetic).lower()}):
         tracking.log_settings(settings, ("run", "data", "teacher", "evidence"))
+        log_data_report(materials)
         runs = fit_all(plans, materials, fresh=settings.run.fresh)
         ship(runs, materials, settings)
 

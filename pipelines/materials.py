@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from evenodd.config import Settings
 from evenodd.data import Corpus, TokenStore, load_corpus, resolve_model, source_digest, token_store
 from evenodd.evidence import Floors, fit_floors
+from evenodd.evidence.datareport import DataReport, data_report
 from evenodd.training import FitData
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,7 @@ class Materials:
     cache: Path
     max_length: int
     _floors: list[Floors] = field(default_factory=list)
+    _report: list[DataReport] = field(default_factory=list)
 
     @property
     def floors(self) -> Floors:
@@ -42,6 +44,13 @@ class Materials:
             names, positive = self.corpus.label_names, self.corpus.positive
             self._floors.append(fit_floors(self.corpus.train, splits, label_names=names, positive=positive))
         return self._floors[0]
+
+    @property
+    def data_report(self) -> DataReport:
+        """Counts, lengths, repeats, leaks and doubtful labels of these rows, looked at at first use."""
+        if not self._report:
+            self._report.append(data_report(self.corpus))
+        return self._report[0]
 
     def tokens(self, split: str, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
         """Token ids of a split."""

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from evenodd.config import flatten
 from evenodd.data import Corpus
 from evenodd.evidence import Decision, Scored
 from evenodd.evidence.behaviour import plot_behaviour
@@ -104,3 +105,33 @@ def model_entry(
         requirements=tuple(f"{name}=={version(name).partition('+')[0]}" for name in MODEL_PACKAGES),
         metadata=metadata,
     )
+
+
+def card_facts(
+    entry: ModelEntry, plan: Plan, corpus: Corpus, figures: Mapping[str, float], run_id: str
+) -> dict[str, Any]:
+    """What the model card says, all of it from the run."""
+    data = {**entry.metadata["data"], "counts": {split.name: len(split) for split in corpus.splits}}
+    sections = plan.sections
+    settings = {key: value for key, value in flatten(plan.settings).items() if key.partition(".")[0] in sections}
+    return {
+        **entry.metadata,
+        "name": entry.registered_name,
+        "data": data,
+        "metrics": dict(figures),
+        "run_id": run_id,
+        "settings": settings,
+        "limits": limits(entry.metadata),
+    }
+
+
+def limits(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a person who relies on the decisions must know, one line each."""
+    lines = []
+    if facts["data"]["synthetic"]:
+        lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
+    if "hate" in facts["labels"]:
+        lines.append("hate means an attack on people for the group they belong to; abuse of one person is noHate here.")
+        lines.append("Weakest on negated hate, on counter-speech that quotes hate and on neutral mentions of a group.")
+    lines.append(f"Reads one text at a time, without its thread; fitted on {facts['data']['name']}.")
+    return tuple(lines)

@@ -170,7 +170,7 @@ def _best_score(fitted: Fit) -> float:
 
 
 def _latency(built: Built, plan: Plan) -> float:
-    model = merge_lora(built.model) if plan.variant.adapters else built.model
+    model: Any = merge_lora(built.model) if plan.variant.adapters else built.model
     return latency_p50_ms(model.to("cpu"))
 
 

@@ -130,7 +130,7 @@ class FakeService:
             "data": {"name": "sample", "digest": "9d1c44f0ab37e5d2" * 4, "synthetic": self.synthetic},
             "limits": ["English only.", "Irony and quoted hate are often misread."],
             "digests": {"model.onnx": "1f" * 32, "tokenizer.json": "be" * 32},
-            "runtime": {"graph": "int8", "provider": "cpu", "providers": ["CPUExecutionProvider"]},
+            "runtime": {"graph": "fp32", "provider": "cpu", "providers": ["CPUExecutionProvider"]},
         }
 
     @property

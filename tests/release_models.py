@@ -66,7 +66,9 @@ def _bert(sizes: dict[str, Any]) -> PreTrainedModel:
 
 
 def _roberta(sizes: dict[str, Any]) -> PreTrainedModel:
-    return transformers.RobertaForSequenceClassification(transformers.RobertaConfig(**sizes, pad_token_id=0, type_vocab_size=1))
+    return transformers.RobertaForSequenceClassification(
+        transformers.RobertaConfig(**sizes, pad_token_id=0, type_vocab_size=1)
+    )
 
 
 def _distilbert(sizes: dict[str, Any]) -> PreTrainedModel:

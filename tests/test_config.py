@@ -70,7 +70,7 @@ def test_a_loss_without_a_term_for_the_classifier_is_refused() -> None:
 
 def test_a_parameter_said_by_two_names_is_refused() -> None:
     """One of the two would win by the order of a dictionary."""
-    with pytest.raises(ValueError, match="epochs and train.epochs are the same parameter"):
+    with pytest.raises(ValueError, match=r"epochs and train\.epochs are the same parameter"):
         resolve_settings({"epochs": "3", "train.epochs": "5"})
 
 

@@ -15,7 +15,7 @@ from huggingface_hub import ModelCard
 from matplotlib.figure import Figure
 
 from evenodd.config import DecisionSettings, EvidenceSettings
-from evenodd.evidence.calibration import fit_decision
+from evenodd.evidence.calibration import decision_metrics, fit_decision
 from evenodd.evidence.card import model_card
 from evenodd.evidence.comparison_plots import (
     pareto_front,
@@ -25,6 +25,7 @@ from evenodd.evidence.comparison_plots import (
     plot_scores,
 )
 from evenodd.evidence.datareport import confident_disagreement, data_report, plot_data
+from evenodd.evidence.floors import fit_floors
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.plots import (
     plot_confusion,
@@ -34,7 +35,17 @@ from evenodd.evidence.plots import (
     plot_risk_coverage,
     risk_coverage,
 )
-from evenodd.evidence.report import Picture, Report, Section, figure_uri, number_text, write_report
+from evenodd.evidence.report import (
+    Picture,
+    Report,
+    Section,
+    figure_uri,
+    number_text,
+    section_html,
+    table_html,
+    write_report,
+)
+from evenodd.evidence.sections import cost_section, data_section, decision_section, quality_section
 from evenodd.evidence.table import comparison_table
 from evenodd.evidence.verdict import Candidate, choose_winner
 
@@ -302,17 +313,63 @@ def test_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     assert "Synthetic data" not in real
 
 
+def test_long_tables_open_on_request() -> None:
+    """A report that begins with forty rows of training texts is not read to its verdict."""
+    rows = pd.DataFrame({"text": [f"text {i}" for i in range(40)]})
+    assert "<details><summary>Texts (40 rows)" in section_html(Section("t", (), (), (("Texts", rows),)))
+    assert "<details>" not in section_html(Section("t", (), (), (("Texts", rows.head(3)),)))
+
+
+def test_sections_say_what_was_measured() -> None:
+    """The words beside a plot must come from the same rows as the plot."""
+    scored = scored_run(3)
+    decision = decision_for(scored)
+    figures = decision_metrics(decision, scored.logits, scored.labels)
+    words = decision_section("odd", scored, decision).paragraphs[0]
+    assert f"from {figures['ece_before']:.3f} to {figures['ece']:.3f}" in words
+    assert len(decision_section("odd", scored, decision).pictures) == 4
+    with pytest.raises(ValueError, match="without logits"):
+        decision_section("odd", Scored(scored.labels, scored.probabilities), decision)
+    rows = corpus(["good day", "bad day", "good bread", "bad bread"], ["good sun", "bad sun"], ["good", "bad"])
+    splits = {"validation": rows.validation, "test": rows.test}
+    floors = fit_floors(rows.train, splits, label_names=NAMES, positive="hate")
+    runs = runs_table().assign(**{"test/average_precision": 0.5})
+    quality = quality_section(runs, history(), floors)
+    assert [line.get_xdata()[0] for line in quality.pictures[0].figure.axes[0].lines[-2:]] == pytest.approx(
+        [floors.metrics[name]["test/f1_macro"] for name in ("majority", "tfidf")]
+    )
+    (_, costs), *_ = cost_section(runs).tables
+    assert costs.set_index("variant").loc["odd", "f1_macro"] == pytest.approx(0.78)
+    found = data_report(rows)
+    assert data_section(found, plot_data(rows)).paragraphs == tuple(found.sentences())
+
+
 def test_same_figure_gives_the_same_bytes() -> None:
     """Reports of one run must not differ by a date or a random id."""
     assert figure_uri(plot_curves(history(), "odd")) == figure_uri(plot_curves(history(), "odd"))
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(1234.0, "1,234"), (0.12345, "0.123"), (0.0, "0.000"), (1e-7, "1.0e-07"), (float("nan"), "–")]
+    ("value", "places", "text"),
+    [
+        (1234.0, 0, "1,234"),
+        (0.12345, 3, "0.123"),
+        (0.0, 3, "0.000"),
+        (1e-7, 3, "1.0e-07"),
+        (float("nan"), 3, "–"),
+        (float("inf"), 0, "∞"),
+    ],
 )
-def test_numbers_are_written_for_people(value: float, text: str) -> None:
+def test_numbers_are_written_for_people(value: float, places: int, text: str) -> None:
     """A tiny p-value that is written 0.000 claims certainty."""
-    assert number_text(value) == text
+    assert number_text(value, places) == text
+
+
+def test_numbers_of_a_column_have_the_same_places() -> None:
+    """14.500 above 16 cannot be read at a glance."""
+    page = table_html(pd.DataFrame({"rows": [0, 12345], "words": [14.5, 16.0], "share": [0.5, 1.0]}))
+    for text in (">0<", ">12,345<", ">14.500<", ">16.000<", ">1.000<"):
+        assert text in page
 
 
 def card_facts() -> dict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(lora: bool, dat
     assert last_checkpoint(tmp_path / "cut") is not None
     model, found, seen = _fit(data, tmp_path / "cut", lora=lora)
     assert state_digest(model.state_dict()) == state_digest(whole.state_dict())
-    assert found.history == expected.history
+    assert _sorted(found) == _sorted(expected)
     assert found.best_epoch == expected.best_epoch
     assert found.train_loss == expected.train_loss
     assert seen == all_seen
@@ -48,7 +49,7 @@ def test_the_same_seed_gives_the_same_fit_and_another_does_not(data: FitData, tm
     first, one, _ = _fit(data, tmp_path / "a")
     second, two, _ = _fit(data, tmp_path / "b")
     third, other, _ = _fit(data, tmp_path / "c", seed=4)
-    assert one.history == two.history
+    assert _sorted(one) == _sorted(two)
     assert state_digest(first.state_dict()) == state_digest(second.state_dict())
     assert other.history != one.history
     assert state_digest(third.state_dict()) != state_digest(first.state_dict())
@@ -57,8 +58,11 @@ def test_the_same_seed_gives_the_same_fit_and_another_does_not(data: FitData, tm
 def test_fitting_learns_and_says_so(data: FitData, tmp_path: Path) -> None:
     """A loss that does not fall, or is the mean of means, would be logged all the same."""
     before = _mean_loss(tiny_model(), data)
-    model, fitted, _ = _fit(data, tmp_path, settings=SETTINGS.model_copy(update={"epochs": 12, "patience": 12}))
-    assert _mean_loss(model, data) < 0.7 * before
+    model, epochs = tiny_model(), itertools.count()
+    last_is_best = context(tmp_path, score=lambda logits, labels: {"f1_macro": float(next(epochs))})
+    settings = SETTINGS.model_copy(update={"epochs": 12, "learning_rate": 0.01})
+    fitted = fit(model, data, settings, LabelObjective(), last_is_best)
+    assert _mean_loss(model, data) < 0.5 * before
     losses = [row["value"] for row in fitted.history if row["metric"] == "train/loss"]
     assert losses[-1] < losses[0]
     assert fitted.figures["cost/train_seconds"] > 0
@@ -162,7 +166,7 @@ def test_every_row_weighs_alike_over_an_epoch(data: FitData, tmp_path: Path) -> 
     """The sum over an epoch's batches, times the batches' number, is the mean loss over the rows."""
     model = tiny_model().eval()
     trainer = EncoderTrainer(model, data, SETTINGS, LabelObjective(), context(tmp_path), Mark())
-    losses = [float(trainer.compute_loss(model, batch)) for batch in trainer.get_train_dataloader()]
+    losses = [float(trainer.compute_loss(model, batch).detach()) for batch in trainer.get_train_dataloader()]
     assert len({len(batch) for batch in trainer.sampler}) > 1
     assert float(np.mean(losses)) == pytest.approx(_mean_loss(model, data), rel=1e-5)
 
@@ -212,6 +216,10 @@ def _fit(
 
     fitted = fit(model, data, settings, LabelObjective(), context(folder, seed=seed, report=report))
     return model, fitted, seen
+
+
+def _sorted(fitted: Fit) -> list[tuple[int, str, float]]:
+    return sorted((row["step"], row["metric"], row["value"]) for row in fitted.history)
 
 
 def _mean_loss(model: torch.nn.Module, data: FitData) -> float:

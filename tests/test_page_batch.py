@@ -19,7 +19,9 @@ from page_browser import (
 )
 
 ROWS = 2_000
-BATCH_EFFECT = 0.1  # a dynamic int8 graph scales by the batch, so a score depends a little on the texts beside it
+ROUNDING = 1e-6
+FAR = 0.1
+FEW = 0.05
 PIECES = (
     "women", "immigrants", "hate", "vermin", "you", "soup", "they", "said", "never", '"quoted"', "a,b", "x;y", "naïve",
     "😀", "שלום", "مرحبا", "日本", "=1+1", "-5", "it's", "\ttab",
@@ -68,22 +70,33 @@ def test_csv_is_classified_filtered_and_downloaded(site: str, visit: Visit, tmp_
     got = _download(page, "#download-all")
     assert [line["id"] for line in got] == [row[0] for row in rows]
     assert [line["comment"] in (row[1], "'" + row[1]) for row, line in zip(rows, got, strict=True)] == [True] * ROWS
-    _check_results(got, results(site, [row[1] for row in rows]), _edges(info(site)))
+    _check_results(got, results(site, [row[1] for row in rows]), info(site))
     _check_filter(page, [line["evenodd_decision"] for line in got])
 
 
-def _edges(model: dict[str, Any]) -> list[float]:
-    """Scores at which a label or decision changes."""
-    return [0.5, model["decision"]["threshold"], *(model["decision"]["review"] or ())]
+def _check_results(got: list[dict[str, str]], wanted: list[dict[str, Any]], model: dict[str, Any]) -> None:
+    """Each line carries its own text's result.
+
+    A dynamic int8 graph scales by the batch, so its scores depend on the texts sent along: there, few lines may be far
+    off (rows moved by one put more than half of them far off). Any other graph must agree to the last digits.
+    """
+    scores = [float(line["evenodd_score"]) for line in got]
+    apart = [abs(score - result["score"]) for score, result in zip(scores, wanted, strict=True)]
+    if model["runtime"]["graph"] == "int8" and max(apart) > ROUNDING:
+        assert sum(distance > FAR for distance in apart) <= FEW * len(apart)
+    else:
+        assert max(apart) <= ROUNDING
+    for line, score in zip(got, scores, strict=True):
+        assert line["evenodd_decision"] == _decide(score, model)
+        assert line["evenodd_label"] == ("hate" if score > 0.5 else "noHate")
 
 
-def _check_results(got: list[dict[str, str]], wanted: list[dict[str, Any]], edges: list[float]) -> None:
-    """Each line carries its own text's result; far from an edge the decision is the same too."""
-    for line, result in zip(got, wanted, strict=True):
-        score = float(line["evenodd_score"])
-        assert score == pytest.approx(result["score"], abs=BATCH_EFFECT)
-        if score == result["score"] or min(abs(score - edge) for edge in edges) > BATCH_EFFECT:
-            assert (line["evenodd_decision"], line["evenodd_label"]) == (result["decision"], result["label"])
+def _decide(score: float, model: dict[str, Any]) -> str:
+    """The policy of the bundle contract, once more."""
+    low, high = model["decision"]["review"] or (0.0, 0.0)
+    if low <= score < high:
+        return "review"
+    return "hate" if score >= model["decision"]["threshold"] else "noHate"
 
 
 def _check_filter(page: Any, decisions: list[str]) -> None:

@@ -52,6 +52,7 @@ def configure(experiment: str) -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
     if "MLFLOW_RUN_ID" not in os.environ:
         mlflow.set_experiment(experiment)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     close_interrupted()
 
 
@@ -97,7 +98,8 @@ def log_settings(settings: Settings, sections: tuple[str, ...]) -> None:
     run = mlflow.active_run()
     recorded = MlflowClient().get_run(run.info.run_id).data.params if run else {}
     flat = flatten(settings)
-    chosen = {key: _text(value) for key, value in flat.items() if key.partition(".")[0] in sections}
+    said = {key: value for key, value in flat.items() if value is not None and key.partition(".")[0] in sections}
+    chosen = {key: _text(value) for key, value in said.items()}
     mlflow.log_params({key: value for key, value in chosen.items() if key not in recorded})
 
 

@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 import pandas as pd
@@ -41,7 +41,7 @@ Report = Callable[[float, int], None]
 Evaluate = Callable[[int, dict[str, Any], Report], tuple[float, ...]]
 Pruned = optuna.TrialPruned
 
-DIRECTIONS = {"f1": "maximize", "latency": "minimize"}
+DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"f1": "maximize", "latency": "minimize"}
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 LEARNING_RATES = {"teacher": (1e-5, 5e-4), "student": (3e-5, 1e-3), "lora": (1e-4, 5e-3)}
 F1_GIVEN_UP = 0.01

@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,6 +24,8 @@ from evenodd.evidence.verdict import Verdict
 SYNTHETIC = "Synthetic data: these rows were made from templates. The figures say nothing about real texts."
 BROAD_INCHES = 8
 LONG_TEXT = 24
+LARGE = 20
+SHORT_TABLE = 12
 PAIR_COLUMNS = {
     "first": "first",
     "second": "second",
@@ -127,10 +130,18 @@ def _table_section(report: Report) -> str:
 def section_html(section: Section) -> str:
     """A section as HTML, everything from outside escaped."""
     parts = [f"<section>\n<h2>{html.escape(section.title)}</h2>", *map(_paragraph, section.paragraphs)]
-    parts += [f'<div class="wide">{table_html(table, caption)}</div>' for caption, table in section.tables]
+    parts += [_table_block(table, caption) for caption, table in section.tables]
     if section.pictures:
         parts += ['<div class="pictures">', *map(_picture_html, section.pictures), "</div>"]
     return "\n".join([*parts, "</section>"])
+
+
+def _table_block(table: pd.DataFrame, caption: str) -> str:
+    """A table that scrolls sideways; a long one opens on request."""
+    if len(table) <= SHORT_TABLE:
+        return f'<div class="wide">{table_html(table, caption)}</div>'
+    summary = f"<summary>{html.escape(caption)} ({len(table):,} rows)</summary>"
+    return f'<details>{summary}<div class="wide">{table_html(table)}</div></details>'
 
 
 def _picture_html(picture: Picture) -> str:
@@ -149,13 +160,15 @@ def figure_uri(figure: Figure) -> str:
 
 def table_html(table: pd.DataFrame, caption: str = "") -> str:
     """A table as HTML: numbers to the right with three places, texts to the left and wrapped."""
-    kinds = [_column_kind(table.iloc[:, i]) for i in range(table.shape[1])]
+    columns = [table.iloc[:, i] for i in range(table.shape[1])]
+    kinds = [_column_kind(column) for column in columns]
+    texts = [_column_texts(column, kind) for column, kind in zip(columns, kinds, strict=True)]
     titles = zip(table.columns, kinds, strict=True)
     head = "".join(f'<th scope="col"{kind}>{html.escape(str(name))}</th>' for name, kind in titles)
-    lines = [
-        f"<tr>{''.join(_cell_html(v, kind, i == 0) for i, (v, kind) in enumerate(zip(row, kinds, strict=True)))}</tr>"
-        for row in table.itertuples(index=False, name=None)
-    ]
+    lines = []
+    for first, *rest in zip(*texts, strict=True):
+        cells = "".join(f"<td{kind}>{text}</td>" for text, kind in zip(rest, kinds[1:], strict=True))
+        lines.append(f'<tr><th scope="row"{kinds[0]}>{first}</th>{cells}</tr>')
     words = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     body = "\n".join(lines)
     return f"<table>{words}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
@@ -169,21 +182,25 @@ def _column_kind(column: pd.Series) -> str:
     return ' class="words"' if longest > LONG_TEXT else ' class="name"'
 
 
-def _cell_html(value: object, kind: str, first: bool) -> str:
-    text = html.escape(str(value) if kind else number_text(value))
-    return f'<th scope="row"{kind}>{text}</th>' if first else f"<td{kind}>{text}</td>"
+def _column_texts(column: pd.Series, kind: str) -> list[str]:
+    """Escaped texts of a column; its numbers all have the same places."""
+    if kind:
+        return [html.escape(str(value)) for value in column]
+    values = column.to_numpy(dtype=float)
+    known = values[np.isfinite(values)]
+    whole = bool((known == np.round(known)).all())
+    large = bool(len(known) and np.abs(known).max() >= LARGE)
+    return [number_text(value, 0 if whole else 1 if large else 3) for value in values]
 
 
-def number_text(value: object) -> str:
-    """A number for people: whole ones with separators, others to three places, a dash for NaN."""
-    number = float(value)  # type: ignore[arg-type]
-    if number != number:
+def number_text(value: float, places: int = 3) -> str:
+    """A number for people: separators, so many places, a dash for NaN; one too small for them is not written as 0."""
+    if np.isnan(value):
         return "–"
-    if number in (float("inf"), float("-inf")):
-        return "∞"
-    if number == int(number) and abs(number) < 1e15 and number != 0:
-        return f"{int(number):,}"
-    return f"{number:.3f}" if abs(number) >= 0.0005 or number == 0 else f"{number:.1e}"
+    if np.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    text = f"{value:,.{places}f}"
+    return f"{value:.1e}" if value != 0 and float(text.replace(",", "")) == 0 else text
 
 
 def tests_section(verdict: Verdict) -> Section:

@@ -55,10 +55,11 @@ def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
     before = Scored(scored.labels, raw.probabilities(scored.logits), scored.row_ids)
     after = Scored(scored.labels, decision.probabilities(scored.logits), scored.row_ids)
     figures = decision_metrics(decision, scored.logits, scored.labels)
+    reviewed, right = 100 * figures["review_share"], 100 * figures["automated_accuracy"]
     words = (
         f"{name}, on test. Temperature {decision.temperature:.2f} takes the expected calibration error from "
-        f"{figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends {100 * figures['review_share']:.0f} % of "
-        f"the texts to people, and {100 * figures['automated_accuracy']:.1f} % of the others are decided rightly."
+        f"{figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends {reviewed:.0f} % of the texts to "
+        f"people, and {right:.1f} % of the others are decided rightly."
     )
     pictures = (
         Picture(plot_reliability(before, after), "Share right against confidence, before and after calibration."),

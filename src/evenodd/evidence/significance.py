@@ -241,9 +241,10 @@ def difference(first: Resampled, second: Resampled, *, rows: int, alpha: float =
     """Paired difference with a BCa interval that covers rows and seeds.
 
     The draws are the mean over seeds on resampled rows, plus the noise of the seeds: S - 1 of the S measured
-    differences drawn with replacement, which has the variance of their mean without bias (Rao and Wu 1988). What
-    varies with row and seed together is counted in both parts, which errs towards a tie. With one seed the rows alone
-    are covered.
+    differences drawn with replacement, which has the variance of their mean without bias (Rao and Wu 1988). Because few
+    seeds tell their own variance badly, the draws are spread as a t distribution with Welch and Satterthwaite's degrees
+    of freedom. What varies with row and seed together is counted in both parts, which errs towards a tie. With one seed
+    the rows alone are covered.
 
     Args:
         first, second: the same metric of two variants, from one call of `resample`.
@@ -256,20 +257,24 @@ def difference(first: Resampled, second: Resampled, *, rows: int, alpha: float =
     by_seed = first.estimate - second.estimate
     estimate, seeds = float(by_seed.mean()), len(by_seed)
     row_part = (first.draws - second.draws).mean(axis=1)
-    draws = row_part + _seed_noise(by_seed, len(row_part), seed)
+    seed_variance = float(by_seed.var(ddof=1) / seeds) if seeds > 1 else 0.0
+    row_variance = float(row_part.var(ddof=1))
+    draws = row_part
+    if seed_variance > 0:
+        noise, tails = _seed_noise(by_seed, row_variance, len(row_part), seed)
+        draws = estimate + (row_part + noise - estimate) * tails
     influence = (first.left_out - second.left_out).mean(axis=1)
     low, high, p_value = _bca(draws, estimate, influence, alpha)
-    seed_variance = float(by_seed.var(ddof=1) / seeds) if seeds > 1 else 0.0
-    return Difference(estimate, low, high, p_value, float(row_part.var(ddof=1)), seed_variance, rows)
+    return Difference(estimate, low, high, p_value, row_variance, seed_variance, rows)
 
 
-def _seed_noise(by_seed: FloatArray, samples: int, seed: int) -> FloatArray:
-    """Deviation of a resampled mean over seeds from the measured one, (samples,)."""
-    seeds = len(by_seed)
-    if seeds == 1:
-        return np.zeros(samples)
-    chosen = np.random.default_rng(seed).integers(0, seeds, (samples, seeds - 1))
-    return by_seed[chosen].mean(axis=1) - by_seed.mean()
+def _seed_noise(by_seed: FloatArray, row_variance: float, samples: int, seed: int) -> tuple[FloatArray, FloatArray]:
+    """Deviation of a resampled mean over seeds from the measured one, and factors that give the tails of t."""
+    rng, seeds = np.random.default_rng(seed), len(by_seed)
+    chosen = rng.integers(0, seeds, (samples, seeds - 1))
+    seed_variance = by_seed.var(ddof=1) / seeds
+    freedom = (row_variance + seed_variance) ** 2 * (seeds - 1) / seed_variance**2
+    return by_seed[chosen].mean(axis=1) - by_seed.mean(), np.sqrt(freedom / rng.chisquare(freedom, samples))
 
 
 def _bca(draws: FloatArray, estimate: float, left_out: FloatArray, alpha: float) -> tuple[float, float, float]:

@@ -180,11 +180,16 @@ class _Export:
             self._compare(kind, "fused", write_fp16(source, self.work / "fp16.onnx"))
             return
         for index, recipe in enumerate(self._recipes()):
-            if recipe.fallback and self._choose(kind):
+            if recipe.fallback and self._gains(kind):
                 continue
             path = self.work / f"int8-{index}.onnx"
             write_int8(self.sources[recipe.source], path, recipe, self.calibration if recipe.method == "static" else ())
             self._compare(kind, recipe.name, path)
+
+    def _gains(self, kind: str) -> bool:
+        """Whether a kind already has a graph that passes its gate and is faster than float32."""
+        best, exact = self._choose(kind), self._choose("fp32")
+        return best is not None and (exact is None or best[0].sentences_per_second > exact[0].sentences_per_second)
 
     def _recipes(self) -> list[Int8Recipe]:
         """The int8 recipes that can and should be tried; the plain graph stands in for a form that was dropped."""

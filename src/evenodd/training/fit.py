@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 import torch
+from torch import nn
 from torch.utils.data import DataLoader
 from transformers import (
     EarlyStoppingCallback,
@@ -105,7 +106,14 @@ def _fit(
     if resume:
         log.info("going on from %s", resume)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    _take_autocast_off(model)
     return trainer.finish()
+
+
+def _take_autocast_off(model: nn.Module) -> None:
+    """accelerate leaves its mixed-precision `forward` on the model; without this, float32 scores would be bfloat16 ones."""
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
 
 
 class EncoderTrainer(Trainer):
