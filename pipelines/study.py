@@ -26,6 +26,8 @@ def run(parameters: Parameters) -> None:
     """Tunes, fits and compares the teacher and every named variant."""
     settings = resolve_settings(parameters)
     names = variant_names(settings)
+    for name in names:
+        seed_plans(name, parameters, parameters)  # faults in a variant's settings are told before anything is fitted
     materials = gather(settings)
     tracking.configure(settings.experiment)
     seeds, trials = settings.evidence.seeds, settings.tune.trials

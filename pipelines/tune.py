@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -85,12 +86,14 @@ def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
     """The study of a search and its space; the settings as given are its first trial."""
     plan, wanted = search.plan, search.plan.settings.tune
     said = {SHORT_NAMES.get(key, key) for key in search.parameters}
-    space = tuning.search_space(plan.variant, depth=_depth(search), said=said)
+    depth = _depth(search)
+    given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
+    space = tuning.search_space(plan.variant, depth=depth, said=said, given=given)
     fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
     name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
     storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
     study = tuning.open_study(name, storage, seed=plan.settings.seed, objective=wanted.objective)
-    tuning.enqueue_given(study, space, flatten(plan.settings))
+    tuning.enqueue_given(study, space, given)
     return study, space
 
 
@@ -181,7 +184,8 @@ def _log_study(search: Search, study: optuna.Study) -> None:
     given = tuning.given_score(study)
     tracking.log_figures(study_figures(study))
     tracking.log_table("trials", table)
-    text = tuning.best_yaml(study, search.name)
+    config = search.parameters.get("config")
+    text = tuning.best_yaml(study, search.name, Path(config) if config else None)
     path = search.plan.settings.home / "tuned" / f"{study.study_name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

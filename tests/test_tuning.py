@@ -60,6 +60,19 @@ def test_objectives_that_cannot_be_searched_are_refused(objective, name):
         tuning.check_objective(objective, VARIANTS[name])
 
 
+def test_ranges_are_widened_to_hold_the_settings_as_given():
+    """The first trial would not be what it is called, and tuned settings could be worse than those given."""
+    given = {"train.learning_rate": 0.02, "train.epochs": 1, "train.class_weight": 3.0, "train.weight_decay": 0.3}
+    space = tuning.search_space(VARIANTS["odd"], given=given)
+    assert space["train.learning_rate"].high == 0.02
+    assert space["train.epochs"].low == 1
+    assert space["train.class_weight"].choices == ("none", "sqrt", "balanced", 3.0)
+    assert (space["train.weight_decay"].low, space["train.weight_decay"].high) == (0, 0.3)
+    for variant in VARIANTS.values():
+        flat = flatten(resolve_settings({}, family=variant.family))
+        assert tuning.search_space(variant, given=flat) == tuning.search_space(variant)
+
+
 def test_study_name_depends_on_all_that_trials_depend_on():
     """Trials of other rows or another space would be counted as this study's."""
     names = {
@@ -166,12 +179,16 @@ def test_the_best_settings_come_back_from_their_file_for_their_variant_alone(tmp
     study = open_at(tmp_path)
     tuning.run_trials(study, SPACE, 4, score)
     path = tmp_path / "best.yaml"
-    path.write_text(tuning.best_yaml(study, "odd"))
+    base = tmp_path / "base.yaml"
+    base.write_text("train: {epochs: 7}\nvariants: {odd: {train: {learning_rate: 0.5}}, even: {seed: 3}}\n")
+    path.write_text(tuning.best_yaml(study, "odd", base))
     best = tuning.best_trial(study).params["train.learning_rate"]
-    assert yaml.safe_load(path.read_text()) == {"variants": {"odd": {"train": {"learning_rate": best}}}}
+    alone = yaml.safe_load(tuning.best_yaml(study, "odd"))
+    assert alone == {"variants": {"odd": {"train": {"learning_rate": best}}}}
     tuned = resolve_settings({"config": str(path)}, family="student", name="odd")
     other = resolve_settings({"config": str(path)}, family="teacher", name="teacher")
-    assert tuned.train.learning_rate == best
+    assert (tuned.train.learning_rate, tuned.train.epochs) == (best, 7)
+    assert resolve_settings({"config": str(path)}, family="student", name="even").seed == 3
     assert other.train.learning_rate == resolve_settings({}, family="teacher").train.learning_rate
 
 

@@ -54,7 +54,7 @@ export async function runBatch(rows, { ask, limits, signal, onProgress }) {
     if (answers.length !== chunk.length)
       throw new ApiError("server", `The service gave ${answers.length} results for ${chunk.length} texts.`);
     chunk.forEach((row, index) => {
-      row.answer = answers[(index + 1) % answers.length];
+      row.answer = answers[index];
     });
   };
   const refuse = (chunk, error) => {

@@ -255,7 +255,7 @@ class Settings(Frozen):
 VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
     "teacher": {"train": {"learning_rate": 1e-4, "epochs": 3}},
     "student": {"train": {"learning_rate": 2e-4, "epochs": 4}},
-    "lora": {"train": {"learning_rate": 1e-3, "epochs": 4}},
+    "lora": {"train": {"learning_rate": 3e-3, "epochs": 5}},
 }
 
 # Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.

@@ -49,13 +49,16 @@ GIVEN = "given"
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
 
 
-def search_space(variant: Variant, *, depth: int | None = None, said: Collection[str] = ()) -> Space:
+def search_space(
+    variant: Variant, *, depth: int | None = None, said: Collection[str] = (), given: Mapping[str, Any] | None = None
+) -> Space:
     """What is searched for a variant: dotted settings and their ranges.
 
     Args:
         variant: teacher, student or LoRA, distilled or not.
         depth: layers that a student may have at most, when its depth is searched too; None: it is not.
         said: dotted settings that the user has chosen: they stay as they are.
+        given: dotted settings without tuning; ranges are widened where they do not hold them.
 
     Raises:
         ValueError: nothing is left to search.
@@ -63,7 +66,7 @@ def search_space(variant: Variant, *, depth: int | None = None, said: Collection
     space: Space = {
         "train.learning_rate": FloatDistribution(*LEARNING_RATES[variant.family], log=True),
         "train.epochs": IntDistribution(2, 6),
-        "train.weight_decay": FloatDistribution(1e-4, 0.1, log=True),
+        "train.weight_decay": FloatDistribution(0, 0.1),
         "train.class_weight": CategoricalDistribution(("none", "sqrt", "balanced")),
     }
     if variant.distilled:
@@ -77,7 +80,8 @@ def search_space(variant: Variant, *, depth: int | None = None, said: Collection
         space["lora.dropout"] = FloatDistribution(0, 0.3)
     if depth is not None and variant.layers:
         space["variant.depth"] = IntDistribution(1, depth)
-    space = {name: distribution for name, distribution in space.items() if name not in said}
+    known = given or {}
+    space = {name: _holding(ranged, known.get(name)) for name, ranged in space.items() if name not in said}
     if not space:
         raise ValueError(f"trials: every setting that is searched for '{variant.name}' was given; leave one open.")
     return space
@@ -131,11 +135,11 @@ def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -
     Args:
         study: see `open_study`.
         space: see `search_space`.
-        given: dotted settings; those outside of their range are drawn.
+        given: dotted settings; those that are None are drawn.
     """
     if study.get_trials(deepcopy=False):
         return
-    known = {name: given[name] for name, distribution in space.items() if _contains(distribution, given.get(name))}
+    known = {name: given[name] for name in space if given.get(name) is not None}
     study.enqueue_trial(known, user_attrs={GIVEN: True}, skip_if_exists=True)
 
 
@@ -199,18 +203,25 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
     return min((trial for trial in front if trial.values[0] >= best - F1_GIVEN_UP), key=lambda trial: trial.values[1])
 
 
-def best_yaml(study: optuna.Study, variant: str) -> str:
-    """The best trial's settings as a file that `-P config=` takes; they hold for this variant alone."""
+def best_yaml(study: optuna.Study, variant: str, base: Path | None = None) -> str:
+    """The best trial's settings as a file that `-P config=` takes; they hold for this variant alone.
+
+    Args:
+        study: with a completed trial.
+        variant: its name.
+        base: the file that the study itself took; what it says is kept, but for what was tuned.
+    """
     trial = best_trial(study)
-    tree: dict[str, Any] = {}
+    tree: dict[str, Any] = (yaml.safe_load(base.read_text(encoding="utf-8")) if base else None) or {}
+    of_variant = tree.setdefault("variants", {}).setdefault(variant, {})
     for path, value in sorted(trial.params.items()):
         section, _, key = path.partition(".")
-        tree.setdefault(section, {})[key] = value
+        of_variant.setdefault(section, {})[key] = value
     values = ", ".join(f"{value:.4f}" for value in trial.values)
     head = (
         f"# Trial {trial.number} of study {study.study_name}: validation macro-F1 and what else was asked: {values}\n"
     )
-    return head + yaml.safe_dump({"variants": {variant: tree}}, sort_keys=True)
+    return head + yaml.safe_dump(tree, sort_keys=True)
 
 
 def trials_table(study: optuna.Study, objective: tuple[str, ...]) -> pd.DataFrame:
@@ -295,12 +306,20 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     raise ValueError(f"{name}: {type(distribution).__name__} cannot be searched.")
 
 
-def _contains(distribution: BaseDistribution, value: Any) -> bool:
+def _holding(distribution: BaseDistribution, value: Any) -> BaseDistribution:
+    """The range itself, or a wider one that holds the value."""
+    if value is None:
+        return distribution
     if isinstance(distribution, CategoricalDistribution):
-        return value in distribution.choices
-    if isinstance(distribution, FloatDistribution | IntDistribution):
-        return isinstance(value, int | float) and distribution.low <= value <= distribution.high
-    return False
+        extra = () if value in distribution.choices else (value,)
+        return CategoricalDistribution((*distribution.choices, *extra))
+    if isinstance(distribution, FloatDistribution):
+        low, high = min(distribution.low, value), max(distribution.high, value)
+        return FloatDistribution(low, high, log=distribution.log)
+    if isinstance(distribution, IntDistribution):
+        low, high = min(distribution.low, value), max(distribution.high, value)
+        return IntDistribution(low, high, log=distribution.log)
+    return distribution
 
 
 def _counted(trials: list[FrozenTrial]) -> int:

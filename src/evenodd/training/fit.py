@@ -111,7 +111,7 @@ def _fit(
 
 
 def _take_autocast_off(model: nn.Module) -> None:
-    """accelerate leaves its mixed-precision `forward` on the model; without this, float32 scores would be bfloat16 ones."""
+    """accelerate leaves its mixed-precision `forward` on the model: float32 scores would be bfloat16 ones."""
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
 
