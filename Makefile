@@ -11,7 +11,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: install run test test-fast check format bench ui serve bento image lock clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
-	$(MLFLOW) run . -e main --env-manager local $(ARGS)
+	$(MLFLOW) run . -e main --env-manager local --experiment-name evenodd $(ARGS)
 
 test: $(INSTALLED)  ## all tests that this machine can run
 	$(BIN)/python -m pytest $(ARGS)
@@ -48,7 +48,7 @@ serve: $(INSTALLED)  ## the service and its page on http://localhost:3000, with 
 	$(BIN)/python -m pipelines serve $(ARGS)
 
 bento: $(INSTALLED)  ## build the Bento of the champion
-	$(MLFLOW) run . -e package --env-manager local $(ARGS)
+	$(MLFLOW) run . -e package --env-manager local --experiment-name evenodd $(ARGS)
 
 image: $(INSTALLED)  ## container images of the newest Bento
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)

@@ -23,6 +23,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,7 @@ class World:
     noise_sd: float = 0.37
     separation_sd: float = 0.06
     cut_sd: float = 0.12
+    bootstrap_samples: int = EvidenceSettings().bootstrap_samples
 
 
 def expected_f1(separation: float, world: World) -> float:
@@ -107,7 +109,7 @@ def simulate(world: World, draws: int, seed: int) -> dict[str, float]:
         gap between the first two variants, the SD over seeds, average_precision, and the shares of labels that seed and
         variant change.
     """
-    rng, settings = np.random.default_rng(seed), EvidenceSettings()
+    rng, settings = np.random.default_rng(seed), EvidenceSettings(bootstrap_samples=world.bootstrap_samples)
     others = separation_for(world.f1_macro - world.gap, world)
     separations = [separation_for(world.f1_macro, world)] + [others] * (world.variants - 1)
     named, right, looks = 0, 0, []
@@ -158,17 +160,19 @@ def measure(world: World, draws: int, seed: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, print, and write the figures."""
     parser = argparse.ArgumentParser(description="False winners and power of the verdict, by simulation.")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--quick", action="store_true", help="100 draws instead of 600 (about a minute)")
+    parser.add_argument(
+        "--quick", action="store_true", help="100 draws instead of 600 (a minute or two on an idle core)"
+    )
     parser.add_argument("--draws", type=int, help="draws of each kind")
     parser.add_argument("--seed", type=int, default=0)
     for name in ("rows", "seeds", "variants"):
         parser.add_argument(f"--{name}", type=int, default=getattr(World, name))
     parser.add_argument("--gap", type=float, default=World.gap, help="macro-F1 between the variants that differ")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     world = World(rows=args.rows, seeds=args.seeds, variants=args.variants, gap=args.gap)
     found = measure(world, args.draws or (100 if args.quick else 600), args.seed)
     for name in ("false_winner_rate", "power"):

@@ -65,7 +65,7 @@ def ship(runs: list[FittedRun], materials: Materials, settings: Settings) -> Non
     print(compared.table_text)
     print("\n".join(compared.verdict.sentences))
     print(f"\nreport     {compared.report}")
-    print(f"look       make ui       http://localhost:5000, experiment '{settings.experiment}'")
+    print(f"look       make ui       http://localhost:5000, experiment '{tracking.experiment_name()}'")
     print(f"serve      make serve    http://localhost:3000 (the Bento is {tag})")
     if stopped:
         raise stopped

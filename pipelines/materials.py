@@ -24,12 +24,14 @@ class Materials:
     Attributes:
         corpus: three splits.
         encoder: folder or hub name of the encoder.
+        encoder_name: as the settings name it.
         encoder_digest: of its files.
         cache: where token ids and teacher targets are kept.
     """
 
     corpus: Corpus
     encoder: str | Path
+    encoder_name: str
     encoder_digest: str
     cache: Path
     max_length: int
@@ -78,4 +80,6 @@ def gather(settings: Settings) -> Materials:
     )
     log.info("data %s | %s | %s%s", corpus.name, ", ".join(corpus.label_names), counts, synthetic)
     digest = source_digest(encoder)
-    return Materials(corpus, encoder, digest, settings.home / "cache", settings.data.max_length)
+    return Materials(
+        corpus, encoder, settings.teacher.source, digest, settings.home / "cache", settings.data.max_length
+    )

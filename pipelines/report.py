@@ -81,7 +81,7 @@ def _report(runs: Sequence[FinishedRun], table: ComparisonTable, verdict: Verdic
         "data": corpus.name,
         "rows": ", ".join(f"{split.name} {len(split):,}" for split in corpus.splits),
         "digest": corpus.digest[:12],
-        "encoder": Path(str(materials.encoder)).name,
+        "encoder": materials.encoder_name,
         "seeds": str(len({run.seed for run in runs})),
     }
     title = f"{' against '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"

@@ -246,7 +246,7 @@ class Batcher:
             self._pending -= sum(job.cost for job in done)
 
     def _ahead_of(self, cost: int) -> int:
-        """Tokens that run before a job of that cost is done: jobs take turns, so a larger one counts as much as this."""
+        """Tokens that run before a job of that cost is done: jobs take turns, so a larger counts as much as this."""
         if self._pending + cost <= self._max_queue:
             return self._pending
         return sum(min(job.cost, max(cost, LEAST_COST)) for job in self._jobs)

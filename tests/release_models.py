@@ -9,9 +9,8 @@ import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-WORDS = (
-    "i you we they hate love like people group some no not never the a to of and are is was good bad day rain".split()
-)
+VOCABULARY = "i you we they hate love like people group some no not never the a to of and are is was good bad day rain"
+WORDS = VOCABULARY.split()
 SIZES: dict[str, Any] = {
     "hidden_size": 32,
     "num_hidden_layers": 3,

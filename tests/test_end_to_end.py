@@ -47,6 +47,15 @@ def environ(store: Path) -> dict[str, str]:
     }
 
 
+@pytest.fixture(scope="module", autouse=True)
+def experiment(store: Path, environ: dict[str, str]) -> None:
+    """Artifacts of the tests lie with the tests' files, not in the repository."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environ["MLFLOW_TRACKING_URI"])
+    environ["MLFLOW_EXPERIMENT_ID"] = client.create_experiment("chain", (store / "artifacts").as_uri())
+
+
 @pytest.fixture(scope="module")
 def chain(store: Path, environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """`main` with one student at small size."""
@@ -180,3 +189,32 @@ def test_the_served_bento_answers_as_the_registered_model(served, environ, monke
     expected = [scorer.label_names[number] for number in scorer.logits(texts).argmax(axis=1)]
     found = [result["label"] for part in (texts[:250], texts[250:]) for result in classify(served, part)]
     assert sum(a != b for a, b in zip(expected, found, strict=True)) <= len(texts) // 100
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
+def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, environ, how) -> None:
+    """Hours of training lost, a run that looks alive for ever, or two versions of one fit."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(environ["MLFLOW_TRACKING_URI"])
+    before = {version.version for version in client.search_model_versions("name = 'hate-speech'")}
+    home = store / "home"
+    command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "distill_odd", "--env-manager", "local"]
+    command += ["-P", "config=configs/quick.yaml", "-P", f"home={home}"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environ, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 300
+    while not list(home.glob("fits/*/checkpoint-*/complete")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.2)
+    os.killpg(process.pid, how)
+    assert process.wait(60) != 0
+    again = mlflow_run("distill_odd", environ, config="configs/quick.yaml", home=str(home))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert "going on from" in again.stderr
+    assert not [run for run in search(environ) if run.info.status == "RUNNING"]
+    new = [v for v in client.search_model_versions("name = 'hate-speech'") if v.version not in before]
+    assert [version.tags["variant"] for version in new] == ["odd"]
+    assert not list(home.glob("fits/*"))

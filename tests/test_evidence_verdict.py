@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import sys
 from itertools import product
 from pathlib import Path
@@ -325,6 +326,14 @@ def test_simulated_variants_differ_by_what_is_asked() -> None:
 def test_verdict_seldom_names_a_false_winner() -> None:
     """The whole point: equal variants end in a tie, clearly different ones do not."""
     simulation = load_simulation()
-    found = simulation.measure(simulation.World(), draws=12, seed=5)
+    found = simulation.measure(simulation.World(bootstrap_samples=300), draws=12, seed=5)
     assert found["false_winner_rate"] <= 3 / 12
     assert found["power"] >= 8 / 12
+
+
+def test_simulation_writes_its_figures(tmp_path: Path) -> None:
+    """The rates are read from the file; a renamed key would read as no result."""
+    load_simulation().main(["--draws", "1", "--rows", "200", "--seeds", "2", "--json", str(tmp_path / "rates.json")])
+    found = json.loads((tmp_path / "rates.json").read_text(encoding="utf-8"))
+    assert 0 <= found["false_winner_rate_low"] <= found["false_winner_rate"] <= found["false_winner_rate_high"] <= 1
+    assert {"power", "wrong_winner_rate", "world", "draws", "seed"} <= found.keys()

@@ -112,7 +112,14 @@ def test_export_makes_every_kind_and_records_every_candidate(tmp_path: Path) -> 
     labels = np.arange(len(MANY)) % 2
     settings = LOOSE.model_copy(update={"kinds": ("fp32", "fp16", "int8"), "max_fp16_flips": 0.1, "thorough": True})
     graphs = export_graphs(
-        tiny_model(), tiny_tokenizer(), tmp_path, settings, MANY, validation_texts=MANY, validation_labels=labels
+        tiny_model(),
+        tiny_tokenizer(),
+        tmp_path,
+        settings,
+        MANY,
+        max_length=64,
+        validation_texts=MANY,
+        validation_labels=labels,
     )
     assert {kind: path.name for kind, path in graphs.paths.items()} == FILES
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FILES.values()), "no working files are left"
@@ -129,7 +136,7 @@ def test_export_makes_every_kind_and_records_every_candidate(tmp_path: Path) -> 
 def test_fp16_keeps_integer_inputs_and_float_logits(tmp_path: Path) -> None:
     """The service feeds int64 and reads float32, whatever runs inside."""
     settings = ExportSettings(kinds=("fp32", "fp16"), max_fp16_flips=0.1)
-    graphs = export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, settings, [], validation_texts=MANY)
+    graphs = export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, settings, [], max_length=64, validation_texts=MANY)
     graph = onnx.load(str(graphs.paths["fp16"])).graph
     assert {i.type.tensor_type.elem_type for i in graph.input} == {onnx.TensorProto.INT64}
     assert graph.output[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -152,7 +159,9 @@ def other_int8(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_int8_that_fails_its_gate_is_left_out_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A bundle without int8 is fine; one with an int8 graph that says something else is not."""
     with caplog.at_level(logging.WARNING):
-        graphs = export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], validation_texts=MANY)
+        graphs = export_graphs(
+            tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], max_length=64, validation_texts=MANY
+        )
     assert set(graphs.paths) == {"fp32"}
     assert "int8 left out" in caplog.text
     assert "labels differ" in graphs.left_out["int8"]
@@ -166,7 +175,13 @@ def test_int8_that_fails_its_gate_is_an_error_when_it_was_all_that_was_asked_for
     """Someone who asks for int8 alone must not get float32 in its place."""
     with pytest.raises(RuntimeError, match=r"ONNX parity failed: .* labels differ .* Not registered\."):
         export_graphs(
-            tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(kinds=("int8",)), [], validation_texts=MANY
+            tiny_model(),
+            tiny_tokenizer(),
+            tmp_path,
+            ExportSettings(kinds=("int8",)),
+            [],
+            max_length=64,
+            validation_texts=MANY,
         )
     assert list(tmp_path.iterdir()) == []
 
@@ -175,11 +190,19 @@ def test_fp32_that_fails_parity_stops_the_export(tmp_path: Path) -> None:
     """A graph that is off must never reach the registry."""
     settings = ExportSettings(max_abs_diff=1e-12)
     with pytest.raises(RuntimeError, match=r"ONNX parity failed: 0 of \d+ labels differ \(max \|Δp\| .* > 1e-12\)\."):
-        export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, settings, [], validation_texts=MANY)
+        export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, settings, [], max_length=64, validation_texts=MANY)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_export_without_validation_texts_is_refused(tmp_path: Path) -> None:
     """Parity over nothing always holds."""
     with pytest.raises(ValueError, match="validation_texts is empty"):
-        export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], validation_texts=[])
+        export_graphs(
+            tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], max_length=64, validation_texts=[]
+        )
+
+
+def test_windows_longer_than_the_position_table_are_refused(tmp_path: Path) -> None:
+    """The graph would fail on the first long text in production and on no short one before."""
+    with pytest.raises(ValueError, match=r"max_length=128: bert has 72 positions\. Pass at most 72\."):
+        export_graphs(tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], validation_texts=MANY)

@@ -1,4 +1,4 @@
-"""Graphs: every family says in ONNX what it says in torch; adapters are never lost; nothing of the machine is in a file."""
+"""Graphs: every family says what torch says, adapters are never lost, nothing of the machine is in a file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_graph_says_what_torch_says(family: str, fused: bool, tmp_path: Path) ->
 
 @pytest.mark.parametrize("family", FULLY_FUSED)
 def test_attention_of_every_layer_is_fused(family: str, tmp_path: Path) -> None:
-    """A new torch or transformers can change the traced pattern, and the optimizer then fuses nothing, without a word."""
+    """A new torch or transformers can change the traced pattern, and the optimizer then fuses nothing."""
     model = tiny_model(family)
     plain = trace_graph(model, model_inputs(model, tiny_tokenizer()), tmp_path / "plain.onnx")
     fused = count_operators(fuse_graph(plain, tmp_path / "fused.onnx", model.config))
@@ -104,7 +104,7 @@ def test_a_model_in_training_mode_is_traced_without_dropout(tmp_path: Path) -> N
 
 def test_unmerged_adapter_is_refused(tmp_path: Path) -> None:
     """Exporting the base under an adapter ships the wrong model under the right name."""
-    with pytest.raises(ValueError, match="adapter is not merged.*merge_adapter"):
+    with pytest.raises(ValueError, match=r"adapter is not merged.*merge_adapter"):
         trace_graph(lora_model(), ("input_ids", "attention_mask"), tmp_path / "plain.onnx")
     assert list(tmp_path.iterdir()) == []
 

@@ -7,7 +7,9 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -265,31 +267,30 @@ def test_a_database_that_cannot_be_opened_is_told_without_its_password():
     assert "secret-word" not in str(caught.value)
 
 
+@pytest.fixture
+def postgres_url() -> Iterator[str]:
+    """A server of its own on a Unix socket, in a folder that its user may enter; gone at the end."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+    with tempfile.TemporaryDirectory(prefix="evenodd-pg-") as name:
+        user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
+        if user:
+            shutil.chown(name, "postgres")
+        options = f"-c listen_addresses='' -c unix_socket_directories='{name}'"
+        control = [*user, programs / "pg_ctl", "-D", f"{name}/data"]
+        subprocess.run(
+            [*user, programs / "initdb", "-D", f"{name}/data", "-A", "trust", "-U", "evenodd"], check=True, cwd=name
+        )
+        subprocess.run([*control, "-o", options, "-w", "-l", f"{name}/log", "start"], check=True, cwd=name)
+        try:
+            yield f"postgresql+psycopg://evenodd@/postgres?host={name}"
+        finally:
+            subprocess.run([*control, "-m", "fast", "stop"], check=True, cwd=name)
+
+
 @pytest.mark.postgres
 @pytest.mark.slow
-def test_two_processes_share_one_postgresql_study(tmp_path):
+def test_two_processes_share_one_postgresql_study(postgres_url):
     """What holds for SQLite's locks may not hold for a server's."""
-    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not programs:
-        pytest.skip("Debian's package postgresql is not installed")
-    with_server(programs[-1].parent, tmp_path)
-
-
-def with_server(programs: Path, folder: Path) -> None:
-    """Shares a study on a server of its own, on a Unix socket, stopped at the end."""
-    data, user = folder / "data", []
-    if os.getuid() == 0:
-        shutil.chown(folder, "postgres")
-        for parent in folder.parents[:3]:
-            parent.chmod(parent.stat().st_mode | 0o055)
-        user = ["runuser", "-u", "postgres", "--"]
-    subprocess.run([*user, programs / "initdb", "-D", data, "-A", "trust", "-U", "evenodd"], check=True)
-    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}'"
-    start = [*user, programs / "pg_ctl", "-D", data, "-o", options, "-w", "-l", folder / "log", "start"]
-    subprocess.run(start, check=True)
-    try:
-        study, done = _share(f"postgresql+psycopg://evenodd@/postgres?host={folder}")
-        _assert_shared(study, done)
-    finally:
-        subprocess.run([*user, programs / "pg_ctl", "-D", data, "-m", "fast", "stop"], check=True)
+    study, done = _share(postgres_url)
+    _assert_shared(study, done)

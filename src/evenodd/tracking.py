@@ -40,7 +40,7 @@ CLOCK_SHIFT_SECONDS = 2.0
 
 
 def configure(experiment: str) -> None:
-    """Chooses the experiment (unless `mlflow run` has chosen one) and closes what interrupted commands left open."""
+    """Chooses the experiment (unless `mlflow run` or the environment has) and closes what interrupted commands left open."""
     for name in (
         "alembic",
         "mlflow.store",
@@ -50,7 +50,7 @@ def configure(experiment: str) -> None:
         "mlflow.system_metrics",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if "MLFLOW_RUN_ID" not in os.environ:
+    if not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"} & set(os.environ):
         mlflow.set_experiment(experiment)
         mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     close_interrupted()
@@ -71,6 +71,12 @@ def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False) -> It
             mlflow.end_run("KILLED")
             raise
         mlflow.set_tag(DONE_TAG, "true")
+
+
+def experiment_name() -> str:
+    """Name of the experiment that the open run belongs to."""
+    run = mlflow.active_run()
+    return str(mlflow.get_experiment(run.info.experiment_id).name) if run else ""
 
 
 def active_run_id() -> str | None:

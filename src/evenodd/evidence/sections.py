@@ -83,7 +83,8 @@ def behaviour_section(heat_map: Figure, figures: Mapping[str, float], functional
         heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
     )
     words = f"Sentences that matter, never trained on: {totals}."
-    return Section("Behaviour", (words,), (picture,), (("By functionality", functionalities),))
+    table = functionalities.drop(columns="index", errors="ignore")
+    return Section("Behaviour", (words,), (picture,), (("By functionality", table),))
 
 
 def data_section(found: DataReport, figure: Figure) -> Section:

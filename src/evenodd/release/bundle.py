@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
+from tokenizers import Tokenizer
 
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
@@ -104,7 +105,8 @@ class Bundle:
     def encoder(self) -> TextEncoder:
         """Texts to the inputs of this bundle's graphs."""
         m = self.manifest
-        return TextEncoder.from_file(self.path / TOKENIZER, m["inputs"], m["pad_token_id"], m["max_length"])
+        tokenizer = Tokenizer.from_file(str(self.path / TOKENIZER))
+        return TextEncoder(tokenizer, tuple(m["inputs"]), m["pad_token_id"], m["max_length"], m["window_overlap"])
 
     def predict(
         self, texts: Sequence[str], *, kind: str | None = None, provider: Provider = "cpu", threads: int | None = None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,11 +80,6 @@ class TextEncoder:
     pad_token_id: int
     max_length: int
     overlap: int = 32
-
-    @classmethod
-    def from_file(cls, path: Path, inputs: Sequence[str], pad_token_id: int, max_length: int) -> TextEncoder:
-        """Reads `tokenizer.json`."""
-        return cls(Tokenizer.from_file(str(path)), tuple(inputs), pad_token_id, max_length)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, cut at `max_length` (the closing special token is kept)."""

@@ -113,10 +113,21 @@ def export_graphs(
     """
     if not len(validation_texts):
         raise ValueError("validation_texts is empty: parity needs at least one text.")
+    _refuse_long_windows(model.config, max_length)
     out.mkdir(parents=True, exist_ok=True)
     data = ExportData(list(calibration_texts), list(validation_texts), validation_labels)
     with tempfile.TemporaryDirectory(prefix="export-", dir=out) as work:
         return _Export(model, tokenizer, Path(work), settings, data, max_length).run(out)
+
+
+def _refuse_long_windows(config: Any, max_length: int) -> None:
+    """Position tables end somewhere; families that count from the padding id lose the first entries."""
+    counts_from_padding = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
+    positions = config.max_position_embeddings - (config.pad_token_id + 1 if counts_from_padding else 0)
+    if max_length > positions:
+        raise ValueError(
+            f"max_length={max_length}: {config.model_type} has {positions} positions. Pass at most {positions}."
+        )
 
 
 class _Export:

@@ -1,0 +1,314 @@
+"""Serving speed: peers and ours in one run, on the same model, texts and cores, with the client on those cores too.
+
+    python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE.jsonl] [--out FOLDER]
+
+One text a request, keep-alive connections. Each service is started once, warmed up, and measured `--rounds` times at each
+concurrency; the figures are medians. The weights are those of `teacher=minilm` with a fixed random head: speed does not
+depend on what the head has learnt. Peers that are not installed are named and skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+CONCURRENCIES = (16, 64)
+START_SECONDS = 180
+OURS, STUDENT, FASTAPI, MLFLOW = "evenodd", "evenodd, 3 layers", "FastAPI + pipeline", "mlflow models serve, ONNX"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A service to start and ask.
+
+    Attributes:
+        command: `{port}` is filled in.
+        body: text to the JSON of a request.
+        needs: package without which it is skipped.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    ready: str = "/readyz"
+    path: str = "/classify"
+    body: Callable[[str], dict[str, Any]] = lambda text: {"texts": [text]}
+    needs: str | None = None
+    environ: dict[str, str] = field(default_factory=dict)
+
+
+def contenders(work: Path) -> list[Contender]:
+    """All services, ours last."""
+    python = sys.executable
+    bento = (python, "-m", "bentoml", "serve")
+    at = ("--host", "127.0.0.1", "--port", "{port}")
+    ours = (*bento, "serving.service:EvenOdd", *at)
+    uvicorn = (python, "-m", "uvicorn", "benchmarks.peers:fastapi_app", "--factory", "--log-level", "error", *at)
+    mlflow = (python, "-m", "mlflow", "models", "serve", "-m", str(work / "mlflow"), "--env-manager", "local")
+    infinity = ("infinity_emb", "v2", "--model-id", str(work / "torch"), "--engine", "optimum", "--port", "{port}")
+    return [
+        Contender(FASTAPI, uvicorn, ready="/docs", needs="fastapi"),
+        Contender(
+            MLFLOW,
+            (*mlflow, "-h", "127.0.0.1", "-p", "{port}"),
+            ready="/ping",
+            path="/invocations",
+            body=lambda text: {"inputs": [text]},
+            needs="mlflow",
+        ),
+        Contender(
+            "infinity-emb, ONNX",
+            infinity,
+            ready="/health",
+            path="/classify",
+            body=lambda text: {"model": "torch", "input": [text]},
+            needs="infinity_emb",
+        ),
+        Contender("plain Bento, one text", (*bento, "one_text:service", "--working-dir", str(work), *at)),
+        Contender(OURS, ours, environ={"EVENODD_BUNDLE": str(work / "bundle")}),
+        Contender(STUDENT, ours, environ={"EVENODD_BUNDLE": str(work / "student")}),
+    ]
+
+
+@contextlib.contextmanager
+def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Process]]:
+    """The service, ready; its port and its first process. It and its children end with the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [part.format(port=port) for part in contender.command]
+    environ = {
+        **os.environ,
+        "BENCH_MODELS": str(work),
+        "PYTHONPATH": str(ROOT),
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "BENTOML_DO_NOT_TRACK": "True",
+        **contender.environ,
+    }
+    log = work / "log.txt"
+    with log.open("wb") as output:
+        started = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        _wait_ready(started, f"http://127.0.0.1:{port}{contender.ready}", log)
+        yield port, psutil.Process(started.pid)
+    finally:
+        _stop(started)
+
+
+def _wait_ready(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and started.poll() is None:
+        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
+            with urllib.request.urlopen(url, timeout=5):
+                return
+        time.sleep(0.3)
+    raise RuntimeError(f"{url} does not answer:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+def _stop(started: subprocess.Popen[bytes]) -> None:
+    """The whole group that was started here: some peers leave their workers behind."""
+    for stop in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(started.pid, stop)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            started.wait(15)
+            if stop == signal.SIGKILL:
+                return
+
+
+def megabytes(process: psutil.Process) -> float:
+    """Proportional set size of a process and its children: shared pages count once."""
+    total = 0
+    for member in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.Error):
+            total += member.memory_full_info().pss
+    return total / 1e6
+
+
+def measure(contender: Contender, work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+    """Medians at each concurrency, and the memory at the end."""
+    bodies = work / "bodies.jsonl"
+    bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
+    with running(contender, work) as (port, process):
+        load = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--port", str(port), "--path", contender.path]
+        load += ["--bodies", str(bodies), "--seconds", str(seconds)]
+        found: dict[str, Any] = {}
+        for concurrency in CONCURRENCIES:
+            runs = [
+                json.loads(subprocess.check_output([*load, "--concurrency", str(concurrency)])) for _ in range(rounds)
+            ]
+            found[str(concurrency)] = _median(runs)
+        return {**found, "memory_mb": round(megabytes(process))}
+
+
+def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    middle = {
+        name: statistics.median(run[name] for run in runs if run[name] is not None)
+        if any(run[name] for run in runs)
+        else 0
+        for name in ("requests_per_second", "p50_ms", "p99_ms")
+    }
+    return {**middle, "errors": sum(run["errors"] for run in runs), "shed": sum(run["shed"] for run in runs)}
+
+
+def prepare(work: Path, texts: list[str]) -> None:
+    """Models of all contenders under `work`: torch, bundle, student, mlflow, one_text.py."""
+    import torch
+
+    from benchmarks.peers import save_mlflow_model
+    from evenodd.data import resolve_model
+    from evenodd.variants import init_student, load_encoder, odd_layers
+
+    torch.manual_seed(0)
+    model, tokenizer = load_encoder(resolve_model("minilm"), ("noHate", "hate"))
+    torch.nn.init.normal_(model.classifier.weight, std=0.5)
+    model.eval().save_pretrained(work / "torch")
+    tokenizer.save_pretrained(str(work / "torch"))
+    layers = odd_layers(model.config.num_hidden_layers)
+    _write_bundle(model, tokenizer, work / "bundle", texts)
+    _write_bundle(init_student(model, layers).model, tokenizer, work / "student", texts)
+    if importlib.util.find_spec("mlflow"):
+        save_mlflow_model(work / "mlflow", work / "bundle")
+    source = "from benchmarks.peers import one_text_service\n\nservice = one_text_service()\n"
+    (work / "one_text.py").write_text(source, encoding="utf-8")
+
+
+def _write_bundle(model: Any, tokenizer: Any, folder: Path, texts: list[str]) -> None:
+    """As `-e export` does, but for gates on labels, which a random head has no use for."""
+    from evenodd.config import ExportSettings
+    from evenodd.release import BundleContents, export_graphs, write_bundle
+
+    settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
+    contents = BundleContents(name="bench", variant="bench", labels=("noHate", "hate"), positive="hate")
+    with tempfile.TemporaryDirectory() as graphs_folder:
+        graphs = export_graphs(
+            model, tokenizer, Path(graphs_folder), settings, texts[:256], validation_texts=texts[:256], max_length=128
+        )
+        write_bundle(folder, graphs, contents, texts[:256])
+
+
+def read_texts(path: Path | None, count: int) -> list[str]:
+    """Texts of JSON lines with `text`, or of the embedded sample."""
+    if path is not None:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return [str(row["text"]) for row in rows][:count]
+    from evenodd.config import DataSettings
+    from evenodd.data import load_corpus
+
+    return list(load_corpus(DataSettings(), seed=0).train.texts[:count])
+
+
+def run(texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+    """Every contender and the ceiling; the figures by name."""
+    services, skipped = {}, []
+    with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:
+        work = Path(folder)
+        prepare(work, texts)
+        (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+        for contender in contenders(work):
+            if contender.needs and importlib.util.find_spec(contender.needs) is None:
+                skipped.append(contender.name)
+                print(f"skipped: {contender.name} ({contender.needs} is not installed)")
+                continue
+            services[contender.name] = measure(contender, work, texts, seconds, rounds)
+            print(contender.name, json.dumps(services[contender.name]), flush=True)
+        options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
+        command = [sys.executable, "-m", "benchmarks.peers", *options]
+        rates = [json.loads(subprocess.check_output(command, cwd=ROOT)) for _ in range(rounds)]
+    return {**summary(services, statistics.median(rates)), "services": services, "skipped": skipped}
+
+
+def summary(services: dict[str, Any], in_process: float) -> dict[str, Any]:
+    """The figures that are watched; None where a peer was skipped."""
+    ours = services[OURS]
+
+    def ratio(peer: str, name: str = OURS) -> float | None:
+        rate = services.get(peer, {}).get("16", {}).get("requests_per_second")
+        return round(services[name]["16"]["requests_per_second"] / rate, 2) if rate else None
+
+    return {
+        "ours_over_fastapi_c16": ratio(FASTAPI),
+        "ours_over_mlflow_onnx_c16": ratio(MLFLOW),
+        "student_over_ours_c16": ratio(OURS, STUDENT),
+        "ceiling_texts_per_second": round(in_process, 1),
+        "share_of_ceiling_c64": round(ours["64"]["requests_per_second"] / in_process, 3),
+        "p99_ms_c16": ours["16"]["p99_ms"],
+        "errors": sum(ours[level]["errors"] for level in ("16", "64")),
+        "shed": sum(ours[level]["shed"] for level in ("16", "64")),
+    }
+
+
+def table(figures: dict[str, Any]) -> str:
+    """The services as Markdown."""
+    lines = [
+        "| service | req/s at 16 | p50 ms | p99 ms | req/s at 64 | p50 ms | p99 ms | memory MB | errors | shed |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, found in figures["services"].items():
+        cells = [found[c][key] for c in ("16", "64") for key in ("requests_per_second", "p50_ms", "p99_ms")]
+        sums = [sum(found[c][key] for c in ("16", "64")) for key in ("errors", "shed")]
+        lines.append(f"| {name} | " + " | ".join(f"{cell:g}" for cell in [*cells, found["memory_mb"], *sums]) + " |")
+    return "\n".join([*lines, f"| in process, no HTTP | | | | {figures['ceiling_texts_per_second']:g} | | | | | |"])
+
+
+def plot(figures: dict[str, Any], path: Path) -> None:
+    """Requests per second at both concurrencies, with the ceiling."""
+    from matplotlib.figure import Figure
+
+    names = list(figures["services"])
+    canvas = Figure(figsize=(8, 0.6 * len(names) + 1.5), layout="constrained")
+    axes = canvas.subplots()
+    for offset, level in ((0.2, "16"), (-0.2, "64")):
+        rates = [figures["services"][name][level]["requests_per_second"] for name in names]
+        bars = axes.barh([i + offset for i in range(len(names))], rates, height=0.38, label=f"{level} at a time")
+        axes.bar_label(bars, fmt="%.0f", padding=3)
+    axes.axvline(figures["ceiling_texts_per_second"], linestyle="--", color="grey", label="in process, no HTTP")
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel("requests per second, one text each")
+    axes.legend(loc="lower right")
+    canvas.savefig(path, dpi=150)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description="Serving speed of peers and ours, in one run.")
+    parser.add_argument("--quick", action="store_true", help="one short round each")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--texts", type=Path, help="JSON lines with `text`; the embedded sample when not given")
+    parser.add_argument("--out", type=Path, default=Path("outputs/bench"), help="folder of the table and the plot")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    texts = read_texts(given.texts, 2000)
+    figures = run(texts, 3.0 if given.quick else 8.0, 1 if given.quick else given.rounds)
+    given.out.mkdir(parents=True, exist_ok=True)
+    (given.out / "serving.md").write_text(table(figures) + "\n", encoding="utf-8")
+    plot(figures, given.out / "serving.png")
+    print(table(figures))
+    if given.json:
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Builds the service's images out of a Bento, with whichever of docker, podman and buildah is there and works.
+#
+#   deploy/image.sh [TAG] [cpu|gpu|all]      TAG: of a Bento, as `bentoml list` shows it; the newest evenodd when not given
+#
+# BUILDER=podman names the builder, PYTHON_IMAGE another base image. CPU image: evenodd:VERSION-cpu; GPU: evenodd:VERSION-gpu.
+set -eu
+
+tag="${1:-evenodd:latest}"
+devices="${2:-cpu}"
+here="$(cd "$(dirname "$0")" && pwd)"
+
+case "$devices" in
+  cpu|gpu) ;;
+  all) devices="cpu gpu" ;;
+  *) echo "device '$devices': cpu, gpu and all are allowed." >&2; exit 2 ;;
+esac
+
+works() {
+  command -v "$1" > /dev/null 2>&1 || return 1
+  case "$1" in
+    docker|podman) "$1" info > /dev/null 2>&1 ;;
+    buildah) buildah info > /dev/null 2>&1 ;;
+  esac
+}
+
+builder=""
+for candidate in ${BUILDER:-docker podman buildah}; do
+  if works "$candidate"; then builder="$candidate"; break; fi
+done
+if [ -z "$builder" ]; then
+  echo "no builder works here: ${BUILDER:-docker, podman and buildah} missing, or no daemon runs. Install buildah." >&2
+  exit 1
+fi
+
+folder="$(bentoml get "$tag" -o path)"
+version="$(basename "$folder")"
+echo "$tag | $folder | $builder"
+
+for device in $devices; do
+  name="evenodd:$version-$device"
+  set -- --build-arg "DEVICE=$device" --file "$here/Dockerfile" --tag "$name"
+  if [ -n "${PYTHON_IMAGE:-}" ]; then set -- "$@" --build-arg "PYTHON=$PYTHON_IMAGE"; fi
+  case "$builder" in
+    docker) docker build "$@" "$folder" ;;
+    podman) podman build --format docker "$@" "$folder" ;;
+    buildah) buildah build --format docker "$@" "$folder" ;;
+  esac
+  echo "$name"
+done
