@@ -2,9 +2,9 @@
 
     python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE.jsonl] [--out FOLDER]
 
-One text a request, keep-alive connections. Each service is started once, warmed up, and measured `--rounds` times at each
-concurrency; the figures are medians. The weights are those of `teacher=minilm` with a fixed random head: speed does not
-depend on what the head has learnt. Peers that are not installed are named and skipped.
+One text a request, keep-alive connections. Each service is started once, warmed up, and measured `--rounds` times at
+each concurrency; the figures are medians. The weights are those of `teacher=minilm` with a fixed random head: speed
+does not depend on what the head has learnt. Peers that are not installed are named and skipped.
 """
 
 from __future__ import annotations
@@ -119,9 +119,11 @@ def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Proc
 def _wait_ready(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and started.poll() is None:
-        with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
-            with urllib.request.urlopen(url, timeout=5):
-                return
+        with (
+            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
+            urllib.request.urlopen(url, timeout=5),
+        ):
+            return
         time.sleep(0.3)
     raise RuntimeError(f"{url} does not answer:\n{log.read_text(errors='replace')[-2000:]}")
 

@@ -22,7 +22,7 @@ def run(entry: str, parameters: Parameters) -> None:
         return
     title = " · ".join([name] + [f"{trials} trials"] * bool(trials) + [f"{seeds} seeds"] * (seeds > 1))
     with tracking.start_run(title, tags={"stage": "tuning" if trials else "seeds"}):
-        tuned = tune(name, parameters, materials)
+        tuned = tune(name, parameters, materials).parameters
         if plan.settings.tune.worker:
             print(f"{name}: the study's trials are done; the final fit is left to the worker without tune.worker.")
             return

@@ -109,8 +109,8 @@ def tune_nested(
     tags = {"stage": "tuning", "tuned_variant": name}
     with tracking.start_run(f"{name} · {trials} trials", tags=tags, nested=True):
         found = tune(name, parameters, materials, teacher_parameters=teacher_parameters)
-    progress.advance(trials, timed=trials)
-    return found
+    progress.advance(trials, timed=found.ran)
+    return found.parameters
 
 
 def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> list[FittedRun]:

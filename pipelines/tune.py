@@ -19,6 +19,7 @@ from evenodd.config import SHORT_NAMES, flatten
 from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
 from evenodd.tuning_plots import study_figures
+from evenodd.tuning_space import Space, check_objective, search_space
 from evenodd.variants.lora import merge_lora
 from pipelines.build import Built, build
 from pipelines.fit_variant import epoch_metrics, fit_variant
@@ -50,9 +51,17 @@ class Search:
         return make_plan(self.name, parameters, teacher_parameters=self.teacher_parameters)
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """Parameters with the best settings found, and how many trials were run here for them."""
+
+    parameters: Parameters
+    ran: int = 0
+
+
 def tune(
     name: str, parameters: Parameters, materials: Materials, *, teacher_parameters: Parameters | None = None
-) -> Parameters:
+) -> Tuned:
     """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
 
     With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched.
@@ -70,25 +79,25 @@ def tune(
     plan = make_plan(name, parameters, teacher_parameters=teacher_parameters)
     wanted = plan.settings.tune
     if not wanted.trials:
-        return parameters
-    tuning.check_objective(wanted.objective, plan.variant)
+        return Tuned(parameters)
+    check_objective(wanted.objective, plan.variant)
     search = Search(name, parameters, teacher_parameters, plan, materials)
     study, space = open_search(search)
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
     evaluate = partial(_run_trial, search, study, teacher.model_uri if teacher else None)
     log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
-    tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+    ran = tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
     _log_study(search, study)
-    return search.with_settings(tuning.best_trial(study).params)
+    return Tuned(search.with_settings(tuning.best_trial(study).params), ran)
 
 
-def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
+def open_search(search: Search) -> tuple[optuna.Study, Space]:
     """The study of a search and its space; the settings as given are its first trial."""
     plan, wanted = search.plan, search.plan.settings.tune
     said = {SHORT_NAMES.get(key, key) for key in search.parameters}
     depth = _depth(search)
     given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
-    space = tuning.search_space(plan.variant, depth=depth, said=said, given=given)
+    space = search_space(plan.variant, depth=depth, said=said, given=given)
     fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
     name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
     storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"

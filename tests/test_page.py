@@ -285,6 +285,13 @@ def test_phone_needs_no_sideways_scrolling(fake: Fake, visit: Visit) -> None:
     page = visit(fake(variants=("odd", "even", "lora"))[1], **LOOKS["phone"])
     ask(page, "Donaudampfschifffahrtsgesellschaftskapitänsmützenabzeichen" * 3 + " vermin")
     page.wait_for_selector(".word-lists")
+    page.click("#tab-many")
+    rows = b"id,text\n" + b"".join(
+        b"%d,%s hate women\n" % (number, b"a long line of words " * 9) for number in range(3)
+    )
+    page.set_input_files("#many-file", {"name": "a.csv", "mimeType": "text/csv", "buffer": rows})
+    page.click("#many-submit")
+    page.locator("#many-eta", has_text="Done").wait_for()
     for view in ("one", "many", "model"):
         page.click(f"#tab-{view}")
         assert page.evaluate("document.documentElement.scrollWidth") <= 360

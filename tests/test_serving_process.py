@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shutil
 import socket
@@ -85,23 +86,23 @@ def test_concurrent_requests_merge_and_are_counted(served: Served) -> None:
 
 def test_no_line_of_the_log_holds_a_text(served: Served) -> None:
     """Not for good requests, not for bad ones, and not through BentoML's own handling of errors."""
-    post = f"{served.url}/classify"
     bodies = [
         b'{"texts": ["' + CANARY.encode() + b'"',
         json.dumps({"texts": [CANARY, 3]}).encode(),
         json.dumps({"texts": CANARY}).encode(),
-        json.dumps({"text": CANARY}).encode(),
+        json.dumps({"text": [CANARY]}).encode(),
         json.dumps([CANARY]).encode(),
     ]
-    for body in bodies:
-        for path in ("classify", "explain", "corrections", "classify/"):
-            for kind in ("application/json", "text/plain", "application/vnd.bentoml+pickle", "multipart/form-data"):
-                answer = httpx.post(
-                    f"{served.url}/{path}", content=body, headers={"content-type": kind}, follow_redirects=True
-                )
-                assert 200 <= answer.status_code < 500
-                assert CANARY not in answer.text or answer.status_code == 200
-    assert httpx.post(post, json={"texts": [CANARY]}).status_code == 200
+    kinds = ("application/json", "text/plain", "application/vnd.bentoml+pickle", "multipart/form-data")
+    with httpx.Client(base_url=served.url, follow_redirects=True, timeout=30) as client:
+        for body in bodies:
+            for path in ("/classify", "/explain", "/corrections", "/classify/"):
+                for kind in kinds:
+                    answer = client.post(path, content=body, headers={"content-type": kind})
+                    assert 400 <= answer.status_code < 500
+                    assert CANARY not in answer.text
+        assert client.post("/classify", json={"texts": [CANARY]}).status_code == 200
+        assert CANARY in client.post("/explain", json={"text": CANARY}).text
     assert "provider" in served.log or "cpu" in served.log
     assert CANARY not in served.log
 
@@ -117,16 +118,16 @@ def test_oversized_body_leaves_the_service_well(served: Served) -> None:
     assert httpx.post(f"{served.url}/classify", json={"texts": ["sun"]}).status_code == 200
 
 
-def test_overload_is_answered_within_a_second(tmp_path: Path) -> None:
+def test_overload_is_answered_at_once(tmp_path: Path) -> None:
     """Beyond the limit a request must be told so while the others are still being worked on."""
-    limits = {"EVENODD_WORKERS": "1", "EVENODD_MAX_QUEUE": "3000"}
+    limits = {"EVENODD_WORKERS": "1", "EVENODD_MAX_QUEUE": "8000"}
 
     async def load(url: str) -> list[tuple[int, float]]:
         async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=60)) as client:
 
             async def one() -> tuple[int, float]:
                 started = time.perf_counter()
-                answer = await client.post(f"{url}/classify", json={"texts": ["good day " * 200] * 16})
+                answer = await client.post(f"{url}/classify", json={"texts": ["good day " * 200] * 8})
                 return answer.status_code, time.perf_counter() - started
 
             return list(await asyncio.gather(*(one() for _ in range(50))))
@@ -139,6 +140,7 @@ def test_overload_is_answered_within_a_second(tmp_path: Path) -> None:
         assert len(taken) >= 1
         assert len(taken) + len(refused) == 50
         assert len(refused) >= 10
+        assert max(refused) < max(taken)
         assert httpx.post(f"{running.url}/classify", json={"texts": ["sun"]}, timeout=30).status_code == 200
 
 
@@ -233,8 +235,6 @@ def test_bento_serves_from_elsewhere_without_the_training_packages(tmp_path: Pat
     build = (
         f"import bentoml; print('TAG', bentoml.bentos.build({service!r}, build_ctx={str(stage)!r}, **{options!r}).tag)"
     )
-    import os
-
     built = subprocess.run(
         [sys.executable, "-c", build], env={**os.environ, **environ}, capture_output=True, text=True, check=False
     )

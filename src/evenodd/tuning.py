@@ -1,4 +1,4 @@
-"""Tuning: search spaces and the Optuna study that several workers may share and go on with.
+"""Tuning: the Optuna study that several workers may share and go on with.
 
 Nothing here knows how a variant is fitted: `run_trials` is given a function that scores one set of settings.
 """
@@ -11,7 +11,7 @@ import logging
 import socket
 import time
 import warnings
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,69 +32,19 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from evenodd.variants.catalog import Variant
+from evenodd.tuning_space import Space
 
 log = logging.getLogger(__name__)
 
-Space = dict[str, BaseDistribution]
 Report = Callable[[float, int], None]
 Evaluate = Callable[[int, dict[str, Any], Report], tuple[float, ...]]
 Pruned = optuna.TrialPruned
 
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"f1": "maximize", "latency": "minimize"}
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
-LEARNING_RATES = {"teacher": (1e-5, 5e-4), "student": (3e-5, 1e-3), "lora": (1e-4, 5e-3)}
 F1_GIVEN_UP = 0.01
 GIVEN = "given"
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
-
-
-def search_space(
-    variant: Variant, *, depth: int | None = None, said: Collection[str] = (), given: Mapping[str, Any] | None = None
-) -> Space:
-    """What is searched for a variant: dotted settings and their ranges.
-
-    Args:
-        variant: teacher, student or LoRA, distilled or not.
-        depth: layers that a student may have at most, when its depth is searched too; None: it is not.
-        said: dotted settings that the user has chosen: they stay as they are.
-        given: dotted settings without tuning; ranges are widened where they do not hold them.
-
-    Raises:
-        ValueError: nothing is left to search.
-    """
-    space: Space = {
-        "train.learning_rate": FloatDistribution(*LEARNING_RATES[variant.family], log=True),
-        "train.epochs": IntDistribution(2, 6),
-        "train.weight_decay": FloatDistribution(0, 0.1),
-        "train.class_weight": CategoricalDistribution(("none", "sqrt", "balanced")),
-    }
-    if variant.distilled:
-        space["distill.temperature"] = FloatDistribution(1, 8)
-        space["distill.soft_weight"] = FloatDistribution(0.1, 1)
-        space["distill.label_weight"] = FloatDistribution(0, 1)
-        space["distill.hidden_weight"] = FloatDistribution(0, 2)
-    if variant.adapters:
-        space["lora.rank"] = IntDistribution(2, 32, log=True)
-        space["lora.alpha"] = FloatDistribution(4, 64, log=True)
-        space["lora.dropout"] = FloatDistribution(0, 0.3)
-    if depth is not None and variant.layers:
-        space["variant.depth"] = IntDistribution(1, depth)
-    known = given or {}
-    space = {name: _holding(ranged, known.get(name)) for name, ranged in space.items() if name not in said}
-    if not space:
-        raise ValueError(f"trials: every setting that is searched for '{variant.name}' was given; leave one open.")
-    return space
-
-
-def check_objective(objective: tuple[str, ...], variant: Variant) -> None:
-    """Raises ValueError for an objective that cannot be searched."""
-    if "f1" not in objective or len(set(objective)) != len(objective):
-        raise ValueError(f"objective={','.join(objective)}: f1, or f1,latency.")
-    if "latency" in objective and not variant.layers:
-        raise ValueError(
-            f"objective={','.join(objective)}: no setting of '{variant.name}' changes its latency; pass f1."
-        )
 
 
 def study_name(variant: str, fingerprint: str, space: Space, objective: tuple[str, ...]) -> str:
@@ -130,17 +80,17 @@ def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...]
 
 
 def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -> None:
-    """Makes the settings as given the first trial of a new study, so that tuning never ends below them.
+    """Makes the settings as given the first trial of a study, so that tuning never ends below them.
 
     Args:
         study: see `open_study`.
         space: see `search_space`.
         given: dotted settings; those that are None are drawn.
     """
-    if study.get_trials(deepcopy=False):
+    if any(trial.user_attrs.get(GIVEN) and not _was_interrupted(trial) for trial in study.get_trials(deepcopy=False)):
         return
     known = {name: given[name] for name in space if given.get(name) is not None}
-    study.enqueue_trial(known, user_attrs={GIVEN: True}, skip_if_exists=True)
+    study.enqueue_trial(known, user_attrs={GIVEN: True})
 
 
 def given_score(study: optuna.Study) -> float | None:
@@ -153,7 +103,7 @@ def given_score(study: optuna.Study) -> float | None:
 
 def run_trials(
     study: optuna.Study, space: Space, count: int, evaluate: Evaluate, *, timeout: float | None = None
-) -> None:
+) -> int:
     """Runs trials until the study has `count` of them, together with whoever else works on it.
 
     Args:
@@ -165,15 +115,19 @@ def run_trials(
             after each epoch, which raises `Pruned` for a trial not worth ending. Its errors (`FAULTS`) fail the trial.
         timeout: seconds after which no further trial is started.
 
+    Returns:
+        How many trials were run here.
+
     Raises:
         RuntimeError: not one trial was completed; the message holds the last fault.
     """
-    end = time.monotonic() + timeout if timeout else float("inf")
+    end, ran = time.monotonic() + timeout if timeout else float("inf"), 0
     while time.monotonic() < end:
         fail_interrupted(study)
         trials = study.get_trials(deepcopy=False)
         if _counted(trials) < count:
             study.optimize(lambda trial: _run_trial(trial, space, evaluate), n_trials=1, catch=FAULTS)
+            ran += 1
         elif any(trial.state == TrialState.RUNNING for trial in trials):
             time.sleep(POLL_SECONDS)
         else:
@@ -181,6 +135,7 @@ def run_trials(
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         faults = [trial.user_attrs["fault"] for trial in study.get_trials() if "fault" in trial.user_attrs]
         raise RuntimeError(f"tuning {study.study_name}: no trial was completed. {faults[-1] if faults else ''}")
+    return ran
 
 
 def fail_interrupted(study: optuna.Study) -> None:
@@ -306,25 +261,13 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     raise ValueError(f"{name}: {type(distribution).__name__} cannot be searched.")
 
 
-def _holding(distribution: BaseDistribution, value: Any) -> BaseDistribution:
-    """The range itself, or a wider one that holds the value."""
-    if value is None:
-        return distribution
-    if isinstance(distribution, CategoricalDistribution):
-        extra = () if value in distribution.choices else (value,)
-        return CategoricalDistribution((*distribution.choices, *extra))
-    if isinstance(distribution, FloatDistribution):
-        low, high = min(distribution.low, value), max(distribution.high, value)
-        return FloatDistribution(low, high, log=distribution.log)
-    if isinstance(distribution, IntDistribution):
-        low, high = min(distribution.low, value), max(distribution.high, value)
-        return IntDistribution(low, high, log=distribution.log)
-    return distribution
-
-
 def _counted(trials: list[FrozenTrial]) -> int:
     """Trials that count: finished, pruned, failed by a fault of their own, or under way."""
-    return sum(trial.state != TrialState.FAIL or "fault" in trial.user_attrs for trial in trials)
+    return sum(trial.state != TrialState.WAITING and not _was_interrupted(trial) for trial in trials)
+
+
+def _was_interrupted(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and "fault" not in trial.user_attrs
 
 
 def _open_storage(url: str) -> RDBStorage:

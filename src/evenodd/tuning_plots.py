@@ -35,7 +35,7 @@ def plot_history(study: optuna.Study) -> Figure:
     numbers, values = [trial.number for trial in done], [trial.values[0] for trial in done]
     axes.scatter(numbers, values, color=BLUE, label="completed")
     axes.step(numbers, np.maximum.accumulate(values), where="post", color=RED, label="best so far")
-    pruned = study.get_trials(states=(TrialState.PRUNED,))
+    pruned = [trial for trial in study.get_trials(states=(TrialState.PRUNED,)) if trial.intermediate_values]
     last = [list(trial.intermediate_values.values())[-1] for trial in pruned]
     axes.scatter([trial.number for trial in pruned], last, color=GREY, marker="v", label="pruned")
     for trial in study.get_trials(states=(TrialState.FAIL,)):

@@ -154,11 +154,13 @@ class _Push:
 
 
 def _constants(graph: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Initializers and constant nodes by name."""
+    """Initializers, constant nodes, and their other names (the exporter stores equal tensors once) by name."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     for node in graph.graph.node:
         if node.op_type == "Constant":
             found[node.output[0]] = numpy_helper.to_array(helper.get_node_attr_value(node, "value"))
+        elif node.op_type == "Identity" and node.input[0] in found:
+            found[node.output[0]] = found[node.input[0]]
     return found
 
 

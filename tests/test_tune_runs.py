@@ -1,0 +1,77 @@
+"""What tuning leaves in the tracking store: a parent, its trials beneath, figures, and a file that goes back in."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from evenodd.config import resolve_settings
+from evenodd.tuning import Pruned
+from pipelines import tune as tuning_runs
+
+PARAMETERS = {"trials": "8", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
+
+
+def _score(search: Any, plan: Any, teacher_uri: str, folder: str, report: Any) -> tuple[float, ...]:
+    """Stands for a fit: the best near a learning rate of 3e-4; the third fails, the eighth is pruned."""
+    number = int(folder.rpartition("-")[2])
+    assert teacher_uri == "models:/teacher"
+    if number == 2:
+        raise RuntimeError("training diverged")
+    if number == 7:
+        report(0.1, 1)
+        raise Pruned("below the median")
+    score = 0.8 - abs(plan.settings.train.learning_rate - 3e-4)
+    report(score, 1)
+    return (score,)
+
+
+@pytest.fixture
+def tuned(tracking, monkeypatch) -> tuple[str, dict[str, str]]:
+    """Id of the parent run and the parameters for the final fit."""
+    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
+    monkeypatch.setattr(tuning_runs, "_score_trial", _score)
+    monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
+    with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
+        found = tuning_runs.tune("odd", PARAMETERS, materials).parameters
+    return run_id, found
+
+
+def test_trials_lie_beneath_one_parent_and_say_how_they_ended(tuned, tracking):
+    """A failed trial that looks finished, or a trial beside its parent, cannot be told apart in the UI."""
+    parent, _ = tuned
+    trials = tracking.find_runs({"stage": "trial", "mlflow.parentRunId": parent}, finished=False)
+    ended = {int(run.data.tags["trial"]): run for run in trials}
+    assert sorted(ended) == list(range(8))
+    assert ended[2].info.status == "FAILED"
+    assert {number for number, run in ended.items() if run.info.status == "FINISHED"} == {0, 1, 3, 4, 5, 6, 7}
+    assert {number for number, run in ended.items() if run.data.tags.get("pruned") == "true"} == {7}
+    assert all("model_uri" not in run.data.tags for run in trials)
+    given = resolve_settings(PARAMETERS, family="student").train.learning_rate
+    assert float(ended[0].data.params["train.learning_rate"]) == given
+
+
+def test_the_best_settings_go_into_the_final_fit_and_a_file(tuned, tracking, tmp_path):
+    """A final fit with other settings than the best trial's would be reported as tuned."""
+    parent, found = tuned
+    run = tracking.get_run(parent)
+    path = tracking.download(parent, "tuned_odd.yaml", tmp_path / "down")
+    from_file = resolve_settings({"config": str(path), **PARAMETERS}, family="student", name="odd")
+    final = resolve_settings(found, family="student", name="odd")
+    assert final.train == from_file.train
+    assert final.distill == from_file.distill
+    assert final.train.epochs == 2
+    assert 0.8 - abs(final.train.learning_rate - 3e-4) == pytest.approx(run.data.metrics["tuning/best_f1"])
+    assert run.data.metrics["tuning/best_f1"] >= run.data.metrics["tuning/given_f1"]
+    assert (run.data.metrics["tuning/fail"], run.data.metrics["tuning/pruned"]) == (1, 1)
+    for name in ("tuning_history", "tuning_parallel", "tuning_importances"):
+        assert tracking.download(parent, f"plots/{name}.png", tmp_path / "down").stat().st_size > 1000
+
+
+def test_no_trials_change_nothing(tracking):
+    """A study would be opened for everybody who never asked for one."""
+    parameters = {"train.epochs": "2"}
+    nothing: Any = None
+    assert tuning_runs.tune("odd", parameters, nothing) == tuning_runs.Tuned(parameters, 0)
