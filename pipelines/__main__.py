@@ -18,6 +18,8 @@ ENTRIES = {
     "export": "ONNX graphs with a parity gate, and the bundle that is served",
     "package": "builds the Bento from an exported bundle",
     "evaluate": "scores a registered model, run or bundle on a data file or a behaviour suite",
+    "score": "labels, decisions and scores for a large file or a folder of texts, as CSV",
+    "serve": "the service and its page from the newest bundle, on http://localhost:3000",
 }
 
 

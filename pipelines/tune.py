@@ -18,8 +18,6 @@ from evenodd import tracking, tuning
 from evenodd.config import SHORT_NAMES, flatten
 from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
-from evenodd.tuning_plots import study_figures
-from evenodd.tuning_space import Space, check_objective, search_space
 from evenodd.variants.lora import merge_lora
 from pipelines.build import Built, build
 from pipelines.fit_variant import epoch_metrics, fit_variant
@@ -80,7 +78,7 @@ def tune(
     wanted = plan.settings.tune
     if not wanted.trials:
         return Tuned(parameters)
-    check_objective(wanted.objective, plan.variant)
+    tuning.check_objective(wanted.objective, plan.variant)
     search = Search(name, parameters, teacher_parameters, plan, materials)
     study, space = open_search(search)
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
@@ -91,13 +89,13 @@ def tune(
     return Tuned(search.with_settings(tuning.best_trial(study).params), ran)
 
 
-def open_search(search: Search) -> tuple[optuna.Study, Space]:
+def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
     """The study of a search and its space; the settings as given are its first trial."""
     plan, wanted = search.plan, search.plan.settings.tune
     said = {SHORT_NAMES.get(key, key) for key in search.parameters}
     depth = _depth(search)
     given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
-    space = search_space(plan.variant, depth=depth, said=said, given=given)
+    space = tuning.search_space(plan.variant, depth=depth, said=said, given=given)
     fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
     name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
     storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
@@ -191,7 +189,7 @@ def _log_study(search: Search, study: optuna.Study) -> None:
     best = tuning.best_trial(study)
     table = tuning.trials_table(study, objective)
     given = tuning.given_score(study)
-    tracking.log_figures(study_figures(study))
+    tracking.log_figures(tuning.study_figures(study))
     tracking.log_table("trials", table)
     config = search.parameters.get("config")
     text = tuning.best_yaml(study, search.name, Path(config) if config else None)

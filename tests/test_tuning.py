@@ -20,8 +20,6 @@ from optuna.trial import TrialState
 
 from evenodd import tuning
 from evenodd.config import Settings, flatten, resolve_settings
-from evenodd.tuning_plots import study_figures
-from evenodd.tuning_space import check_objective, search_space
 from evenodd.variants.catalog import VARIANTS
 
 SPACE = {"train.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)}
@@ -40,7 +38,7 @@ def open_at(path: Path, name: str = "odd-1", **more: Any) -> optuna.Study:
 def test_every_setting_that_is_searched_exists_and_takes_both_ends(name):
     """A space with a name or value that settings refuse would fail every trial."""
     variant = VARIANTS[name]
-    for path, distribution in search_space(variant, depth=3).items():
+    for path, distribution in tuning.search_space(variant, depth=3).items():
         ends = getattr(distribution, "choices", None) or (distribution.low, distribution.high)
         for value in ends:
             settings = resolve_settings({path: str(value)}, family=variant.family, name=name)
@@ -49,7 +47,7 @@ def test_every_setting_that_is_searched_exists_and_takes_both_ends(name):
 
 def test_a_setting_that_was_said_is_not_searched():
     """Tuning would overrule the user."""
-    space = search_space(VARIANTS["odd"], said={"train.learning_rate"})
+    space = tuning.search_space(VARIANTS["odd"], said={"train.learning_rate"})
     assert "train.learning_rate" not in space
     assert "distill.temperature" in space
 
@@ -60,20 +58,20 @@ def test_a_setting_that_was_said_is_not_searched():
 def test_objectives_that_cannot_be_searched_are_refused(objective, name):
     """A study would run for hours and say nothing."""
     with pytest.raises(ValueError, match="objective="):
-        check_objective(objective, VARIANTS[name])
+        tuning.check_objective(objective, VARIANTS[name])
 
 
 def test_ranges_are_widened_to_hold_the_settings_as_given():
     """The first trial would not be what it is called, and tuned settings could be worse than those given."""
     given = {"train.learning_rate": 0.02, "train.epochs": 1, "train.class_weight": 3.0, "train.weight_decay": 0.3}
-    space = search_space(VARIANTS["odd"], given=given)
+    space = tuning.search_space(VARIANTS["odd"], given=given)
     assert space["train.learning_rate"].high == 0.02
     assert space["train.epochs"].low == 1
     assert space["train.class_weight"].choices == ("none", "sqrt", "balanced", 3.0)
     assert (space["train.weight_decay"].low, space["train.weight_decay"].high) == (0, 0.3)
     for variant in VARIANTS.values():
         flat = flatten(resolve_settings({}, family=variant.family))
-        assert search_space(variant, given=flat) == search_space(variant)
+        assert tuning.search_space(variant, given=flat) == tuning.search_space(variant)
 
 
 def test_study_name_depends_on_all_that_trials_depend_on():
@@ -176,7 +174,7 @@ def test_two_objectives_keep_the_front_and_choose_the_fast_one_that_is_nearly_be
     tuning.run_trials(study, space, 20, both)
     assert {t.params["variant.depth"] for t in study.best_trials} == {1, 2, 3}
     assert tuning.best_trial(study).params == {"variant.depth": 2}
-    figures = study_figures(study)
+    figures = tuning.study_figures(study)
     assert {"tuning_history", "tuning_parallel", "tuning_pareto", "tuning_importances"} <= figures.keys()
 
 

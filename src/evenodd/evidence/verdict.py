@@ -214,11 +214,8 @@ def _correct(pairs: pd.DataFrame, eligible: set[str], alpha: float) -> pd.DataFr
 
 
 def _worse(pairs: pd.DataFrame, name: str, best: str) -> bool:
-    """Whether a variant is significantly worse than the best."""
-    if name == best:
-        return False
-    row = _row(pairs, name, best)
-    return bool(row["significant"]) and (row["difference"] < 0) == (row["first"] == name)
+    """Whether a variant is significantly worse than the best, which no variant's mean exceeds."""
+    return name != best and bool(_row(pairs, name, best)["significant"])
 
 
 def _row(pairs: pd.DataFrame, one: str, two: str) -> pd.Series:

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from evenodd.tuning_space import Space
+from evenodd.tuning.space import Space
 
 log = logging.getLogger(__name__)
 

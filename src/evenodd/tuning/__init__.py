@@ -1,0 +1,37 @@
+"""Search spaces, the Optuna study that several workers may share, and its figures."""
+
+from evenodd.tuning.plots import study_figures
+from evenodd.tuning.space import Space, check_objective, search_space
+from evenodd.tuning.study import (
+    GIVEN,
+    Evaluate,
+    Pruned,
+    Report,
+    best_trial,
+    best_yaml,
+    enqueue_given,
+    given_score,
+    open_study,
+    run_trials,
+    study_name,
+    trials_table,
+)
+
+__all__ = [
+    "GIVEN",
+    "Evaluate",
+    "Pruned",
+    "Report",
+    "Space",
+    "best_trial",
+    "best_yaml",
+    "check_objective",
+    "enqueue_given",
+    "given_score",
+    "open_study",
+    "run_trials",
+    "search_space",
+    "study_figures",
+    "study_name",
+    "trials_table",
+]
