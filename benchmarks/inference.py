@@ -130,7 +130,7 @@ def graphs(model: Any, folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _graph_run(path: Path, batches: list[dict[str, np.ndarray]]) -> Run:
-    session = open_session(path, "cpu")
+    session = open_session(path, "cpu", threads=torch.get_num_threads())
     names = graph_inputs(path)
     feeds = [{name: batch[name] for name in names} for batch in batches]
 
@@ -208,7 +208,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--output", type=Path, default=Path("outputs/bench"), help="folder for table and plot")
     parser.add_argument("--quick", action="store_true", help="MiniLM only, few texts, one repeat")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch and ONNX Runtime")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     teacher, tokenizer = minilm()

@@ -22,7 +22,7 @@ SUFFIXES = (".csv", ".jsonl", ".txt")
 
 
 def run(parameters: Parameters) -> None:
-    """Scores `input` with `model` (the champion when not said) into `output`; files that are finished are left alone."""
+    """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone."""
     settings = resolve_settings(parameters)
     if settings.run.input is None or settings.run.output is None:
         raise ValueError("score: pass -P input=FILE_OR_FOLDER (.csv, .jsonl or .txt) and -P output=FILE_OR_FOLDER.")

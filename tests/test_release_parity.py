@@ -133,7 +133,7 @@ def test_auto_takes_the_cpu_where_there_is_no_gpu(graph: Path, monkeypatch: pyte
     """`auto` must start everywhere."""
     monkeypatch.setattr(sessions, "has_gpu", lambda: False)
     assert open_session(graph, "auto").get_providers() == ["CPUExecutionProvider"]
-    with pytest.raises(ValueError, match="provider='gpu': unknown. Allowed: auto, cpu, cuda, tensorrt"):
+    with pytest.raises(ValueError, match=r"provider='gpu': unknown\. Allowed: auto, cpu, cuda, tensorrt"):
         open_session(graph, "gpu")  # type: ignore[arg-type]
 
 

@@ -40,7 +40,7 @@ CLOCK_SHIFT_SECONDS = 2.0
 
 
 def configure(experiment: str) -> None:
-    """Chooses the experiment (unless `mlflow run` or the environment has) and closes what interrupted commands left open."""
+    """Chooses the experiment, unless `mlflow run` or the environment has, and closes interrupted runs."""
     for name in (
         "alembic",
         "mlflow.store",
