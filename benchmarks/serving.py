@@ -97,6 +97,7 @@ def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Proc
     command = [part.format(port=port) for part in contender.command]
     environ = {
         **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "BENCH_MODELS": str(work),
         "PYTHONPATH": str(ROOT),
         "HF_HUB_OFFLINE": "1",
@@ -221,24 +222,32 @@ def read_texts(path: Path | None, count: int) -> list[str]:
     return list(load_corpus(DataSettings(), seed=0).train.texts[:count])
 
 
-def run(texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
-    """Every contender and the ceiling; the figures by name."""
-    services, skipped = {}, []
-    with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:
-        work = Path(folder)
+def run(work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+    """Every contender and the ceiling; the figures by name. `work` holds the models, and is filled when it is empty.
+
+    Raises:
+        RuntimeError: our own service does not start. A peer that does not is named, and left out.
+    """
+    services: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    if not (work / "one_text.py").is_file():
         prepare(work, texts)
-        (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-        for contender in contenders(work):
-            if contender.needs and importlib.util.find_spec(contender.needs) is None:
-                skipped.append(contender.name)
-                print(f"skipped: {contender.name} ({contender.needs} is not installed)")
-                continue
-            services[contender.name] = measure(contender, work, texts, seconds, rounds)
-            print(contender.name, json.dumps(services[contender.name]), flush=True)
-        options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
-        command = [sys.executable, "-m", "benchmarks.peers", *options]
-        rates = [json.loads(subprocess.check_output(command, cwd=ROOT)) for _ in range(rounds)]
-    return {**summary(services, statistics.median(rates)), "services": services, "skipped": skipped}
+    (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
+    for contender in contenders(work):
+        if contender.needs and importlib.util.find_spec(contender.needs) is None:
+            left_out[contender.name] = f"{contender.needs} is not installed"
+        else:
+            try:
+                services[contender.name] = measure(contender, work, texts, seconds, rounds)
+            except RuntimeError as fault:
+                if contender.name in (OURS, STUDENT):
+                    raise
+                left_out[contender.name] = str(fault).splitlines()[0]
+        print(contender.name, json.dumps(services.get(contender.name, left_out.get(contender.name))), flush=True)
+    options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.peers", *options]
+    rates = [json.loads(subprocess.check_output(command, cwd=ROOT)) for _ in range(rounds)]
+    return {**summary(services, statistics.median(rates)), "services": services, "left_out": left_out}
 
 
 def summary(services: dict[str, Any], in_process: float) -> dict[str, Any]:
@@ -301,9 +310,14 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; the embedded sample when not given")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"), help="folder of the table and the plot")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--work", type=Path, help="folder that keeps the models for the next run")
     given = parser.parse_args()
     texts = read_texts(given.texts, 2000)
-    figures = run(texts, 3.0 if given.quick else 8.0, 1 if given.quick else given.rounds)
+    seconds, rounds = (3.0, 1) if given.quick else (8.0, given.rounds)
+    with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:
+        work = given.work or Path(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        figures = run(work, texts, seconds, rounds)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "serving.md").write_text(table(figures) + "\n", encoding="utf-8")
     plot(figures, given.out / "serving.png")

@@ -25,6 +25,7 @@ from evenodd.training import (
     teacher_targets,
 )
 from evenodd.variants import LayerMap, check_layer_map, choose_layers, init_student, load_encoder
+from evenodd.variants.encoder import override_dropout
 from evenodd.variants.importance import Importance
 from evenodd.variants.importance_view import importance_figure, importance_table
 from pipelines.adapters import adapter_training, add_adapters, importance_of, sensitive_layers
@@ -88,6 +89,7 @@ def _start(
         return load_encoder(materials.encoder, names, dropout=dropout)
     model, tokenizer = tracking.load_model(teacher_uri)
     model.set_attn_implementation("eager")
+    override_dropout(model, plan.settings.train.dropout)
     return model.float(), tokenizer
 
 

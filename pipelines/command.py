@@ -14,6 +14,8 @@ from evenodd.config import SHORT_NAMES, Settings, field_paths, flatten, resolve_
 Parameters = dict[str, str]
 log = logging.getLogger("pipelines")
 
+FILE_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".tsv")
+
 
 def command(entry: str, run: Callable[[Parameters], None], *, about: str | None = None) -> None:
     """Runs an entry point with the parameters of the command line and ends the process.
@@ -32,6 +34,7 @@ def command(entry: str, run: Callable[[Parameters], None], *, about: str | None 
             print(help_text(entry, about or ""))
             return
         settings = resolve_settings(parameters)
+        check_files(settings)
         _stay_offline(settings)
         _quieten_libraries()
         run(parameters)
@@ -92,6 +95,23 @@ def configure_logging() -> None:
     os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
+def check_files(settings: Settings) -> None:
+    """Tells a file that is not there before anything heavy is imported.
+
+    Raises:
+        ValueError: what was named with a file's suffix or a path is not there.
+    """
+    said = {
+        "data": settings.data.source,
+        "suite": settings.run.suite if settings.run.suite != "own" else None,
+        "input": settings.run.input,
+    }
+    for name, value in said.items():
+        named_as_file = value and (Path(value).suffix.lower() in FILE_SUFFIXES or value.startswith((".", "/", "~")))
+        if value and named_as_file and not Path(value).expanduser().exists():
+            raise ValueError(f"{name}='{value}': no such file. Paths are taken from {Path.cwd()}.")
 
 
 def _stay_offline(settings: Settings) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
 
 from evenodd import __version__
 from evenodd.config import SHORT_NAMES, Settings, flatten, resolve_settings
-from evenodd.variants.catalog import Variant, find_variant
+from evenodd.variants.catalog import VARIANTS, Variant, find_variant
 
 Parameters = dict[str, str]
 
@@ -56,6 +59,7 @@ def make_plan(name: str, parameters: Parameters, *, teacher_parameters: Paramete
         ValueError: an unknown variant or faulty parameters.
     """
     variant = find_variant(name)
+    _check_sections(parameters)
     settings = resolve_settings(parameters, family=variant.family, name=name)
     if not variant.distilled:
         return Plan(variant, settings)
@@ -66,3 +70,16 @@ def about_teacher(parameters: Parameters) -> Parameters:
     """What holds for a teacher made on the way to a student: rows, encoder, seed; not `epochs` and the like."""
     kept = ("data", "teacher", "seed", "home", "experiment", "model_name", "config", "decision", "evidence")
     return {key: value for key, value in parameters.items() if SHORT_NAMES.get(key, key).partition(".")[0] in kept}
+
+
+def _check_sections(parameters: Parameters) -> None:
+    """A YAML file's `variants:` section names variants or families that exist."""
+    path = Path(parameters.get("config", ""))
+    content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    sections = content.get("variants") if isinstance(content, dict) else None
+    known = {*VARIANTS, *(variant.family for variant in VARIANTS.values())}
+    unknown = [str(key) for key in sections if key not in known] if isinstance(sections, dict) else []
+    if unknown:
+        raise ValueError(
+            f"config='{path}': variants: {', '.join(unknown)} not known; there are {', '.join(sorted(known))}."
+        )

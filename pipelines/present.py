@@ -70,9 +70,8 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
     if layer_map:
         lines.append(f"Teacher layers kept: {', '.join(map(str, layer_map))}.")
     lines.append(f"Rows: {corpus.name}, {len(corpus.train):,} for training, labels {', '.join(corpus.label_names)}.")
-    lines += ["", "| figure | value |", "|---|---|"]
-    lines += [f"| {key} | {figures[key]:.4f} |" for key in SHOWN if key in figures]
-    return "\n\n".join(lines[: -len(SHOWN) - 2]) + "\n" + "\n".join(lines[-len(SHOWN) - 2 :])
+    table = [f"| {key} | {figures[key]:.4f} |" for key in SHOWN if key in figures]
+    return "\n\n".join([*lines, "\n".join(["| figure | value |", "|---|---|", *table])])
 
 
 def model_entry(

@@ -50,6 +50,14 @@ def load_encoder(
     return model, tokenizer
 
 
+def override_dropout(model: PreTrainedModel, dropout: float | None) -> None:
+    """Sets every dropout of a model that is there already; None changes nothing."""
+    set_dropout(model.config, dropout)
+    for module in model.modules() if dropout is not None else ():
+        if isinstance(module, nn.Dropout):
+            module.p = float(dropout or 0)
+
+
 def set_dropout(config: Any, dropout: float | None) -> None:
     """Sets every dropout that a family's config names; None changes nothing."""
     if dropout is None:
