@@ -312,6 +312,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder that keeps the models for the next run")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no service outlives a benchmark that is stopped
     texts = read_texts(given.texts, 2000)
     seconds, rounds = (3.0, 1) if given.quick else (8.0, given.rounds)
     with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:

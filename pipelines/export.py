@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -76,6 +76,7 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
         with tempfile.TemporaryDirectory() as work:
             graphs = _export(found, settings, materials.corpus, Path(work))
             folder = settings.home / "bundles" / variant
+            graphs = recommend(graphs, settings)
             contents = _contents(found, facts, settings)
             card = tracking.artifact_text(found.run_id, "model_card.md")
             write_bundle(folder, graphs, contents, list(materials.corpus.validation.texts), card=card)
@@ -101,6 +102,17 @@ def _export(found: tracking.Version, settings: Settings, corpus: Corpus, work: P
     table = latency_table(model, graphs.paths, seconds=0.05)
     tracking.log_table("latency", table)
     return graphs
+
+
+def recommend(graphs: Graphs, settings: Settings) -> Graphs:
+    """The graph that the service takes: the one asked for where it passed its gate, else fp32."""
+    asked = settings.serve.graph
+    if asked == "fastest":
+        return graphs
+    kind = asked if asked in graphs.paths else "fp32"
+    if kind != asked:
+        log.warning("serve.graph=%s: %s; the service takes fp32", asked, graphs.left_out.get(asked, "not exported"))
+    return replace(graphs, recommended=dict.fromkeys(graphs.recommended, kind))
 
 
 def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:

@@ -291,6 +291,18 @@ def test_latency_noise_does_not_decide() -> None:
     assert verdict.winner == "b"
 
 
+def test_seeds_that_disagree_are_a_tie() -> None:
+    """One seed that is far ahead lifts the mean; the other seeds say that a repeat may come out the other way."""
+    steady = make_runs(1.5, rows=3000, seeds=5, seed=1)
+    ahead = {s: make_runs(k, rows=3000, seeds=1, seed=20 + s)[0] for s, k in enumerate((1.9, 1.9, 1.9, 1.9, 1.45))}
+    verdict = choose_winner([Candidate("steady", steady), Candidate("ahead", ahead)], FAST, positive=1)
+    (pair,) = verdict.pairs.to_dict("records")
+    assert pair["sign_flip_p"] > 2 / 32
+    assert not pair["seeds_agree"]
+    assert verdict.tie
+    assert "the seeds do not agree" in verdict.text
+
+
 def test_one_seed_is_said() -> None:
     """A verdict on one seed does not know how a repeat would come out."""
     one = Candidate("a", make_runs(2.0, seeds=1))

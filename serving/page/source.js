@@ -8,6 +8,7 @@ const PREVIEW_ROWS = 3;
 const DELIMITED = /\.(csv|tsv)$/i;
 
 let file = null;
+let frame = 0;
 let listener = () => {};
 
 /** Pasted lines as a table of one column without a header. */
@@ -104,6 +105,12 @@ function changed() {
   listener(source);
 }
 
+/** Reads all lines again, once a frame: dictation and scripted input come as one event for each line. */
+function changedSoon() {
+  cancelAnimationFrame(frame);
+  frame = requestAnimationFrame(changed);
+}
+
 async function take(chosen) {
   const fault = (message) => setFault(byId("many-file"), byId("many-error"), message);
   fault("");
@@ -149,7 +156,7 @@ export function wireSource(onChange) {
   byId("many-text").addEventListener("input", () => {
     file = null;
     byId("many-file").value = "";
-    changed();
+    changedSoon();
   });
   byId("many-file").addEventListener("change", (event) => {
     if (event.target.files[0]) take(event.target.files[0]);

@@ -209,6 +209,11 @@ class ServeSettings(Frozen):
     """What the Bento is built with. `serving/` reads them from the bundle."""
 
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
+    graph: Literal["fp32", "fp16", "int8", "fastest"] = Field(
+        "fp32",
+        description="fp32 answers with the registered model's labels whatever else is in a batch; int8 is faster, but its scales "
+        "depend on the batch; fastest: what was measured to be",
+    )
     pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
     window_overlap: int = Field(32, ge=0)
 

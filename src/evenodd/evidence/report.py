@@ -209,8 +209,9 @@ def tests_section(verdict: Verdict) -> Section:
     paragraphs = (
         "Each variant is scored on the same validation rows with the same seeds, so differences are paired. The "
         "interval (bootstrap, BCa) covers which rows were drawn and how the seeds turned out. Its p-value decides, "
-        "after Holm's correction for all pairs that may win. Average precision, McNemar's exact test on the labels and "
-        "the sign-flip test over seeds stand beside it; five seeds alone never reach .05 in a sign-flip test.",
+        "after Holm's correction for all pairs that may win, and the seeds must agree: the sign-flip test has to be as "
+        "small as so many seeds allow (2/32 for five). Average precision and McNemar's exact test on the labels stand "
+        "beside them and do not decide.",
         f"Why small gaps are ties, on published counts: {example}",
     )
     if verdict.pairs.empty or "p_holm" not in verdict.pairs:

@@ -323,7 +323,7 @@ def sign_flip(differences: Sequence[float] | FloatArray, *, samples: int = 10_00
     """Two-sided p-value that paired differences over seeds are centred on 0.
 
     Exact over all signs up to 14 seeds, drawn above. With S seeds it cannot go below 2 / 2**S: .0625 for five, so
-    that five seeds alone never reach .05; it stands beside the interval and does not decide.
+    that five seeds alone never reach .05: the verdict asks for as little as the seeds allow, beside the interval.
 
     Source: Fisher 1935, randomisation test.
     """

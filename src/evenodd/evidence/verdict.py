@@ -1,7 +1,8 @@
 """Who wins: the cheapest variant that is not significantly worse than the best, or a tie, in plain words.
 
 Only validation is read here. The deciding figure is macro-F1, by its paired interval over rows and seeds with Holm's
-correction; average precision, McNemar's test and the sign-flip test stand beside it and do not decide.
+correction, and the seeds must agree: the sign-flip test has to be as small as so many seeds allow, or under alpha.
+Average precision and McNemar's test stand beside it and do not decide.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ class Verdict:
         excluded: why a variant may not win, by name.
         scores: table by variant: f1_macro, f1_macro_sd, average_precision, average_precision_sd, seeds, rows.
         pairs: table by pair: first, second, difference, low, high, p_value, p_holm, significant, average_precision
-            difference with its bounds and p, McNemar's counts and p, sign-flip p, rows_needed, and
+            difference with its bounds and p, McNemar's counts and p, sign-flip p, seeds_agree, rows_needed, and
             more_seeds: that many rows would do it only with more seeds.
         sentences: the verdict in plain words, one thought each.
     """
@@ -127,7 +128,7 @@ def compare_runs(
         gap = difference(f1[one], f1[two], rows=rows, alpha=alpha)
         other = difference(ranking[one], ranking[two], rows=rows, alpha=alpha)
         pairs.append(
-            _pair(one, two, gap, other) | _decision_tests(aligned, one, two, f1[one].estimate - f1[two].estimate)
+            _pair(one, two, gap, other) | _decision_tests(aligned, one, two, f1[one].estimate - f1[two].estimate, alpha)
         )
         pairs[-1] |= _more_data(gap, alpha)
     scores = pd.DataFrame(
@@ -175,16 +176,18 @@ def _pair(one: str, two: str, gap: Difference, ranking: Difference) -> dict[str,
     }
 
 
-def _decision_tests(aligned: Aligned, one: str, two: str, by_seed: np.ndarray) -> dict[str, object]:
+def _decision_tests(aligned: Aligned, one: str, two: str, by_seed: np.ndarray, alpha: float) -> dict[str, object]:
     """McNemar on the labels that the mean probability over seeds gives, and sign flips over seeds."""
     seen = np.maximum(aligned.member.sum(axis=0), 1)[:, None]
     right = [(aligned.probabilities[name].sum(axis=0) / seen).argmax(axis=1) == aligned.labels for name in (one, two)]
     only_first, only_second, p_value = mcnemar_exact(*right)
+    flipped = sign_flip(by_seed) if len(by_seed) > 1 else float("nan")
     return {
         "only_first_right": only_first,
         "only_second_right": only_second,
         "mcnemar_p": p_value,
-        "sign_flip_p": sign_flip(by_seed) if len(by_seed) > 1 else float("nan"),
+        "sign_flip_p": flipped,
+        "seeds_agree": not flipped > max(alpha, 2 / 2 ** len(by_seed)),
     }
 
 
@@ -210,7 +213,7 @@ def _correct(pairs: pd.DataFrame, eligible: set[str], alpha: float) -> pd.DataFr
     counted = (pairs["first"].isin(eligible) & pairs["second"].isin(eligible)).to_numpy()
     adjusted = np.full(len(pairs), np.nan)
     adjusted[counted] = holm(pairs["p_value"].to_numpy()[counted])
-    return pairs.assign(p_holm=adjusted, significant=adjusted < alpha)
+    return pairs.assign(p_holm=adjusted, significant=(adjusted < alpha) & pairs["seeds_agree"])
 
 
 def _worse(pairs: pd.DataFrame, name: str, best: str) -> bool:
@@ -277,9 +280,10 @@ def _tie_sentence(verdict: Verdict, name: str, settings: EvidenceSettings, seeds
     sign = 1 if row["first"] == verdict.best else -1
     low, high = sorted((sign * row["low"], sign * row["high"]))
     level = 100 * (1 - settings.alpha)
+    split = "" if row["seeds_agree"] else ", and the seeds do not agree on which is better"
     return (
         f"{verdict.best} scores {sign * row['difference']:+.3f} macro-F1 against {name}, with a {level:.3g} % interval "
-        f"of {low:+.3f} to {high:+.3f} (Holm-corrected {_p_words(row['p_holm'])}): no significant difference; "
+        f"of {low:+.3f} to {high:+.3f} (Holm-corrected {_p_words(row['p_holm'])}): no significant difference{split}; "
         f"{rows_in_words(float(row['rows_needed']), seeds if row['more_seeds'] else 0)}."
     )
 

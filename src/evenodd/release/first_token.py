@@ -10,6 +10,8 @@ are needed whole. An operator that is not known stops it there, which costs spee
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
@@ -72,9 +74,12 @@ class _Push:
     def first(self, name: str, axis: int) -> str:
         """Name of a tensor that holds index 0 of `name` along `axis`, which it keeps with size 1."""
         if (name, axis) not in self.done:
-            node = self.producers.get(name)
-            inputs = None if node is None or name in self.whole else self._inputs(node, axis)
-            self.done[name, axis] = self._slice(name, axis) if inputs is None else self._copy(node, inputs, name)
+            node = None if name in self.whole else self.producers.get(name)
+            inputs = None if node is None else self._inputs(node, axis)
+            if node is None or inputs is None:
+                self.done[name, axis] = self._slice(name, axis)
+            else:
+                self.done[name, axis] = self._copy(node, inputs, name)
         return self.done[name, axis]
 
     def _needed_whole(self) -> set[str]:
@@ -164,5 +169,5 @@ def _constants(graph: onnx.ModelProto) -> dict[str, np.ndarray]:
     return found
 
 
-def _attribute(node: onnx.NodeProto, name: str, default: object) -> object:
+def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)

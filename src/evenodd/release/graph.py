@@ -164,7 +164,8 @@ def lean_graph(source: Path, path: Path, config: Any) -> Path:
     options.enable_bias_gelu = False
     _optimize(source, path, config, options)
     graph = onnx.load(str(path))
-    keep_first_token(graph)
+    with quiet_libraries():
+        keep_first_token(graph)
     producers = {output: node for node in graph.graph.node for output in node.output}
     for node in graph.graph.node:
         residual = producers.get(node.input[0]) if node.op_type == "LayerNormalization" else None
