@@ -211,8 +211,7 @@ class ServeSettings(Frozen):
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     graph: Literal["fp32", "fp16", "int8", "fastest"] = Field(
         "fp32",
-        description="fp32 answers with the registered model's labels whatever else is in a batch; int8 is faster, but its scales "
-        "depend on the batch; fastest: what was measured to be",
+        description="fp32: the registered model's labels whatever the batch; int8: faster, its scores shift with the batch",
     )
     pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
     window_overlap: int = Field(32, ge=0)
