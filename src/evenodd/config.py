@@ -211,7 +211,7 @@ class ServeSettings(Frozen):
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
     graph: Literal["fp32", "fp16", "int8", "fastest"] = Field(
         "fp32",
-        description="fp32: the registered model's labels whatever the batch; int8: faster, its scores shift with the batch",
+        description="fp32: the registered model's labels whatever the batch; int8: faster, scores shift with it",
     )
     pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
     window_overlap: int = Field(32, ge=0)
