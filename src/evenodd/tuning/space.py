@@ -41,7 +41,7 @@ def search_space(
         space["distill.hidden_weight"] = FloatDistribution(0, 2)
     if variant.adapters:
         space["lora.rank"] = IntDistribution(2, 32, log=True)
-        space["lora.alpha"] = FloatDistribution(4, 64, log=True)
+        space["lora.alpha"] = IntDistribution(4, 64, log=True)
         space["lora.dropout"] = FloatDistribution(0, 0.3)
     if depth is not None and variant.layers:
         space["variant.depth"] = IntDistribution(1, depth)
