@@ -72,6 +72,9 @@ def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], conte
             _drain(queue, context.report)
     except ProcessException as error:
         raise RuntimeError(f"processes={processes}: a process failed: {str(error).strip().splitlines()[-1]}") from error
+    finally:
+        for process in started.processes:
+            process.kill()
     _drain(queue, context.report)
     found = torch.load(folder / RESULT, weights_only=False)
     model.load_state_dict(found["state"])
