@@ -168,6 +168,7 @@ def test_cancelled_request_never_runs(stage: SimpleNamespace) -> None:
         gone = asyncio.ensure_future(stage.batcher.score(["go away"] * 30))
         await asyncio.sleep(0)
         gone.cancel()
+        await asyncio.gather(gone, return_exceptions=True)
         stage.engine.gate.set()
         await first
         await stage.batcher.score(["stay"])
