@@ -52,7 +52,7 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
     tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
     with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
         tracking.log_settings(settings, ("gates",))
-        champion = find_champion(before, settings)
+        champion = rival(found, find_champion(before, settings))
         figures = figures_of(found) | against(found, champion, settings)
         gates = check_gates(figures, settings.gates, figures_of(champion) if champion else None)
         print_gates(gates)
@@ -105,6 +105,15 @@ def find_champion(version: str | None, settings: Settings) -> tracking.Version |
             "then run promote again."
         ) from error
     return found
+
+
+def rival(found: tracking.Version, champion: tracking.Version | None) -> tracking.Version | None:
+    """The champion to be measured against: none when only it was fitted on the synthetic sample."""
+    synthetic = champion is not None and champion.tags.get("synthetic") == "true"
+    if synthetic and found.tags.get("synthetic") == "false":
+        log.info("the champion was fitted on synthetic texts: it gives way without a comparison")
+        return None
+    return champion
 
 
 def against(found: tracking.Version, champion: tracking.Version | None, settings: Settings) -> dict[str, float]:
