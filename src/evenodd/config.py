@@ -172,7 +172,6 @@ class EvidenceSettings(Frozen):
     """How variants are measured and told apart."""
 
     seeds: int = Field(1, ge=1, le=100, description="paired repeats of every variant")
-    vary_split: bool = Field(False, description="draw a new split for each seed instead of the same one")
     alpha: float = Field(0.05, gt=0, lt=1)
     bootstrap_samples: int = Field(2000, ge=100)
     behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
