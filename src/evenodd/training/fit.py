@@ -90,12 +90,28 @@ def fit(
 
     Raises:
         RuntimeError: the loss is not a number.
+        ValueError: several processes for an objective that runs in one only.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
     if settings.processes > 1:
+        _check_processes(settings, objective)
         return run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
     return _fit(model, data, settings, objective, context)
+
+
+def _check_processes(settings: TrainSettings, objective: Objective) -> None:
+    """In a process of its own, transformers gives no hidden states or attention maps of a model sent there.
+
+    Raises:
+        ValueError: the objective compares them.
+    """
+    distilled = getattr(objective, "settings", None)
+    if distilled is not None and distilled.hidden_weight + distilled.attention_weight > 0:
+        raise ValueError(
+            f"processes={settings.processes}: hidden states and attention maps are compared in one process only; pass "
+            "-P processes=1, or -P distill.hidden_weight=0 -P distill.attention_weight=0."
+        )
 
 
 def _fit(
