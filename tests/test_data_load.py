@@ -208,7 +208,7 @@ def test_a_source_that_is_no_file_says_what_to_pass(tmp_path: Path, name: str, s
 def test_a_file_without_rows_or_of_another_kind_is_an_input_error(tmp_path: Path, name: str, content: bytes) -> None:
     """Anything else would be a traceback of a library."""
     (tmp_path / name).write_bytes(content)
-    faults_of(tmp_path / name, tmp_path)
+    assert name in faults_of(tmp_path / name, tmp_path)
 
 
 def test_a_header_alone_says_that_no_label_occurs(tmp_path: Path) -> None:

@@ -53,7 +53,9 @@ def metric_names() -> set[str]:
 def test_manifest_is_valid_against_the_schema(item: dict[str, Any]) -> None:
     """A misspelt field is dropped by some clusters without a word."""
     validator = pytest.importorskip("kubernetes_validate")
-    validator.validate(item, KUBERNETES, strict=True)
+    assert validator.validate(item, KUBERNETES, strict=True)
+    with pytest.raises(validator.ValidationError):
+        validator.validate({**item, "spce": {}}, KUBERNETES, strict=True)
 
 
 def test_selectors_find_the_pods() -> None:
