@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("training", "inference", "serving", "verdict")
+BENCHMARKS = ("training", "scale", "inference", "serving", "verdict")
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evenodd.training.batches import TokenBudgetSampler, cut_batches
@@ -18,6 +18,7 @@ def sampler(lengths: list[int] | np.ndarray, **about: int | bool) -> TokenBudget
     return TokenBudgetSampler(np.asarray(lengths), **({"token_budget": 256, "max_rows": 16} | about))
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(0, 5), st.integers(0, 3), st.booleans())
 def test_every_row_comes_once_in_an_epoch(lengths: list[int], seed: int, epoch: int, shuffle: bool) -> None:
     """A row left out or repeated would change what `epochs` means."""
@@ -26,6 +27,7 @@ def test_every_row_comes_once_in_an_epoch(lengths: list[int], seed: int, epoch: 
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(1, 400), st.integers(1, 20))
 def test_no_batch_is_over_budget(lengths: list[int], budget: int, rows: int) -> None:
     """The budget is what bounds memory; only a row that is longer by itself may pass it."""
@@ -35,6 +37,7 @@ def test_no_batch_is_over_budget(lengths: list[int], budget: int, rows: int) -> 
         assert len(batch) == 1 or len(batch) * numbers[batch].max() <= budget
 
 
+@settings(deadline=None)
 @given(LENGTHS)
 def test_every_epoch_has_as_many_batches(lengths: list[int]) -> None:
     """The schedule and the way on from a checkpoint count on it."""
@@ -47,6 +50,7 @@ def test_every_epoch_has_as_many_batches(lengths: list[int]) -> None:
     assert batches.mean_rows == pytest.approx(len(lengths) / len(batches))
 
 
+@settings(deadline=None)
 @given(LENGTHS, st.integers(30, 300), st.integers(1, 30))
 def test_a_batch_ends_because_the_next_row_does_not_fit(lengths: list[int], budget: int, rows: int) -> None:
     """Batches cut too early waste the machine."""

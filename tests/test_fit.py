@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,17 @@ import pytest
 import torch
 from release_models import tiny_model
 from training_rows import accuracy, context, fit_data, still_model
+from transformers import TrainerCallback
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import DistillObjective, Fit, FitData, LabelObjective, fit, predict_logits, teacher_targets
-from evenodd.training.fit import MARKER, EncoderTrainer, Mark, last_checkpoint
+from evenodd.training.checkpoints import MARKER, Mark, last_checkpoint
+from evenodd.training.fit import EncoderTrainer
 from evenodd.variants import add_lora, init_student, state_digest
 
 SETTINGS = TrainSettings(epochs=3, learning_rate=3e-3, token_budget=128, max_rows=16, precision="fp32", log_steps=2)
+
+BEST_EPOCH = SETTINGS.model_copy(update={"average_share": 0.0})
 
 
 class CutError(Exception):
@@ -81,11 +86,45 @@ def test_the_weights_that_remain_are_the_best_epochs(data: FitData, tmp_path: Pa
         return {"f1_macro": next(scores)}
 
     model = tiny_model()
-    fitted = fit(model, data, SETTINGS, LabelObjective(), context(tmp_path, score=score))
+    fitted = fit(model, data, BEST_EPOCH, LabelObjective(), context(tmp_path, score=score))
     assert fitted.best_epoch == 2
+    assert not fitted.averaged
     remaining = torch.from_numpy(predict_logits(model, data.validation))
     torch.testing.assert_close(remaining, after[1]["logits"])
     assert not torch.allclose(remaining, after[2]["logits"])
+
+
+def test_a_fit_that_runs_to_its_end_leaves_the_mean_of_its_late_weights(data: FitData, tmp_path: Path) -> None:
+    """A mean over other steps, or over some of the weights, would pass for the one that was asked for."""
+    keep = _KeepWeights()
+    flat = context(tmp_path, score=lambda logits, labels: {"f1_macro": 0.5})
+    model = tiny_model()
+    fitted = fit(model, data, SETTINGS, LabelObjective(), replace(flat, callbacks=(keep,)))
+    steps = len(keep.seen)
+    late = [keep.seen[step] for step in range(5, steps + 1, 5) if step >= round(steps / 2)]
+    assert fitted.averaged
+    assert len(late) >= 2
+    for name, parameter in model.named_parameters():
+        expected = torch.stack([weights[name] for weights in late]).mean(0)
+        torch.testing.assert_close(parameter.detach(), expected, msg=name)
+
+
+@pytest.mark.parametrize(("mean_scores", "averaged"), [(0.585, True), (0.575, False)])
+def test_a_mean_that_is_much_worse_than_the_best_epoch_is_not_taken(
+    mean_scores: float, averaged: bool, data: FitData, tmp_path: Path
+) -> None:
+    """Where the fit still learns fast, early weights in the mean would spoil it."""
+    scores = iter([0.4, 0.6, 0.5, mean_scores])
+    after: list[np.ndarray] = []
+
+    def score(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        after.append(logits)
+        return {"f1_macro": next(scores)}
+
+    model = tiny_model()
+    fitted = fit(model, data, SETTINGS, LabelObjective(), context(tmp_path, score=score))
+    assert fitted.averaged is averaged
+    np.testing.assert_allclose(predict_logits(model, data.validation), after[3 if averaged else 1], atol=1e-5)
 
 
 def test_patience_ends_the_fit_and_a_second_call_adds_nothing(data: FitData, tmp_path: Path) -> None:
@@ -216,6 +255,16 @@ def _fit(
 
     fitted = fit(model, data, settings, LabelObjective(), context(folder, seed=seed, report=report))
     return model, fitted, seen
+
+
+class _KeepWeights(TrainerCallback):
+    """Every step's weights."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.seen[state.global_step] = {name: p.detach().clone() for name, p in model.named_parameters()}
 
 
 def _sorted(fitted: Fit) -> list[tuple[int, str, float]]:

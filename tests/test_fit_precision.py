@@ -1,17 +1,22 @@
-"""What a fit leaves behind on the model."""
+"""What precision a fit runs in, what it leaves behind on the model, and how near it came to the ceiling."""
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+import logging
+import time
+from typing import cast
 
+import numpy as np
 import pytest
 import torch
+from release_models import tiny_model
 from torch import nn
+from training_rows import still_model
 
-from evenodd.config import DistillSettings, TrainSettings
-from evenodd.training.fit import _check_processes, _take_autocast_off
-from evenodd.training.precision import autocast
+from evenodd.training import ceiling, ceiling_figures, choose_precision, training_flops
+from evenodd.training import precision as probed
+from evenodd.training.fit import _take_autocast_off
+from evenodd.training.precision import Precision, autocast, product_rates
 
 
 def test_a_fitted_model_computes_in_float32_again() -> None:
@@ -31,11 +36,52 @@ def test_a_fitted_model_computes_in_float32_again() -> None:
     assert torch.equal(model(texts), expected)
 
 
-def test_several_processes_refuse_what_they_cannot_compute() -> None:
-    """A student in another process would fail in its first step, with a traceback of somebody else's."""
-    settings = TrainSettings(processes=2)
-    compared = cast(Any, SimpleNamespace(settings=DistillSettings()))
-    with pytest.raises(ValueError, match="processes=2"):
-        _check_processes(settings, compared)
-    logits_only = DistillSettings(hidden_weight=0)
-    assert _check_processes(settings, cast(Any, SimpleNamespace(settings=logits_only))) is None
+@pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])
+def test_operations_are_those_of_the_shapes(family: str) -> None:
+    """A share of the ceiling that counts padding, or frozen weights' gradients, flatters."""
+    model, lengths = still_model(family, depth=3), np.array([3, 11, 40, 64])
+    hidden, inner, head = 32, 64, 2 * 32 * (32 + 2)
+    products = 2 * (4 * hidden * hidden + 2 * hidden * inner) * lengths + 4 * hidden * lengths**2
+    expected = 3 * 3 * products.sum() + 3 * len(lengths) * head
+    assert training_flops(model, lengths) == pytest.approx(expected, rel=0.01)
+    assert all(parameter.grad is None for parameter in model.parameters())
+    model.requires_grad_(False)
+    model.classifier.requires_grad_(True)
+    assert training_flops(model, lengths) == pytest.approx(3 * products.sum() + len(lengths) * head, rel=0.02)
+
+
+def test_figures_hold_the_fit_against_the_probed_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the wrong precision's product the share is out by a factor of two."""
+    rates = {"fp32": 100.0, "bf16": 400.0}
+    monkeypatch.setattr(ceiling, "product_rates", lambda device: rates)
+    model, lengths = tiny_model(), np.array([8, 8])
+    flops = training_flops(model, lengths)
+    for precision, rate in rates.items():
+        figures = ceiling_figures(model, lengths, rows_per_second=50.0, precision=cast(Precision, precision))
+        assert figures["cost/train_gflops"] == pytest.approx(flops / 2 * 50 / 1e9)
+        assert figures["cost/share_of_ceiling"] == pytest.approx(flops / 2 * 50 / 1e9 / rate)
+        assert figures["cost/bf16"] == (precision == "bf16")
+
+
+def test_the_probe_is_short_and_made_once() -> None:
+    """A probe of seconds in every fit would cost more than it tells."""
+    product_rates.cache_clear()
+    started = time.thread_time()
+    rates = product_rates("cpu")
+    assert rates["fp32"] > 0
+    assert rates["bf16"] > 0
+    assert time.thread_time() - started < 5
+    assert product_rates("cpu") is rates
+
+
+@pytest.mark.parametrize(("bf16", "expected"), [(120.0, "fp32"), (140.0, "bf16")])
+def test_the_choice_says_why(
+    bf16: float, expected: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A fit at half the speed is not looked into when nothing says that bf16 did not pay."""
+    monkeypatch.setattr(probed, "product_rates", lambda device: {"fp32": 100.0, "bf16": bf16})
+    with caplog.at_level(logging.INFO, logger="evenodd"):
+        assert choose_precision("auto") == expected
+        assert choose_precision("fp32") == "fp32"
+    assert f"{bf16:.0f} in bf16: {bf16 / 100:.1f} times" in caplog.text
+    assert "as asked" in caplog.text

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from training_rows import random_batch, still_model
@@ -116,6 +116,7 @@ def test_shapes_that_differ_are_named() -> None:
         hidden_loss(torch.randn(2, 3, 4), torch.randn(2, 3, 4), "l1")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=60), st.sampled_from(["balanced", "sqrt", 3.0]))
 def test_label_weights_average_one_over_the_rows(labels: list[int], kind: str | float) -> None:
     """Otherwise the class weight would change the learning rate too."""

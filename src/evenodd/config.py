@@ -52,8 +52,11 @@ class DataSettings(Frozen):
     limit: int | None = Field(None, ge=1, description="use only so many rows (stratified), for a trial run")
     augment: Literal["none", "counterexamples"] = "none"
     augment_rows: int = Field(2000, ge=1, description="training rows that `augment` adds")
+    augment_kinds: tuple[str, ...] | None = Field(
+        None, description="kinds of counterexamples (negated_hate, threat, …); None: all of them"
+    )
 
-    _names = field_validator("labels", "group_columns", mode="before")(_split_names)
+    _names = field_validator("labels", "group_columns", "augment_kinds", mode="before")(_split_names)
 
 
 class ModelSettings(Frozen):
@@ -80,6 +83,9 @@ class TrainSettings(Frozen):
     freeze_embeddings: bool = Field(True, description="leave the word embeddings as pretrained")
     dropout: float | None = Field(None, ge=0, lt=1, description="of the encoder; None: as in the model's own config")
     patience: int = Field(3, ge=1, description="epochs without a better validation macro-F1 before stopping")
+    average_share: float = Field(
+        0.5, ge=0, lt=1, description="weights are averaged over so much of the steps, from the end; 0: the best epoch's"
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     processes: int = Field(1, ge=1, le=64)
     log_steps: int = Field(20, ge=1)
@@ -171,7 +177,7 @@ class DecisionSettings(Frozen):
 class EvidenceSettings(Frozen):
     """How variants are measured and told apart."""
 
-    seeds: int = Field(1, ge=1, le=100, description="paired repeats of every variant")
+    seeds: int = Field(1, ge=1, le=100, description="paired repeats of every variant; `random` draws anew in each")
     alpha: float = Field(0.05, gt=0, lt=1)
     bootstrap_samples: int = Field(2000, ge=100)
     behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
@@ -194,12 +200,17 @@ class ExportSettings(Frozen):
     """ONNX graphs."""
 
     kinds: tuple[Literal["fp32", "fp16", "int8"], ...] = ("fp32", "int8")
-    parity_texts: int = Field(256, ge=1)
+    parity_texts: int | None = Field(
+        None, ge=1, description="validation texts that fp32 is held against torch on; all when not said"
+    )
     max_abs_diff: float = Field(1e-4, gt=0, description="of a probability, fp32 graph against torch")
     max_fp16_flips: float = Field(0.001, ge=0)
     max_int8_flips: float = Field(0.01, ge=0)
     max_int8_f1_loss: float = Field(0.01, ge=0)
     thorough: bool = Field(False, description="also try int8 recipes that lost wherever they were measured")
+    speed: Literal["short", "full"] = Field(
+        "short", description="table of speeds: 32 tokens at batch 1 and 32; full: also batch 8 and 16, 64, 128 tokens"
+    )
 
     _names = field_validator("kinds", mode="before")(_split_names)
 
@@ -208,9 +219,9 @@ class ServeSettings(Frozen):
     """What the Bento is built with. `serving/` reads them from the bundle."""
 
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    graph: Literal["fp32", "fp16", "int8", "fastest"] = Field(
-        "fp32",
-        description="fp32: the registered model's labels whatever the batch; int8: faster, scores shift with it",
+    graph: Literal["checked", "fp32", "fp16", "int8", "fastest"] = Field(
+        "checked",
+        description="checked: int8, borderline texts again in float32: the labels are fp32's; int8: faster, some shift",
     )
     pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
     window_overlap: int = Field(32, ge=0)
@@ -258,7 +269,7 @@ class Settings(Frozen):
 VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
     "teacher": {"train": {"learning_rate": 1e-4, "epochs": 3}},
     "student": {"train": {"learning_rate": 2e-4, "epochs": 4}},
-    "lora": {"train": {"learning_rate": 3e-3, "epochs": 5}},
+    "lora": {"train": {"learning_rate": 2e-3, "epochs": 4, "average_share": 0.0}},
 }
 
 # Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.

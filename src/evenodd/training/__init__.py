@@ -1,5 +1,6 @@
 """Losses, batches, cached teacher targets and the trainer."""
 
+from evenodd.training.ceiling import ceiling_figures, training_flops
 from evenodd.training.fit import Fit, FitContext, FitData, fit
 from evenodd.training.losses import label_weights
 from evenodd.training.objective import DistillObjective, LabelObjective, needs_live_teacher
@@ -15,6 +16,7 @@ __all__ = [
     "LabelObjective",
     "TeacherTargets",
     "best_device",
+    "ceiling_figures",
     "choose_precision",
     "fit",
     "label_weights",
@@ -22,4 +24,5 @@ __all__ = [
     "predict_logits",
     "target_megabytes",
     "teacher_targets",
+    "training_flops",
 ]

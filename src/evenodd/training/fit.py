@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import shutil
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,11 +23,16 @@ from transformers import (
 
 from evenodd.config import TrainSettings
 from evenodd.data import TokenStore
+from evenodd.training.adalora import RankAllocation
+from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
+from evenodd.training.ceiling import ceiling_figures
+from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
+from evenodd.training.dropout import FastDropout
 from evenodd.training.objective import Batch, Objective
-from evenodd.training.precision import best_device, choose_precision
+from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
-from evenodd.training.processes import rank_and_world, run_in_processes, share_of_batch
+from evenodd.training.processes import rank_and_world, run_in_processes, share_of_batch, sum_over_processes
 from evenodd.training.progress import Progress
 from evenodd.variants.encoder import word_embeddings
 
@@ -38,7 +40,7 @@ log = logging.getLogger(__name__)
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 Report = Callable[[dict[str, float], int], None]
-MARKER = "complete"
+AVERAGE_MAY_LOSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -72,58 +74,80 @@ class FitContext:
 
 @dataclass(frozen=True)
 class Fit:
-    """A finished fit: `history` holds rows of step, epoch, metric and value; `figures` the cost metrics."""
+    """A finished fit: `history` holds rows of step, epoch, metric and value; `figures` the cost metrics.
+
+    Attributes:
+        averaged: whether the weights are the mean of the late ones, not those of the best epoch.
+    """
 
     history: list[dict[str, Any]]
     figures: dict[str, float]
     best_epoch: int = 0
     train_loss: float = field(default=float("nan"))
+    averaged: bool = False
 
 
 def fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
-    """Trains the model in place; afterwards it holds the weights of its best epoch on validation macro-F1.
+    """Trains the model in place.
+
+    A fit that runs to its planned end leaves the mean of its weights over the last `average_share` of the steps; one
+    that patience ended early, the weights of its best epoch on validation macro-F1. The best epoch's are left as well
+    where the mean's macro-F1 is more than .02 below: there the fit was still learning fast.
 
     A folder with a complete checkpoint of an earlier, interrupted call is gone on from: with the same random numbers,
     patience and history, and its metrics are reported again, so the weights are those of a call that ran through.
 
     Raises:
-        RuntimeError: the loss is not a number.
-        ValueError: several processes for an objective that runs in one only.
+        RuntimeError: the loss is not a number, or one of several processes failed.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
+    precision = choose_precision(settings.precision, best_device())
+    settings = settings.model_copy(update={"precision": precision})
     if settings.processes > 1:
-        _check_processes(settings, objective)
-        return run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
-    return _fit(model, data, settings, objective, context)
+        fitted = run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
+    else:
+        fitted = _fit(model, data, settings, objective, context)
+    figures = fitted.figures
+    figures |= ceiling_figures(
+        model,
+        data.train.lengths,
+        rows_per_second=figures["cost/train_rows_per_second"],
+        precision=precision,
+        processes=settings.processes,
+    )
+    _say(fitted, precision)
+    return fitted
 
 
-def _check_processes(settings: TrainSettings, objective: Objective) -> None:
-    """In a process of its own, transformers gives no hidden states or attention maps of a model sent there.
-
-    Raises:
-        ValueError: the objective compares them.
-    """
-    distilled = getattr(objective, "settings", None)
-    if distilled is not None and distilled.hidden_weight + distilled.attention_weight > 0:
-        raise ValueError(
-            f"processes={settings.processes}: hidden states and attention maps are compared in one process only; pass "
-            "-P processes=1, or -P distill.hidden_weight=0 -P distill.attention_weight=0."
-        )
+def _say(fitted: Fit, precision: Precision) -> None:
+    """One line of what it took."""
+    figures = fitted.figures
+    log.info(
+        "fitted | %s | %.0f sentences/s, %.0f tokens/s | %.0f GFLOP/s, %.0f %% of a product's %.0f | padding %.1f %%",
+        precision,
+        figures["cost/train_rows_per_second"],
+        figures["cost/train_tokens_per_second"],
+        figures["cost/train_gflops"],
+        100 * figures["cost/share_of_ceiling"],
+        figures["cost/product_gflops"],
+        100 * figures["cost/padding_share"],
+    )
 
 
 def _fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
     resume = last_checkpoint(context.folder)
-    trainer = EncoderTrainer(model, data, settings, objective, context, _read_mark(resume))
+    trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
     if resume:
         log.info("going on from %s", resume)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+    averaged = trainer.take_average()
     _take_autocast_off(model)
-    return trainer.finish()
+    return trainer.finish(averaged)
 
 
 def _take_autocast_off(model: nn.Module) -> None:
@@ -147,7 +171,7 @@ class EncoderTrainer(Trainer):
         self.data, self.settings, self.context = data, settings, context
         self.objective: Objective = objective
         self.encoder = model
-        self.precision = choose_precision(settings.precision, best_device())
+        self.precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
         self.sampler = TokenBudgetSampler(
             data.train.lengths,
             token_budget=settings.token_budget,
@@ -155,7 +179,9 @@ class EncoderTrainer(Trainer):
             min_rows=settings.processes,
             seed=context.seed,
         )
-        self.clock = _Clock(before.seconds)
+        self.clock = Clock(before.seconds)
+        ranks_move = any(isinstance(callback, RankAllocation) for callback in context.callbacks)
+        self.average = WeightAverage(0.0 if ranks_move else settings.average_share)
         arguments = _arguments(settings, context, self.precision, min(settings.log_steps, len(self.sampler)))
         if before.last_epoch:
             arguments.num_train_epochs = before.last_epoch
@@ -167,6 +193,7 @@ class EncoderTrainer(Trainer):
             callbacks=[
                 EarlyStoppingCallback(settings.patience),
                 *context.callbacks,
+                self.average,
                 self.clock,
                 _Reporter(context.report),
                 Progress(self.sampler.mean_rows),
@@ -183,22 +210,46 @@ class EncoderTrainer(Trainer):
 
         Several processes hold a share of the batch each and average their gradients, hence the factor.
         """
-        terms, _ = self.objective.terms(model, inputs)
+        with FastDropout():
+            terms, _ = self.objective.terms(model, inputs)
         total = torch.stack(list(terms.values())).sum()
         return total * rank_and_world()[1] / self.sampler.mean_rows
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Validation metrics under `eval_…`, from one pass over sorted batches."""
-        logits = predict_logits(self.encoder, self.data.validation, precision=self.precision)
-        if not np.isfinite(logits).all():
-            self._diverged("validation logits are not finite")
-        scores = self.context.score(logits, self.data.validation_labels)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in scores.items()}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._validate().items()}
         self.log(dict(metrics))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def finish(self) -> Fit:
+    def take_average(self) -> bool:
+        """Puts the mean of the late weights in place of the best epoch's where `fit` says so; whether it did."""
+        best = self.state.best_metric
+        if not self.average.count or best is None or round(self.state.epoch or 0) < self.settings.epochs:
+            return False
+        self.average.swap(self.encoder)
+        found = self._validate()["f1_macro"]
+        taken = found >= best - AVERAGE_MAY_LOSE
+        if not taken:
+            self.average.swap(self.encoder)
+        log.info(
+            "weights averaged over %d late steps | validation macro-F1 %.4f (best epoch %.4f) | %s",
+            self.average.count,
+            found,
+            best,
+            "taken" if taken else "best epoch kept",
+        )
+        return taken
+
+    def _validate(self) -> dict[str, float]:
+        share = rank_and_world()
+        logits = predict_logits(self.encoder, self.data.validation, precision=self.precision, share=share)
+        logits = sum_over_processes(logits, self.args.device)
+        if not np.isfinite(logits).all():
+            self._diverged("validation logits are not finite")
+        return self.context.score(logits, self.data.validation_labels)
+
+    def finish(self, averaged: bool) -> Fit:
         """What was measured."""
         history = list(self.state.log_history)
         losses = [entry["loss"] for entry in history if "loss" in entry]
@@ -213,9 +264,11 @@ class EncoderTrainer(Trainer):
             "cost/train_rows_per_second": rows / seconds,
             "cost/train_tokens_per_second": rows * float(np.mean(self.data.train.lengths)) / seconds,
             "cost/padding_share": self.sampler.padding_share,
+            "train/averaged_weights": float(averaged),
         }
         last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
-        return Fit(_tidy(history), figures, round(best["epoch"]), float(np.mean(last)) if last else float("nan"))
+        loss = float(np.mean(last)) if last else float("nan")
+        return Fit(_tidy(history), figures, round(best["epoch"]), loss, averaged)
 
     def _diverged(self, what: str) -> NoReturn:
         raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
@@ -248,45 +301,6 @@ class _Positions(torch.utils.data.Dataset):
         return index
 
 
-@dataclass(frozen=True)
-class Mark:
-    """What the mark of a complete checkpoint says.
-
-    Attributes:
-        seconds: of training up to it.
-        last_epoch: the epoch after which training ended, early or not; 0 while it goes on.
-    """
-
-    seconds: float = 0.0
-    last_epoch: int = 0
-
-
-class _Clock(TrainerCallback):
-    """Counts the seconds of a fit over its interruptions, and marks a checkpoint once all its files are written.
-
-    A checkpoint without the mark was interrupted.
-    """
-
-    def __init__(self, before: float) -> None:
-        self.before, self.start = before, time.perf_counter()
-
-    @property
-    def seconds(self) -> float:
-        return self.before + time.perf_counter() - self.start
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.start = time.perf_counter()
-
-    def on_save(self, args, state, control, **kwargs):
-        if not state.is_world_process_zero:
-            return
-        mark = Mark(self.seconds, round(state.epoch) if control.should_training_stop else 0)
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER
-        written = path.with_suffix(".partial")
-        written.write_text(json.dumps(asdict(mark)), encoding="utf-8")
-        written.rename(path)
-
-
 class _Reporter(TrainerCallback):
     """Hands metrics on under their names in the tracking store."""
 
@@ -311,19 +325,6 @@ class _Reporter(TrainerCallback):
 def _named(entry: dict[str, Any]) -> dict[str, float]:
     found = ((_metric_name(key), value) for key, value in entry.items())
     return {name: value for name, value in found if name}
-
-
-def _read_mark(checkpoint: Path | None) -> Mark:
-    return Mark(**json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))) if checkpoint else Mark()
-
-
-def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; those that an interruption cut short are removed."""
-    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    complete = [path for path in found if (path / MARKER).exists()]
-    for path in set(found) - set(complete):
-        shutil.rmtree(path, ignore_errors=True)
-    return complete[-1] if complete else None
 
 
 def _arguments(settings: TrainSettings, context: FitContext, precision: str, log_steps: int) -> TrainingArguments:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -18,18 +19,28 @@ TOKEN_BUDGET = 4096
 
 
 def predict_logits(
-    model: nn.Module, store: TokenStore, *, precision: Precision = "fp32", token_budget: int = TOKEN_BUDGET
+    model: nn.Module,
+    store: TokenStore,
+    *,
+    precision: Precision = "fp32",
+    token_budget: int = TOKEN_BUDGET,
+    share: tuple[int, int] = (0, 1),
 ) -> np.ndarray:
-    """Logits of every row, in the store's order: float32, (rows, labels). The model's mode is left as it was."""
-    logits: np.ndarray | None = None
+    """Logits of every row, in the store's order: float32, (rows, labels). The model's mode is left as it was.
+
+    Args:
+        model: a sequence classifier.
+        store: token ids.
+        precision: of the forward pass.
+        token_budget: of a batch.
+        share: number of this process and how many divide the batches; the others' rows are 0.
+    """
+    logits = np.zeros((len(store), _labels(model)), dtype=np.float32)
     with evaluating(model):
-        for rows, batch in sorted_batches(store, token_budget):
+        for rows, batch in islice(sorted_batches(store, token_budget), share[0], None, share[1]):
             with autocast(precision, _device(model).type):
-                output = model(**to_device(batch, model)).logits.float().cpu().numpy()
-            if logits is None:
-                logits = np.empty((len(store), output.shape[1]), dtype=np.float32)
-            logits[rows] = output
-    return logits if logits is not None else np.empty((0, _labels(model)), dtype=np.float32)
+                logits[rows] = model(**to_device(batch, model)).logits.float().cpu().numpy()
+    return logits
 
 
 def sorted_batches(store: TokenStore, token_budget: int) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:

@@ -1,7 +1,8 @@
 """Several processes on one machine: the same rows and the same effective batch, each process a share of every batch.
 
-Gradients are averaged by torch's DistributedDataParallel through accelerate: gloo on a CPU, NCCL on GPUs. Metrics come
-back from the first process alone; whoever called goes on with the fitted weights as if one process had run.
+Gradients are averaged by torch's DistributedDataParallel through accelerate: gloo on a CPU, NCCL on GPUs. Every process
+has its own copy of the model. Metrics come back from the first process alone; whoever called goes on with the fitted
+weights as if one process had run.
 """
 
 from __future__ import annotations
@@ -15,12 +16,17 @@ from pathlib import Path
 from queue import Empty
 from typing import Any
 
+import numpy as np
 import torch
 from torch import multiprocessing
 from torch.multiprocessing.spawn import ProcessException
+from transformers.utils import logging as transformers_logging
+
+from evenodd.training.transfer import load_copy, save_copy
 
 log = logging.getLogger(__name__)
 
+JOB = "job.pickle"
 RESULT = "fitted.pt"
 POLL_SECONDS = 0.5
 
@@ -32,8 +38,15 @@ class Job:
     work: Callable[..., Any]
     arguments: tuple[Any, ...]
     context: Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the processes meet: how many there are, and the port and the folder that they share."""
+
     processes: int
     port: int
+    folder: Path
 
 
 def share_of_batch(rows: list[int]) -> list[int]:
@@ -49,6 +62,20 @@ def rank_and_world() -> tuple[int, int]:
     return torch.distributed.get_rank(), torch.distributed.get_world_size()
 
 
+def sum_over_processes(values: np.ndarray, device: torch.device) -> np.ndarray:
+    """The sum of every process's array, in each of them; all call it together.
+
+    Args:
+        values: of one shape and type everywhere.
+        device: where this process computes.
+    """
+    if rank_and_world()[1] == 1:
+        return values
+    total = torch.from_numpy(values).to(device)
+    torch.distributed.all_reduce(total)
+    return total.cpu().numpy()
+
+
 def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], context: Any, processes: int) -> Any:
     """Calls `work(*arguments, context)` in several processes; the first one's result, its model's weights loaded.
 
@@ -61,12 +88,12 @@ def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], conte
     Raises:
         RuntimeError: one of them failed.
     """
-    model, folder = arguments[0], Path(context.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    model, place = arguments[0], Place(processes, _free_port(), Path(context.folder))
+    place.folder.mkdir(parents=True, exist_ok=True)
+    save_copy(Job(work, arguments, replace(context, report=None)), place.folder / JOB)
     queue = multiprocessing.get_context("spawn").Queue()
-    job = Job(work, arguments, replace(context, report=None), processes, _free_port())
     log.info("%d processes | %d thread(s) each", processes, threads_of(processes))
-    started = multiprocessing.start_processes(_work, (job, queue), nprocs=processes, join=False, start_method="spawn")
+    started = multiprocessing.start_processes(_work, (place, queue), nprocs=processes, join=False, start_method="spawn")
     try:
         while not started.join(POLL_SECONDS):
             _drain(queue, context.report)
@@ -75,10 +102,13 @@ def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], conte
     finally:
         for process in started.processes:
             process.kill()
+        (place.folder / JOB).unlink(missing_ok=True)
     _drain(queue, context.report)
-    found = torch.load(folder / RESULT, weights_only=False)
+    found = torch.load(place.folder / RESULT, weights_only=False)
     model.load_state_dict(found["state"])
-    (folder / RESULT).unlink()
+    for callback, seen in zip(context.callbacks, found["callbacks"], strict=True):
+        callback.__dict__.update(seen)
+    (place.folder / RESULT).unlink()
     return found["result"]
 
 
@@ -87,27 +117,31 @@ def threads_of(processes: int) -> int:
     return max(1, (os.cpu_count() or 1) // processes)
 
 
-def _work(rank: int, job: Job, queue: Any) -> None:
-    torch.set_num_threads(threads_of(job.processes))
+def _work(rank: int, place: Place, queue: Any) -> None:
+    torch.set_num_threads(threads_of(place.processes))
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": str(job.processes),
-        "LOCAL_WORLD_SIZE": str(job.processes),
+        "WORLD_SIZE": str(place.processes),
+        "LOCAL_WORLD_SIZE": str(place.processes),
         "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(job.port),
+        "MASTER_PORT": str(place.port),
     }
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("evenodd").setLevel(logging.INFO if rank == 0 else logging.ERROR)
+    transformers_logging.disable_progress_bar()
 
     def report(metrics: dict[str, float], step: int) -> None:
         if rank == 0:
             queue.put((metrics, step))
 
+    job = load_copy(place.folder / JOB)
     result = job.work(*job.arguments, replace(job.context, report=report))
     if rank == 0:
-        partial = Path(job.context.folder) / f"{RESULT}.partial"
-        torch.save({"state": job.arguments[0].state_dict(), "result": result}, partial)
+        found = {"state": job.arguments[0].state_dict(), "result": result}
+        found["callbacks"] = [callback.__dict__ for callback in job.context.callbacks]
+        partial = place.folder / f"{RESULT}.partial"
+        torch.save(found, partial)
         partial.rename(partial.with_suffix(""))
     if torch.distributed.is_initialized():
         torch.distributed.barrier()

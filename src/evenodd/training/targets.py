@@ -47,7 +47,7 @@ class TeacherTargets:
 
     def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
         """Targets of a batch: `teacher_logits` (batch, labels), `teacher_hidden` (batch, len(layers), hidden)."""
-        states = self.hidden[rows][:, [layer - 1 for layer in layers]]
+        states = self.hidden[np.asarray(rows)[:, None], [layer - 1 for layer in layers]]
         hidden = torch.from_numpy(states).float()
         return {"teacher_logits": torch.from_numpy(self.logits[rows]), "teacher_hidden": hidden}
 

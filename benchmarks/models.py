@@ -1,0 +1,124 @@
+"""The models that every service of `benchmarks.serving` answers with.
+
+Without further word: the MiniLM encoder of the installed package and its first, third and fifth layer, each with a head
+fitted to the bundled sample, as how often the graph `checked` asks float32 again depends on the scores. With names of
+registered versions, those, with the decision that was fitted for them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+LABELS = ("noHate", "hate")
+HEAD_TEXTS = 800
+MEASURED_TEXTS = 600
+BATCH = 32
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A classifier, its tokenizer, and its decision settings."""
+
+    model: Any
+    tokenizer: Any
+    decision: dict[str, Any] = field(default_factory=dict)
+
+
+def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = None) -> None:
+    """Models of all contenders under `work`: torch, bundle, student, mlflow, one_text.py.
+
+    Args:
+        work: an empty folder.
+        texts: what int8 is held against float32 on.
+        versions: registered versions of the full model and of the student; None: fitted here.
+    """
+    from benchmarks.peers import save_mlflow_model
+
+    full, student = _registered(versions) if versions else _fitted_here()
+    full.model.eval().save_pretrained(work / "torch")
+    full.tokenizer.save_pretrained(str(work / "torch"))
+    for name, fitted in (("bundle", full), ("student", student)):
+        _write_bundle(fitted, work / name, texts[:MEASURED_TEXTS])
+    if importlib.util.find_spec("mlflow"):
+        save_mlflow_model(work / "mlflow", work / "bundle")
+    source = "from benchmarks.peers import one_text_service\n\nservice = one_text_service()\n"
+    (work / "one_text.py").write_text(source, encoding="utf-8")
+
+
+def _registered(versions: tuple[str, str]) -> tuple[Fitted, Fitted]:
+    from evenodd import tracking
+    from evenodd.config import Settings
+
+    found = []
+    for reference in versions:
+        uri = tracking.find_version(reference, Settings().model_name).uri
+        decision = tracking.model_metadata(uri)["decision"]
+        kept = {key: decision[key] for key in ("temperature", "threshold")} | {"review": tuple(decision["review"])}
+        found.append(Fitted(*tracking.load_model(uri), kept))
+    return found[0], found[1]
+
+
+def _fitted_here() -> tuple[Fitted, Fitted]:
+    from evenodd.data import resolve_model
+    from evenodd.variants import init_student, load_encoder, odd_layers
+
+    model, tokenizer = load_encoder(resolve_model("minilm"), LABELS)
+    student = init_student(model, odd_layers(model.config.num_hidden_layers)).model
+    for one in (model, student):
+        fit_head(one, tokenizer)
+    return Fitted(model, tokenizer), Fitted(student, tokenizer)
+
+
+def fit_head(model: Any, tokenizer: Any) -> None:
+    """A logistic regression on what the head reads, of the sample's training rows, put into the head."""
+    import torch
+    from sklearn.linear_model import LogisticRegression
+
+    from evenodd.config import DataSettings
+    from evenodd.data import load_corpus
+
+    split = load_corpus(DataSettings(), seed=0).train
+    rows = list(split.texts)[:HEAD_TEXTS]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    read: list[np.ndarray] = []
+    hook = model.classifier.register_forward_pre_hook(lambda _, given: read.append(given[0].numpy()))
+    with torch.inference_mode():
+        for start in range(0, len(order), BATCH):
+            texts = [rows[i] for i in order[start : start + BATCH]]
+            model.eval()(**tokenizer(texts, padding=True, truncation=True, max_length=128, return_tensors="pt"))
+    hook.remove()
+    fitted = LogisticRegression(max_iter=1000).fit(np.concatenate(read), split.labels[order])
+    with torch.no_grad():
+        weight, bias = torch.tensor(fitted.coef_[0]), torch.tensor(fitted.intercept_[0])
+        model.classifier.weight.copy_(torch.stack([-weight / 2, weight / 2]))
+        model.classifier.bias.copy_(torch.stack([-bias / 2, bias / 2]))
+
+
+def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
+    """As `-e export` does, but for the gate on int8's labels: what it may flip is not what is measured here."""
+    from evenodd.config import ExportSettings, Settings
+    from evenodd.release import BundleContents, export_graphs, write_bundle
+    from pipelines.export import recommend, with_checked
+
+    settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
+    contents = BundleContents(name="bench", variant="bench", labels=LABELS, positive="hate", **fitted.decision)
+    with tempfile.TemporaryDirectory() as graphs_folder:
+        graphs = export_graphs(
+            fitted.model, fitted.tokenizer, Path(graphs_folder), settings, [], validation_texts=texts, max_length=128
+        )
+        graphs = recommend(with_checked(graphs, contents, texts), Settings())
+        write_bundle(folder, graphs, contents, texts)
+
+
+def served(folder: Path) -> dict[str, Any]:
+    """Which graph a bundle's service takes on the CPU, and the share of texts that `checked` runs again."""
+    description = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
+    checked = description["checked"] or {}
+    return {"graph": description["recommended"]["cpu"], "share_run_again": checked.get("share")}

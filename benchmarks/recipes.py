@@ -1,0 +1,296 @@
+"""Ways to train the same model on the same rows: the class-room loop, transformers' Trainer, and this project.
+
+Each is timed from its first batch to its last step: what comes before (files, caches) and after (validation,
+checkpoints) is in none of the times. All take about 32 rows a step; ours may differ where the table says so.
+"""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from evenodd.config import VARIANT_DEFAULTS, DistillSettings, LoraSettings, TrainSettings
+from evenodd.data import Corpus, TokenStore
+from evenodd.evidence import classification_metrics
+from evenodd.training import (
+    DistillObjective,
+    FitContext,
+    FitData,
+    LabelObjective,
+    TeacherTargets,
+    fit,
+    predict_logits,
+    training_flops,
+)
+from evenodd.training.objective import Objective
+from evenodd.variants import add_lora, init_student, odd_layers
+from evenodd.variants.encoder import override_dropout
+
+CLASSROOM_TOKENS = 128
+BATCH_ROWS = 32
+FAMILIES = {"distil": "student", "teacher": "teacher", "lora": "lora"}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all recipes share.
+
+    Attributes:
+        encoder: as pretrained, with a fresh head: what `teacher` and `lora` start from.
+        teacher: what is distilled.
+        validation, validation_labels: all of the split, or a few of its rows when only speeds are measured.
+        targets: of the teacher, for every training row.
+        work: for what a run leaves behind.
+    """
+
+    corpus: Corpus
+    encoder: PreTrainedModel
+    teacher: PreTrainedModel
+    train: TokenStore
+    validation: TokenStore
+    validation_labels: np.ndarray
+    targets: TeacherTargets
+    work: Path
+    distill: DistillSettings = field(default_factory=DistillSettings)
+
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The teacher layers that the student keeps."""
+        return odd_layers(self.teacher.config.num_hidden_layers)
+
+    def rows(self, count: int | None) -> np.ndarray:
+        """Positions of so many training rows, evenly over all lengths: the corpus's mix, whatever the number."""
+        count = min(count or len(self.train), len(self.train))
+        places = (np.arange(count) + 0.5) * len(self.train) / count
+        chosen = np.argsort(self.train.lengths, kind="stable")[places.astype(np.int64)]
+        return np.random.default_rng(0).permutation(chosen)
+
+    def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+        """Validation metrics."""
+        shifted = np.exp(logits - logits.max(1, keepdims=True))
+        names, positive = self.corpus.label_names, self.corpus.positive
+        return classification_metrics(
+            labels, shifted / shifted.sum(1, keepdims=True), label_names=names, positive=positive
+        )
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One line of the table.
+
+    Attributes:
+        task: `distil`, `teacher` (fine-tuning at full depth) or `lora`.
+        how: `classroom`, `trainer` or `ours`.
+        rows: for its speed; slow recipes get fewer.
+        bf16, grouped: of Trainer.
+        changes: settings of ours beside the same recipe.
+    """
+
+    task: str
+    how: str
+    rows: int
+    bf16: bool = False
+    grouped: bool = False
+    changes: dict[str, Any] = field(default_factory=dict)
+
+
+FROZEN = {"freeze_embeddings": True}
+FREE = {**FROZEN, "dropout": 0.0, "token_budget": TrainSettings().token_budget}
+
+RECIPES: dict[str, Recipe] = {
+    "classroom": Recipe("distil", "classroom", 320),
+    "trainer fp32": Recipe("distil", "trainer", 480),
+    "trainer bf16": Recipe("distil", "trainer", 640, bf16=True),
+    "trainer bf16 grouped": Recipe("distil", "trainer", 1920, bf16=True, grouped=True),
+    "ours": Recipe("distil", "ours", 4000),
+    "ours, embeddings frozen": Recipe("distil", "ours", 4000, changes=FROZEN),
+    "ours, frozen, no dropout": Recipe("distil", "ours", 4000, changes=FREE),
+    "teacher trainer fp32": Recipe("teacher", "trainer", 480),
+    "teacher ours": Recipe("teacher", "ours", 2000),
+    "teacher ours, frozen": Recipe("teacher", "ours", 2000, changes=FROZEN),
+    "teacher ours, frozen, no dropout": Recipe("teacher", "ours", 2000, changes=FREE),
+    "lora trainer fp32": Recipe("lora", "trainer", 480),
+    "lora ours": Recipe("lora", "ours", 2000),
+    "lora ours, no dropout": Recipe("lora", "ours", 2000, changes=FREE),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recipe's run: `seconds` of its steps, `flops` of the real tokens through the trained model alone."""
+
+    rows: int
+    tokens: int
+    steps: int
+    seconds: float
+    flops: float
+    f1_macro: float
+
+
+def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0, epochs: int = 1) -> Measured:
+    """Trains from the start on so many rows (None: all) and measures it."""
+    torch.manual_seed(seed)
+    chosen = bench.rows(rows)
+    model = _start(bench, recipe.task)
+    how: Callable[..., tuple[int, float]] = {"classroom": _classroom, "trainer": _trainer, "ours": _ours}[recipe.how]
+    steps, seconds = how(bench, recipe, model, chosen, seed, epochs)
+    lengths = bench.train.lengths[chosen]
+    f1 = bench.score(predict_logits(model, bench.validation), bench.validation_labels)["f1_macro"]
+    tokens, flops = int(lengths.sum()) * epochs, training_flops(model, lengths) * epochs
+    return Measured(len(chosen) * epochs, tokens, steps, seconds, flops, f1)
+
+
+def _start(bench: Bench, task: str) -> Any:
+    if task == "distil":
+        return init_student(bench.teacher, bench.layers).model
+    model = copy.deepcopy(bench.encoder)
+    return add_lora(model, LoraSettings()) if task == "lora" else model
+
+
+def _learning_rate(task: str) -> float:
+    return float(VARIANT_DEFAULTS[FAMILIES[task]]["train"]["learning_rate"])
+
+
+def _objective(bench: Bench, task: str) -> Objective:
+    """What is minimised; in distillation the teacher runs for every batch."""
+    if task != "distil":
+        return LabelObjective()
+    return DistillObjective(bench.distill, bench.layers, teacher=copy.deepcopy(bench.teacher))
+
+
+def _classroom(
+    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
+) -> tuple[int, float]:
+    """Padded to 128 tokens, random batches of 32, float32, the teacher runs again for every batch."""
+    objective, random = _objective(bench, recipe.task), np.random.default_rng(seed)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_learning_rate(recipe.task))
+    model.train()
+    steps, start = 0, time.perf_counter()
+    for _ in range(epochs):
+        for part in np.array_split(random.permutation(rows), max(len(rows) // BATCH_ROWS, 1)):
+            batch = {key: _pad(value) for key, value in bench.train.collate(part, pad_to_multiple=1).items()}
+            batch["labels"] = torch.from_numpy(bench.corpus.train.labels[part])
+            _mean_loss(objective, model, batch).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            steps += 1
+    return steps, time.perf_counter() - start
+
+
+def _trainer(
+    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
+) -> tuple[int, float]:
+    """transformers' Trainer with dynamic padding and, in distillation, the teacher inside `compute_loss`."""
+    arguments = TrainingArguments(
+        output_dir=str(bench.work), num_train_epochs=epochs, learning_rate=_learning_rate(recipe.task),
+        bf16=recipe.bf16, use_cpu=not torch.cuda.is_available(), per_device_train_batch_size=BATCH_ROWS,
+        save_strategy="no", report_to=[], disable_tqdm=True, remove_unused_columns=False, seed=seed,
+        logging_strategy="no", train_sampling_strategy="group_by_length" if recipe.grouped else "random",
+        dataloader_pin_memory=False,
+    )  # fmt: skip
+    watch = Stopwatch()
+    trainer = _PlainTrainer(
+        _objective(bench, recipe.task),
+        model=model, args=arguments, train_dataset=_Rows(bench, rows), data_collator=_collate(bench), callbacks=[watch],
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    for name in ("forward", "_original_forward"):
+        model.__dict__.pop(name, None)
+    return watch.steps, watch.seconds
+
+
+def _ours(
+    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
+) -> tuple[int, float]:
+    """This project's `fit`: cached targets, batches by token budget, bf16 where it pays; about 32 rows a step."""
+    store, labels = part_of(bench.train, rows), bench.corpus.train.labels[rows]
+    same = {"freeze_embeddings": False, "token_budget": max(32, round(BATCH_ROWS * float(store.lengths.mean())))}
+    usual = VARIANT_DEFAULTS[FAMILIES[recipe.task]]["train"] | {"epochs": epochs, "patience": epochs}
+    settings = TrainSettings(**(usual | same | recipe.changes))
+    override_dropout(model, settings.dropout)
+    objective: Objective = LabelObjective()
+    if recipe.task == "distil":
+        targets = TeacherTargets(bench.targets.logits[rows], bench.targets.hidden[rows])
+        objective = DistillObjective(bench.distill, bench.layers, targets=targets)
+    data, watch = FitData(store, labels, bench.validation, bench.validation_labels), Stopwatch()
+    with tempfile.TemporaryDirectory(dir=bench.work) as folder:
+        fit(model, data, settings, objective, FitContext(Path(folder), seed, bench.score, callbacks=(watch,)))
+    return watch.steps, watch.seconds
+
+
+class Stopwatch(TrainerCallback):
+    """Seconds between the begin and the end of each epoch's steps; validation and checkpoints come after the end."""
+
+    def __init__(self) -> None:
+        self.seconds, self.steps, self.started = 0.0, 0, 0.0
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Starts it."""
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Stops it."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.seconds += time.perf_counter() - self.started
+        self.steps = state.global_step
+
+
+class _PlainTrainer(Trainer):
+    def __init__(self, objective: Objective, **arguments: Any) -> None:
+        self.objective = objective
+        super().__init__(**arguments)
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):  # type: ignore[no-untyped-def]
+        return _mean_loss(self.objective, model, inputs)
+
+
+class _Rows(torch.utils.data.Dataset):
+    """Token ids of rows, as lists: what grouping by length wants."""
+
+    def __init__(self, bench: Bench, rows: np.ndarray) -> None:
+        self.bench, self.rows = bench, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = int(self.rows[index])
+        return {"row": row, "input_ids": self.bench.train.ids(row).tolist()}
+
+
+def _collate(bench: Bench) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
+    labels = bench.corpus.train.labels
+
+    def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+        rows = np.array([item["row"] for item in items])
+        return {**bench.train.collate(rows, pad_to_multiple=1), "labels": torch.from_numpy(labels[rows])}
+
+    return collate
+
+
+def part_of(store: TokenStore, rows: np.ndarray) -> TokenStore:
+    """A store of these rows alone, in memory."""
+    lengths = store.lengths[rows].astype(np.int64)
+    flat = np.concatenate([store.ids(int(row)) for row in rows])
+    return replace(store, flat=flat, offsets=np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _mean_loss(objective: Objective, model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    terms, _ = objective.terms(model, batch)
+    return torch.stack(list(terms.values())).sum(0).mean()
+
+
+def _pad(values: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.pad(values, (0, CLASSROOM_TOKENS - values.shape[1]))

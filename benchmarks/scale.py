@@ -1,0 +1,219 @@
+"""Seconds and memory by rows: what a file of 10,000, 100,000 and 1,000,000 rows costs, from the file to fitted weights.
+
+The bundled sample's texts are repeated, each made different by a number, in a JSON-lines file of each size; every size
+runs in a process of its own, after a warm-up on 20,000 rows: oneDNN keeps a kernel for each shape of batch that it has
+met, up to a bound, and that is memory of the first few thousand rows and not of the rows after them. Four stages are
+measured: rows (read, checked, split, written), tokens (the memory-mapped store), targets (a teacher's pass,
+memory-mapped) and training (a two-layer student distilled from them; small files for more epochs, so that each size
+steps through about as many rows). Models are tiny: this is about rows.
+
+    python -m benchmarks.scale            10,000, 100,000 and 1,000,000 rows
+    python -m benchmarks.scale --quick    10,000 and 50,000 rows
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import count, cycle, islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.memory import PeakMemory
+from benchmarks.recipes import Stopwatch
+from evenodd.config import DataSettings, DistillSettings, TrainSettings
+from evenodd.data import Corpus, load_corpus, resolve_model, token_store
+from evenodd.data.sample import sample_rows
+from evenodd.training import DistillObjective, FitContext, FitData, TeacherTargets, fit, teacher_targets
+from evenodd.variants import init_student
+
+SIZES = (10_000, 100_000, 1_000_000)
+QUICK_SIZES = (10_000, 50_000)
+WARM_UP_ROWS = 20_000
+LEAST_STEPPED_ROWS = 100_000
+STAGES = ("rows", "tokens", "targets", "training")
+LAYERS = (1, 3)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a stage took: `rows` it went through, its seconds, and its peaks in MiB (see `PeakMemory`)."""
+
+    rows: int
+    seconds: float
+    rss_mb: float
+    private_mb: float
+
+
+def measure(path: Path, work: Path) -> dict[str, Stage]:
+    """All stages on one file, in this process, after the same on a small one that warms everything up."""
+    small = work / "warm-up.jsonl"
+    write_rows(small, WARM_UP_ROWS)
+    _run_stages(small, work / "warm-up", 1)
+    rows = _lines(path)
+    return _run_stages(path, work / "measured", max(1, LEAST_STEPPED_ROWS // rows))
+
+
+def write_rows(path: Path, rows: int) -> None:
+    """A JSON-lines file of so many different texts with their labels."""
+    texts = [(row["text"], row["label_text"]) for row in sample_rows()]
+    with path.open("w", encoding="utf-8") as file:
+        for number, (text, label) in islice(zip(count(), cycle(texts), strict=False), rows):
+            file.write(json.dumps({"text": f"{text} {number}", "label_text": label}) + "\n")
+
+
+def _run_stages(path: Path, work: Path, epochs: int) -> dict[str, Stage]:
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model("minilm"))
+    teacher = _tiny_encoder(len(tokenizer))
+    found: dict[str, Stage] = {}
+
+    def stage(name: str, rows: int, step: Callable[[], Any]) -> Any:
+        with PeakMemory() as memory:
+            start = time.perf_counter()
+            result = step()
+            seconds = time.perf_counter() - start
+        if isinstance(result, Stopwatch):
+            seconds = result.seconds
+        found[name] = Stage(rows, seconds, memory.rss_mb, memory.private_mb)
+        return result
+
+    rows = _lines(path)
+    corpus = stage("rows", rows, lambda: load_corpus(DataSettings(source=str(path)), seed=0, cache=work))
+    stores = stage("tokens", rows, lambda: _tokens(corpus, tokenizer, work))
+    train = len(corpus.train)
+    targets = stage("targets", train, lambda: teacher_targets(teacher, stores[0], work / "targets", "fp32"))
+    data = FitData(stores[0], corpus.train.labels, stores[1], corpus.validation.labels)
+    stage("training", train * epochs, lambda: _train(teacher, data, targets, work / "fit", epochs))
+    return found
+
+
+def _lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(1 for _ in file)
+
+
+def _tokens(corpus: Corpus, tokenizer: Any, work: Path) -> list[Any]:
+    return [token_store(split, tokenizer, max_length=128, cache=work) for split in corpus.splits]
+
+
+def _train(teacher: PreTrainedModel, data: FitData, targets: TeacherTargets, folder: Path, epochs: int) -> Stopwatch:
+    """Distils with everything that a run does; the time is that of the steps, the memory that of all."""
+    settings = TrainSettings(epochs=epochs, token_budget=4096, max_rows=256, patience=epochs)
+    objective, watch = DistillObjective(DistillSettings(), LAYERS, targets=targets), Stopwatch()
+    student = init_student(teacher, LAYERS).model
+    fit(student, data, settings, objective, FitContext(folder, 0, _accuracy, callbacks=(watch,)))
+    return watch
+
+
+def _accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    return {"f1_macro": float((logits.argmax(1) == labels).mean())}
+
+
+def _tiny_encoder(vocabulary: int) -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=vocabulary, hidden_size=32, num_hidden_layers=4, num_attention_heads=2, intermediate_size=64
+    )
+    return BertForSequenceClassification(config)
+
+
+def run(sizes: tuple[int, ...], work: Path) -> dict[str, Any]:
+    """Every size in a process of its own.
+
+    Returns:
+        `sizes`: stages by rows; by stage the ratios `seconds_per_row_over_first` of the largest size, and
+        `bytes_per_row`: growth of private memory from the first size to the last, by row of the file.
+
+    Raises:
+        RuntimeError: a size failed.
+    """
+    found = {size: _in_a_process(size, work / str(size)) for size in sizes}
+    return {"sizes": {str(size): {name: asdict(stage) for name, stage in found[size].items()} for size in sizes}} | {
+        "seconds_per_row_over_first": {name: _slower(found, name) for name in STAGES},
+        "bytes_per_row": {name: _growth(found, name) for name in STAGES},
+    }
+
+
+def _in_a_process(size: int, work: Path) -> dict[str, Stage]:
+    work.mkdir(parents=True)
+    path = work / "rows.jsonl"
+    write_rows(path, size)
+    print(
+        f"{time.strftime('%H:%M:%S')}  {size:,} rows, {path.stat().st_size / 1e6:.0f} MB", file=sys.stderr, flush=True
+    )
+    command = [sys.executable, "-m", "benchmarks.scale", "--file", str(path), "--work", str(work)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{size:,} rows: the process ended with {done.returncode}; what it said is above.")
+    return {name: Stage(**stage) for name, stage in json.loads(done.stdout.splitlines()[-1]).items()}
+
+
+def _per_row(stage: Stage) -> float:
+    return stage.seconds / stage.rows
+
+
+def _slower(found: dict[int, dict[str, Stage]], name: str) -> float:
+    first, last = min(found), max(found)
+    return _per_row(found[last][name]) / _per_row(found[first][name])
+
+
+def _growth(found: dict[int, dict[str, Stage]], name: str) -> float:
+    first, last = min(found), max(found)
+    if first == last:
+        return 0.0
+    return (found[last][name].private_mb - found[first][name].private_mb) * 2**20 / (last - first)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """A line for each stage of each size, then what grew."""
+    lines = [f"{'rows':>9}  {'stage':<9} {'µs/row':>8} {'seconds':>8} {'private MB':>11} {'with files MB':>14}"]
+    for size, stages in figures["sizes"].items():
+        for name, row in stages.items():
+            per_row, memory = row["seconds"] / row["rows"] * 1e6, f"{row['private_mb']:11,.0f} {row['rss_mb']:14,.0f}"
+            lines.append(f"{int(size):>9,}  {name:<9} {per_row:8,.0f} {row['seconds']:8.1f} {memory}")
+    lines += ["", "from the first size to the last:"]
+    for name in STAGES:
+        slower, grown = figures["seconds_per_row_over_first"][name], figures["bytes_per_row"][name]
+        lines.append(f"  {name:<9} seconds per row × {slower:.2f}, private memory + {grown:.0f} bytes per row")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="two small sizes")
+    parser.add_argument("--json", type=Path, help="file to write the figures to")
+    parser.add_argument("--rows", help="sizes, with commas between")
+    parser.add_argument("--work", type=Path, help="folder for the files, a few GB; a temporary one when not given")
+    parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("HF_DATASETS_DISABLE_PROGRESS_BARS", "1")
+    if given.file:
+        print(json.dumps({name: asdict(stage) for name, stage in measure(given.file, given.work).items()}))
+        return
+    sizes = tuple(map(int, given.rows.split(","))) if given.rows else QUICK_SIZES if given.quick else SIZES
+    with tempfile.TemporaryDirectory(dir=given.work) as work:
+        figures = run(sizes, Path(work))
+    print(table(figures))
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

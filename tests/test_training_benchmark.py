@@ -1,0 +1,105 @@
+"""What the training benchmarks compare: the same mix of rows, one model, and memory that is really looked at."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from release_models import tiny_model
+from training_rows import planted_labels, random_store
+
+from benchmarks import recipes, scale, training
+from benchmarks.memory import PeakMemory
+from benchmarks.recipes import RECIPES, Bench, part_of, run_recipe
+from evenodd.training import teacher_targets
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    train, validation = random_store(160), random_store(20, seed=1)
+    split = SimpleNamespace(labels=planted_labels(train))
+    corpus = SimpleNamespace(train=split, label_names=("a", "b"), positive="b")
+    encoder, work = tiny_model(depth=4), tmp_path_factory.mktemp("bench")
+    targets = teacher_targets(encoder, train, work / "targets", "fp32")
+    labels = planted_labels(validation)
+    return Bench(cast(Any, corpus), encoder, tiny_model(depth=4), train, validation, labels, targets, work)
+
+
+@pytest.mark.parametrize("count", [16, 50, 160])
+def test_few_rows_have_the_lengths_of_all(bench: Bench, count: int) -> None:
+    """A slow recipe on short rows by chance looks as fast as a quick one."""
+    rows = bench.rows(count)
+    assert len(set(rows.tolist())) == count
+    assert bench.train.lengths[rows].mean() == pytest.approx(bench.train.lengths.mean(), rel=0.05)
+    part = part_of(bench.train, rows)
+    assert [part.ids(place).tolist() for place in range(5)] == [bench.train.ids(int(row)).tolist() for row in rows[:5]]
+
+
+@pytest.mark.parametrize("name", ["classroom", "trainer fp32", "ours, frozen, no dropout", "teacher ours", "lora ours"])
+def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences a second of a recipe that skipped some are not its speed."""
+    monkeypatch.setattr(recipes, "CLASSROOM_TOKENS", 16)
+    before = {key: value.clone() for key, value in bench.teacher.state_dict().items()}
+    found = run_recipe(bench, RECIPES[name], 96)
+    assert found.rows == 96
+    assert found.tokens == bench.train.lengths[bench.rows(96)].sum()
+    assert 96 / 64 <= found.steps <= 96
+    assert found.seconds > 0
+    assert found.flops > 0
+    assert all(torch.equal(value, before[key]) for key, value in bench.teacher.state_dict().items())
+
+
+def test_ratios_are_ours_over_theirs() -> None:
+    """The bars are read off these."""
+    speeds = {name: {"sentences_per_second": 10.0, "share_of_ceiling": 0.1} for name in RECIPES}
+    speeds["ours"] |= {"sentences_per_second": 150.0, "share_of_ceiling": 0.4}
+    found = training.ratios(speeds)
+    assert found["ours_over_classroom"] == 15
+    assert found["teacher_over_trainer_fp32"] == found["lora_over_trainer_fp32"] == 1
+    assert (found["share_of_ceiling"], found["best_share_of_ceiling"]) == (0.4, 0.4)
+    rest = dict.fromkeys(("tokens_per_second", "rows_per_step", "peak_mb"), 1.0)
+    rows = {name: figures | rest for name, figures in speeds.items()}
+    text = training.table(
+        {"recipes": rows, "product_gflops": {"fp32": 1, "bf16": 2}, "teacher_pass_seconds": 3} | found
+    )
+    assert all(name in text for name in (*RECIPES, *training.RATIOS))
+
+
+def test_peaks_are_seen_and_begin_anew() -> None:
+    """A peak that stays from an earlier, larger stretch says that memory is flat."""
+    with PeakMemory() as large:
+        block = np.ones(200 * 2**17)
+        _touch(block)
+    del block
+    with PeakMemory() as small:
+        _touch(np.ones(1000))
+    assert large.rss_mb - small.rss_mb > 100
+    assert large.private_mb - small.private_mb > 100
+
+
+def test_repeated_texts_differ(tmp_path: Path) -> None:
+    """Rows that are equal are dropped: the file would count for the 3,000 rows of the sample."""
+    scale.write_rows(tmp_path / "rows.jsonl", 7000)
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert len({row["text"] for row in rows}) == len(rows) == 7000
+    assert {row["label_text"] for row in rows} == {"hate", "noHate"}
+
+
+def test_growth_is_told_by_row() -> None:
+    """Megabytes for the first size and the last say nothing of what the next one takes."""
+    first = scale.Stage(rows=1000, seconds=1.0, rss_mb=150.0, private_mb=100.0)
+    last = replace(first, rows=11_000, seconds=22.0, private_mb=101.0)
+    found = {1000: dict.fromkeys(scale.STAGES, first), 11_000: dict.fromkeys(scale.STAGES, last)}
+    assert scale._slower(found, "rows") == pytest.approx(2.0)
+    assert scale._growth(found, "rows") == pytest.approx(2**20 / 10_000)
+
+
+def _touch(block: np.ndarray) -> float:
+    """Holds a block for some looks of the watcher."""
+    return sum(float(block.sum()) for _ in range(10))
