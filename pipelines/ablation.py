@@ -43,12 +43,15 @@ def run(parameters: Parameters) -> None:
     materials = gather(settings)
     tracking.configure(settings.experiment)
     with tracking.start_run(f"ablation · {name} · {materials.corpus.name}", tags={"stage": "ablation"}):
-        runs = fit_plans(plans, materials, Progress(len(plans)), fresh=settings.run.fresh)
-        table = ablation_table(name, runs)
+        fits = fit_plans(plans, materials, Progress(len(plans)), fresh=settings.run.fresh)
+        if not fits.runs:
+            fits.check()
+        table = ablation_table(name, fits.runs)
         tracking.log_table("ablation", table)
         tracking.log_figures({"ablation": ablation_figure(table)})
         tracking.describe(f"What each distillation term adds to `{name}`.\n\n```\n{table.to_string(index=False)}\n```")
-    print(table.to_string(index=False, float_format="{:.4f}".format))
+        print(table.to_string(index=False, float_format="{:.4f}".format))
+        fits.check()
 
 
 def ablation_plans(name: str, parameters: Parameters) -> list[Plan]:

@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock, Timeout
 from scipy.special import softmax
 
 from evenodd import tracking
@@ -47,6 +50,8 @@ class FittedRun:
 def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse: bool = False) -> FittedRun:
     """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
 
+    Where another process is at the same fit, its run is waited for and taken.
+
     Args:
         plan: variant and settings.
         materials: rows and encoder.
@@ -58,9 +63,34 @@ def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse
     """
     fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
     found = find_fitted(fingerprint) if reuse else None
-    if found:
-        log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
-        return found
+    if found is None:
+        with _alone(plan, fingerprint) as waited:
+            found = find_fitted(fingerprint) if waited else None
+            if found is None:
+                return _fit_variant(plan, materials, fingerprint, nested)
+    log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
+    return found
+
+
+@contextmanager
+def _alone(plan: Plan, fingerprint: str) -> Iterator[bool]:
+    """Keeps other processes from the same fit and its checkpoints; yields whether one had to be waited for."""
+    lock = FileLock(plan.settings.home / "locks" / f"{fingerprint}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        log.info("%s | seed %d | another process is fitting it: waiting", plan.variant.name, plan.settings.seed)
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: bool) -> FittedRun:
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
     with tracking.start_run(name, tags=_tags(plan, materials, fingerprint), nested=nested) as run_id:
         tracking.log_settings(plan.settings, plan.sections)

@@ -1,46 +1,81 @@
 """`study`: every named variant over every seed, tuned first when asked, and compared: the whole in one command.
 
-It goes on where it was stopped: finished trials and finished runs of the same fingerprint are taken as they are.
+It goes on where it was stopped: finished trials and finished runs of the same fingerprint are taken as they are. A
+variant that fails does not stop the others; it is left out of the comparison, and the command ends with an error.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from evenodd import tracking
+from mlflow.exceptions import MlflowException
+
+from evenodd import tracking, tuning
 from evenodd.config import Settings, resolve_settings
 from evenodd.variants.catalog import find_variant
 from pipelines.compare import compare_runs
 from pipelines.fit import seed_plans
-from pipelines.fit_variant import FittedRun, find_fitted, fit_variant
+from pipelines.fit_variant import FittedRun, find_fitted, fit_variant, log_data_report
 from pipelines.materials import Materials, gather
 from pipelines.plan import Parameters, Plan
 from pipelines.tune import tune
 
 log = logging.getLogger(__name__)
 
+FAULTS = (*tuning.FAULTS, MlflowException)
+SHOWN_FAULTS = 5
+
 
 def run(parameters: Parameters) -> None:
     """Tunes, fits and compares the teacher and every named variant."""
+    fit_variants("study", parameters, compare)
+
+
+def compare(fits: Fits, materials: Materials, settings: Settings) -> None:
+    """Compares the variants that have a run for every seed.
+
+    Raises:
+        RuntimeError: a fit failed; the others are compared before.
+    """
+    if fits.complete:
+        compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
+        print(compared.table_text)
+        print("\n".join(compared.verdict.sentences))
+        print(f"\nreport: {compared.report}")
+    fits.check()
+
+
+def fit_variants(stage: str, parameters: Parameters, finish: Callable[[Fits, Materials, Settings], None]) -> None:
+    """Tunes and fits the teacher and every named variant in a run of its own, and hands what came of it to `finish`.
+
+    Args:
+        stage: names the run.
+        parameters: of the command.
+        finish: what is made of the fits, within that run.
+
+    Raises:
+        ValueError: faults in the settings of any variant, told before anything is fitted.
+    """
     settings = resolve_settings(parameters)
     names = variant_names(settings)
     for name in names:
-        seed_plans(name, parameters, parameters)  # faults in a variant's settings are told before anything is fitted
+        seed_plans(name, parameters, parameters)
     materials = gather(settings)
     tracking.configure(settings.experiment)
     seeds, trials = settings.evidence.seeds, settings.tune.trials
-    title = f"study · {materials.corpus.name} · {len(names)} variants × {seeds} seeds"
-    with tracking.start_run(title, tags={"stage": "study", "synthetic": str(materials.corpus.synthetic).lower()}):
+    title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"
+    with tracking.start_run(title, tags={"stage": stage, "synthetic": str(materials.corpus.synthetic).lower()}):
         tracking.log_settings(settings, ("run", "data", "teacher", "evidence", "tune"))
+        log_data_report(materials)
         progress = Progress(len(names) * (trials + seeds))
-        plans = study_plans(names, parameters, materials, progress)
-        runs = fit_plans(plans, materials, progress, fresh=settings.run.fresh)
-        compared = compare_runs([run.run_id for run in runs], materials, settings, nested=True)
-    print(compared.table_text)
-    print("\n".join(compared.verdict.sentences))
-    print(f"\nreport: {compared.report}")
+        planned, untuned = study_plans(names, parameters, materials, progress)
+        fits = fit_plans(planned, materials, progress, fresh=settings.run.fresh)
+        finish(Fits(fits.runs, untuned | fits.faults), materials, settings)
 
 
 def variant_names(settings: Settings) -> tuple[str, ...]:
@@ -83,19 +118,68 @@ class Progress:
         return f"{self.done + 1}/{self.total} | {max(1, round(left / 60))} min left"
 
 
-def study_plans(names: tuple[str, ...], parameters: Parameters, materials: Materials, progress: Progress) -> list[Plan]:
-    """The plans of all variants and seeds, seed by seed, each variant with its tuned settings.
+@dataclass(frozen=True)
+class Fits:
+    """What came of the plans.
+
+    Attributes:
+        runs: the finished ones, in the order of the plans.
+        faults: why the others have none, by variant and what of it failed: `("odd", "seed 1")`.
+    """
+
+    runs: list[FittedRun]
+    faults: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> list[FittedRun]:
+        """Runs of the variants of which nothing failed: those that can be paired seed by seed."""
+        faulty = {variant for variant, _ in self.faults}
+        return [run for run in self.runs if run.variant not in faulty]
+
+    def check(self) -> None:
+        """Records the faults in the open run and ends it with them.
+
+        Raises:
+            RuntimeError: there are faults; the message holds each.
+        """
+        if not self.faults:
+            return
+        lines = [f"{variant} {what}: {fault}" for (variant, what), fault in self.faults.items()]
+        tracking.log_text("\n".join(lines), "faults.txt")
+        more = f" | and {len(lines) - SHOWN_FAULTS} more, see faults.txt" if len(lines) > SHOWN_FAULTS else ""
+        raise RuntimeError(
+            f"{len(lines)} failed and {len(self.runs)} finished | {' | '.join(lines[:SHOWN_FAULTS])}{more} | the same "
+            "command tries what failed again and takes the finished runs as they are."
+        )
+
+
+def study_plans(
+    names: tuple[str, ...], parameters: Parameters, materials: Materials, progress: Progress
+) -> tuple[list[Plan], dict[tuple[str, str], str]]:
+    """The plans of all variants and seeds, seed by seed, each variant with its tuned settings; and failed tunings.
 
     The students' teacher is the one of the first seed, with the settings that the variant `teacher` has.
+
+    Raises:
+        RuntimeError: the teacher cannot be tuned.
     """
     by_name: dict[str, list[Plan]] = {}
-    teacher_parameters = parameters
+    faults: dict[tuple[str, str], str] = {}
+    teacher_parameters, settings = parameters, resolve_settings(parameters)
+    units = settings.tune.trials + settings.evidence.seeds
     for name in names:
-        found = tune_nested(name, parameters, materials, teacher_parameters, progress)
+        try:
+            found = tune_nested(name, parameters, materials, teacher_parameters, progress)
+        except FAULTS as error:
+            if name == "teacher":
+                raise
+            faults[name, "tuning"] = _told(error, f"{name} | tuning failed, the variant is left out")
+            progress.total -= units
+            continue
         if name == "teacher":
             teacher_parameters = found
         by_name[name] = seed_plans(name, found, None if name == "teacher" else teacher_parameters)
-    return [plan for seed in zip(*by_name.values(), strict=True) for plan in seed]
+    return [plan for seed in zip(*by_name.values(), strict=True) for plan in seed], faults
 
 
 def tune_nested(
@@ -113,14 +197,44 @@ def tune_nested(
     return found.parameters
 
 
-def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> list[FittedRun]:
-    """Every plan in turn; those with a finished run are not fitted again, unless `fresh`."""
-    runs = []
+def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> Fits:
+    """Every plan in turn; those with a finished run are not fitted again, unless `fresh`.
+
+    A plan that fails does not stop the others, except those whose teacher it is.
+    """
+    fits, broken = Fits([]), set[str]()
     for plan in plans:
-        fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
+        name, seed = plan.variant.name, plan.settings.seed
+        fingerprint = _fingerprint(plan, materials)
+        teacher = _fingerprint(plan.teacher, materials) if plan.teacher else fingerprint
         found = None if fresh else find_fitted(fingerprint)
         reused = f" | reused from run {found.run_id}" if found else ""
-        log.info("%s | %s seed %d%s", progress.line(), plan.variant.name, plan.settings.seed, reused)
-        runs.append(found or fit_variant(plan, materials, nested=True))
-        progress.advance(1, timed=0 if found else 1)
-    return runs
+        log.info("%s | %s seed %d%s", progress.line(), name, seed, reused)
+        try:
+            found = found or _fit(plan, materials, teacher in broken)
+            fits.runs.append(found)
+        except FAULTS as error:
+            fits.faults[name, f"seed {seed}"] = _told(error, f"{name} seed {seed} | failed, going on")
+            broken |= {part for part in (fingerprint, teacher) if not find_fitted(part)}
+        progress.advance(1, timed=int(found is not None and not reused))
+        gc.collect()  # models lie in cycles of references, which would add up over the fits
+    return fits
+
+
+def _fit(plan: Plan, materials: Materials, teacher_failed: bool) -> FittedRun:
+    if teacher_failed:
+        raise RuntimeError("its teacher failed")
+    return fit_variant(plan, materials, nested=True)
+
+
+def _fingerprint(plan: Plan, materials: Materials) -> str:
+    return plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
+
+
+def _told(error: Exception, what: str) -> str:
+    """The fault in one line, logged; raised again where tracebacks are asked for."""
+    if os.environ.get("EVENODD_TRACEBACK"):
+        raise error
+    fault = " ".join(str(error).split()) or type(error).__name__
+    log.warning("%s | %s", what, fault)
+    return fault

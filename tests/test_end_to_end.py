@@ -178,12 +178,13 @@ def classify(address: str, texts: list[str]) -> list[dict[str, Any]]:
 
 def test_the_served_bento_answers_as_the_registered_model(served, environ, monkeypatch) -> None:
     """A graph, tokenizer or decision that differs from the registered model would decide differently in production."""
-    from evenodd import tracking
+    import mlflow
+
     from evenodd.data.sample import sample_rows
     from pipelines.scorer import open_scorer
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", environ["MLFLOW_TRACKING_URI"])
-    tracking.mlflow.set_tracking_uri(environ["MLFLOW_TRACKING_URI"])
+    mlflow.set_tracking_uri(environ["MLFLOW_TRACKING_URI"])
     texts = [row["text"] for row in sample_rows(seed=1, rows=500)]
     scorer = open_scorer("champion", "hate-speech")
     expected = [scorer.label_names[number] for number in scorer.logits(texts).argmax(axis=1)]

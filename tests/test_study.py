@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from types import SimpleNamespace
+from typing import Any
+
 import pandas as pd
 import pytest
 
 from evenodd.config import resolve_settings
 from evenodd.variants.catalog import VARIANTS
 from evenodd.variants.importance import Importance
-from pipelines import study
+from pipelines import fit_variant, study
 from pipelines.ablation import ABLATIONS, ablation_figure, ablation_plans
 from pipelines.adapters import sensitive_layers
 from pipelines.fit import seed_plans
@@ -58,7 +63,9 @@ def test_a_study_names_the_teacher_once_and_refuses_what_it_does_not_know():
 def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
     """Students of different teachers differ by more than their seed."""
     parameters = {"seeds": "3", "epochs": "2"}
-    plans = study.study_plans(("teacher", "odd", "lora"), parameters, None, study.Progress(9))
+    nothing: Any = None
+    plans, faults = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(9))
+    assert not faults
     assert [(plan.variant.name, plan.settings.seed) for plan in plans] == [
         (name, seed) for seed in range(3) for name in ("teacher", "odd", "lora")
     ]
@@ -66,6 +73,113 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
     for plan in plans:
         if plan.variant.name == "odd":
             assert plan.teacher.fingerprint("rows", "encoder") == fitted
+
+
+@pytest.fixture
+def fitted(monkeypatch) -> dict[str, list[str]]:
+    """Fits that only note their names: those in `broken` fail, those in `finished` are there already."""
+    seen: dict[str, list[str]] = {"fitted": [], "broken": [], "finished": []}
+    names: dict[str, str] = {}
+
+    def name_of(plan: Any) -> str:
+        name = f"{plan.variant.name} {plan.settings.seed}"
+        names[plan.fingerprint("rows", "files")] = name
+        return name
+
+    def found(name: str) -> Any:
+        variant, _, seed = name.partition(" ")
+        return study.FittedRun(f"run of {name}", "models:/x", "1", variant, int(seed))
+
+    def fit(plan: Any, materials: Any, *, nested: bool) -> Any:
+        name = name_of(plan)
+        seen["fitted"].append(name)
+        if name in seen["broken"]:
+            raise RuntimeError("the training loss is nan")
+        seen["finished"].append(name)
+        return found(name)
+
+    def find(fingerprint: str) -> Any:
+        name = names.get(fingerprint, "")
+        return found(name) if name in seen["finished"] else None
+
+    monkeypatch.setattr(study, "fit_variant", fit)
+    monkeypatch.setattr(study, "find_fitted", find)
+    seen["name_of"] = name_of  # type: ignore[assignment]
+    return seen
+
+
+def fits_of(names: tuple[str, ...], seen: Any) -> study.Fits:
+    """The fits of two seeds of these variants."""
+    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files")
+    plans, _ = study.study_plans(names, {"seeds": "2"}, materials, study.Progress(2 * len(names)))
+    for plan in plans:
+        seen["name_of"](plan)
+    return study.fit_plans(plans, materials, study.Progress(len(plans)))
+
+
+def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fitted, tracking, monkeypatch):
+    """A fault in the 50th minute would cost the night, or a variant with a seed less would win on an easy one."""
+    fitted["broken"].append("odd 1")
+    fits = fits_of(("teacher", "odd", "lora"), fitted)
+    assert fitted["fitted"] == ["teacher 0", "odd 0", "lora 0", "teacher 1", "odd 1", "lora 1"]
+    assert [run.run_id for run in fits.complete] == [
+        f"run of {name}" for name in ("teacher 0", "lora 0", "teacher 1", "lora 1")
+    ]
+    compared: list[list[str]] = []
+    nothing = SimpleNamespace(table_text="", verdict=SimpleNamespace(sentences=()), report="")
+    monkeypatch.setattr(study, "compare_runs", lambda ids, *a, **k: compared.append(list(ids)) or nothing)
+    unused: Any = None
+    with (
+        pytest.raises(RuntimeError, match=r"1 failed and 5 finished.*odd seed 1: the training loss is nan"),
+        tracking.start_run("study", tags={}) as run_id,
+    ):
+        study.compare(fits, unused, unused)
+    assert compared == [[run.run_id for run in fits.complete]]
+    assert tracking.get_run(run_id).info.status == "FAILED"
+    assert tracking.artifact_text(run_id, "faults.txt") == "odd seed 1: the training loss is nan"
+
+
+def test_the_same_command_fits_only_what_is_missing(fitted):
+    """A second start would pay for everything again."""
+    fitted["finished"] += ["teacher 0", "odd 0", "lora 0", "teacher 1"]
+    fits = fits_of(("teacher", "odd", "lora"), fitted)
+    assert fitted["fitted"] == ["odd 1", "lora 1"]
+    assert len(fits.complete) == 6
+
+
+def test_students_are_not_tried_one_by_one_when_their_teacher_failed(fitted):
+    """Each of them would fit the teacher anew, only to see it fail."""
+    fitted["broken"].append("teacher 0")
+    fits = fits_of(("teacher", "odd", "even", "lora"), fitted)
+    assert fitted["fitted"] == ["teacher 0", "lora 0", "teacher 1", "lora 1"]
+    assert [run.variant for run in fits.complete] == ["lora", "lora"]
+    assert fits.faults["even", "seed 1"] == "its teacher failed"
+
+
+HOLD = """
+import sys
+from filelock import FileLock
+with FileLock(sys.argv[1]):
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_processes_do_not_share_the_checkpoints_of_one_fit(tmp_path, monkeypatch):
+    """The second would delete what the first is writing; and a killed one must not stop everybody for ever."""
+    settings = SimpleNamespace(seed=0, home=tmp_path)
+    plan: Any = SimpleNamespace(variant=SimpleNamespace(name="odd"), settings=settings)
+    with fit_variant._alone(plan, "print") as waited:
+        assert not waited
+    lock = next((tmp_path / "locks").iterdir())
+    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        told: list[str] = []
+        monkeypatch.setattr(fit_variant.log, "info", lambda words, *rest: (told.append(words % rest), other.kill()))
+        with fit_variant._alone(plan, "print") as waited:
+            assert waited
+    assert told == ["odd | seed 0 | another process is fitting it: waiting"]
 
 
 def test_every_ablation_changes_the_fit_and_nothing_but_what_it_names():

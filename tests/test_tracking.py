@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from training_rows import still_model
 
 from evenodd.config import LoraSettings, Settings, resolve_settings
+from evenodd.tracking.processes import PROCESS_TAG, process_name
 from evenodd.variants import add_lora
 
 NAME = "hate-speech"
@@ -23,9 +24,9 @@ def test_a_run_whose_process_is_dead_is_closed_and_a_live_one_is_not(tracking: M
     """After kill -9 a run would be shown as RUNNING for ever; a colleague's live run must not be touched."""
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    dead = _open_run(_process_tag(tracking, gone.pid))
-    recycled = _open_run(tracking._process_name().rpartition(":")[0] + ":1000000000.00")
-    alive = _open_run(tracking._process_name())
+    dead = _open_run(_process_tag(gone.pid))
+    recycled = _open_run(process_name().rpartition(":")[0] + ":1000000000.00")
+    alive = _open_run(process_name())
     elsewhere = _open_run(f"another-host:{gone.pid}:1.00")
     by_hand = _open_run(None)
     assert set(tracking.close_interrupted()) == {dead, recycled}
@@ -36,7 +37,7 @@ def test_a_run_whose_process_is_dead_is_closed_and_a_live_one_is_not(tracking: M
 
 def test_a_clock_that_was_set_does_not_make_a_live_process_dead(tracking: ModuleType) -> None:
     """The time a process began is told from the clock, which the network may correct while a fit runs."""
-    host_and_pid, _, began = tracking._process_name().rpartition(":")
+    host_and_pid, _, began = process_name().rpartition(":")
     alive = _open_run(f"{host_and_pid}:{float(began) + 1:.2f}")
     assert tracking.close_interrupted() == []
     assert _status(alive) == "RUNNING"
@@ -201,11 +202,11 @@ def test_only_one_holds_a_lock(tracking: ModuleType) -> None:
         pass
     with tracking.exclusive("champion", "promotion"):
         pass
-    host_and_pid = tracking._process_name().rpartition(":")[0]
-    MlflowClient().create_registered_model("champion.lock", tags={tracking.PROCESS_TAG: f"{host_and_pid}:1.00"})
+    host_and_pid = process_name().rpartition(":")[0]
+    MlflowClient().create_registered_model("champion.lock", tags={PROCESS_TAG: f"{host_and_pid}:1.00"})
     with tracking.exclusive("champion", "promotion"):
-        held = MlflowClient().get_registered_model("champion.lock").tags[tracking.PROCESS_TAG]
-    assert held == tracking._process_name()
+        held = MlflowClient().get_registered_model("champion.lock").tags[PROCESS_TAG]
+    assert held == process_name()
 
 
 def _open_run(process: str | None) -> str:
@@ -214,8 +215,8 @@ def _open_run(process: str | None) -> str:
     return str(client.create_run(client.get_experiment_by_name("tests").experiment_id, tags=tags).info.run_id)
 
 
-def _process_tag(tracking: ModuleType, pid: int) -> str:
-    return tracking._process_name().replace(f":{os.getpid()}:", f":{pid}:")
+def _process_tag(pid: int) -> str:
+    return process_name().replace(f":{os.getpid()}:", f":{pid}:")
 
 
 def _status(run_id: str) -> str:

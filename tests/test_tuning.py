@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import shutil
 import signal
-import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +14,7 @@ import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
+from postgres_server import postgres_server
 
 from evenodd import tuning
 from evenodd.config import Settings, flatten, resolve_settings
@@ -273,23 +271,10 @@ def test_a_database_that_cannot_be_opened_is_told_without_its_password():
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A server of its own on a Unix socket, in a folder that its user may enter; gone at the end."""
+    """A server of its own; see postgres_server.py."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))[-1]
-    with tempfile.TemporaryDirectory(prefix="evenodd-pg-") as name:
-        user = ["runuser", "-u", "postgres", "--"] if os.getuid() == 0 else []
-        if user:
-            shutil.chown(name, "postgres")
-        options = f"-c listen_addresses='' -c unix_socket_directories='{name}'"
-        control = [*user, programs / "pg_ctl", "-D", f"{name}/data"]
-        subprocess.run(
-            [*user, programs / "initdb", "-D", f"{name}/data", "-A", "trust", "-U", "evenodd"], check=True, cwd=name
-        )
-        subprocess.run([*control, "-o", options, "-w", "-l", f"{name}/log", "start"], check=True, cwd=name)
-        try:
-            yield f"postgresql+psycopg://evenodd@/postgres?host={name}"
-        finally:
-            subprocess.run([*control, "-m", "fast", "stop"], check=True, cwd=name)
+    with postgres_server() as folder:
+        yield f"postgresql+psycopg://evenodd@/postgres?host={folder}"
 
 
 @pytest.mark.postgres

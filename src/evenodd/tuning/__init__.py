@@ -3,6 +3,7 @@
 from evenodd.tuning.plots import study_figures
 from evenodd.tuning.space import Space, check_objective, search_space
 from evenodd.tuning.study import (
+    FAULTS,
     GIVEN,
     Evaluate,
     Pruned,
@@ -18,6 +19,7 @@ from evenodd.tuning.study import (
 )
 
 __all__ = [
+    "FAULTS",
     "GIVEN",
     "Evaluate",
     "Pruned",

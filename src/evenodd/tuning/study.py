@@ -45,6 +45,7 @@ FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 F1_GIVEN_UP = 0.01
 GIVEN = "given"
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
+CLOCK_SHIFT_SECONDS = 2.0  # a process's time of creation is told from the clock, which may have been set since
 
 
 def study_name(variant: str, fingerprint: str, space: Space, objective: tuple[str, ...]) -> str:
@@ -126,7 +127,9 @@ def run_trials(
         fail_interrupted(study)
         trials = study.get_trials(deepcopy=False)
         if _counted(trials) < count:
-            study.optimize(lambda trial: _run_trial(trial, space, evaluate), n_trials=1, catch=FAULTS)
+            study.optimize(
+                lambda trial: _run_trial(trial, space, evaluate), n_trials=1, catch=FAULTS, gc_after_trial=True
+            )
             ran += 1
         elif any(trial.state == TrialState.RUNNING for trial in trials):
             time.sleep(POLL_SECONDS)
@@ -310,6 +313,6 @@ def _process_is_gone(name: str) -> bool:
     if not host or host != socket.gethostname():
         return False
     try:
-        return f"{psutil.Process(int(rest)).create_time():.2f}" != created
+        return abs(psutil.Process(int(rest)).create_time() - float(created)) > CLOCK_SHIFT_SECONDS
     except psutil.NoSuchProcess:
         return True

@@ -47,7 +47,7 @@ VARIANTS = {
         Variant("even", "student", "even", True, False, "half depth from the even layers, distilled"),
         Variant("top", "student", "top", True, False, "half depth from the last layers, distilled"),
         Variant("bottom", "student", "bottom", True, False, "half depth from the first layers, distilled"),
-        Variant("random", "student", "random", True, False, "half depth from layers drawn at random, distilled"),
+        Variant("random", "student", "random", True, False, "half depth, layers drawn anew for each seed, distilled"),
         Variant(
             "undistilled",
             "student",

@@ -1,0 +1,247 @@
+"""Models: logged, registered, found, loaded; and locks that every client of the registry sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import yaml
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from safetensors import SafetensorError
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from evenodd.tracking.processes import PROCESS_TAG, process_is_gone, process_name
+from evenodd.tracking.runs import DONE_TAG, active_run_id
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """What the registry and the model page show of a model."""
+
+    registered_name: str
+    variant: str
+    description: str
+    tags: dict[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+TEXT_SIGNATURE = ModelSignature(
+    inputs=Schema([ColSpec(DataType.string)]),
+    outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
+)
+
+
+def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry: ModelEntry) -> str:
+    """Logs a plain classifier with its tokenizer as a text-classification pipeline; its URI.
+
+    Raises:
+        ValueError: the model still carries adapters, which would be saved without their weights.
+    """
+    if hasattr(model, "peft_config"):
+        raise ValueError("the model carries adapters: merge them first (evenodd.variants.merge_lora).")
+    # mlflow looks this name up at a hub; one with a space cannot be there, so the look-up ends at once.
+    model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
+    info = mlflow.transformers.log_model(
+        {"model": model, "tokenizer": tokenizer},
+        name=entry.variant,
+        task="text-classification",
+        signature=TEXT_SIGNATURE,
+        input_example=["You are all welcome here."],
+        pip_requirements=list(entry.requirements),
+        metadata={**entry.metadata, "description": entry.description},
+        model_config={"truncation": True},
+        tags={key: str(value) for key, value in entry.tags.items()},
+    )
+    return str(info.model_uri)
+
+
+def log_onnx(path: Path, entry: ModelEntry, inputs: tuple[str, ...]) -> str:
+    """Logs an ONNX graph of int64 inputs, (batch, tokens), to float32 logits; its URI."""
+    import onnx
+
+    tokens: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in inputs]
+    logits: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), (-1, -1), "logits")]
+    info = mlflow.onnx.log_model(
+        onnx.load(str(path)),
+        name=f"{entry.variant}-onnx",
+        signature=ModelSignature(Schema(tokens), Schema(logits)),
+        pip_requirements=list(entry.requirements),
+        metadata={**entry.metadata, "description": entry.description},
+        save_as_external_data=False,
+    )
+    return str(info.model_uri)
+
+
+def register(model_uri: str, entry: ModelEntry, aliases: tuple[str, ...]) -> str:
+    """A version of the registered model with its aliases; its number. The last step of a run."""
+    client = MlflowClient()
+    run_id = active_run_id()
+    _ensure_registered(client, entry.registered_name)
+    drop_half_registered(entry.registered_name)
+    version = client.create_model_version(
+        entry.registered_name,
+        source=model_uri,
+        run_id=run_id,
+        tags={key: str(value) for key, value in entry.tags.items()},
+        description=entry.description,
+        model_id=model_uri.removeprefix("models:/"),
+    )
+    for alias in aliases:
+        client.set_registered_model_alias(entry.registered_name, alias, version.version)
+    return str(version.version)
+
+
+def drop_half_registered(registered_name: str) -> None:
+    """Deletes versions whose run was interrupted after registering them."""
+    client = MlflowClient()
+    for version in client.search_model_versions(f"name = '{registered_name}'"):
+        if version.run_id and version.run_id != active_run_id():
+            try:
+                run = client.get_run(version.run_id)
+            except MlflowException:
+                continue
+            if run.info.status in ("KILLED", "FAILED") and DONE_TAG not in run.data.tags:
+                log.info("version %s of %s was half registered and is deleted", version.version, registered_name)
+                client.delete_model_version(registered_name, version.version)
+
+
+def _ensure_registered(client: MlflowClient, name: str) -> None:
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name, description="Variants of one text classifier; see the version's run.")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered version."""
+
+    name: str
+    version: str
+    run_id: str
+    uri: str
+    tags: dict[str, str]
+
+
+def find_version(reference: str, default_name: str) -> Version:
+    """A version by `name@alias`, `name/version`, or an alias of the default name.
+
+    Raises:
+        ValueError: there is none; the message names the aliases and versions there are.
+    """
+    client = MlflowClient()
+    name, separator, rest = reference.partition("@") if "@" in reference else reference.partition("/")
+    if not separator:
+        name, rest = default_name, reference
+    try:
+        by_number = rest.isdigit()
+        found = client.get_model_version(name, rest) if by_number else client.get_model_version_by_alias(name, rest)
+    except MlflowException as error:
+        raise ValueError(f"model='{reference}': not in the registry. {_known_versions(client, name)}") from error
+    return Version(name, str(found.version), str(found.run_id), f"models:/{name}/{found.version}", dict(found.tags))
+
+
+def aliases(registered_name: str) -> dict[str, str]:
+    """Alias to version number."""
+    try:
+        return {k: str(v) for k, v in MlflowClient().get_registered_model(registered_name).aliases.items()}
+    except MlflowException:
+        return {}
+
+
+def set_alias(registered_name: str, alias: str, version: str) -> None:
+    """Points an alias at a version."""
+    MlflowClient().set_registered_model_alias(registered_name, alias, version)
+
+
+def tag_version(version: Version, tags: Mapping[str, str]) -> None:
+    """Adds tags to a registered version."""
+    for key, value in tags.items():
+        MlflowClient().set_model_version_tag(version.name, version.version, key, value)
+
+
+@contextmanager
+def exclusive(name: str, purpose: str) -> Iterator[None]:
+    """Holds a lock that every client of this tracking server sees: a registered model that only one can create.
+
+    A lock whose process on this machine is gone is taken over.
+
+    Raises:
+        RuntimeError: somebody else holds it.
+    """
+    client, lock = MlflowClient(), f"{name}.lock"
+    for attempt in (1, 2):
+        try:
+            client.create_registered_model(lock, tags={PROCESS_TAG: process_name()}, description=purpose)
+            break
+        except MlflowException as error:
+            if attempt == 2 or not _drop_dead_lock(client, lock):
+                raise RuntimeError(
+                    f"{purpose}: another one is under way (lock '{lock}'). Try again when it is done."
+                ) from error
+    try:
+        yield
+    finally:
+        client.delete_registered_model(lock)
+
+
+def _drop_dead_lock(client: MlflowClient, lock: str) -> bool:
+    try:
+        tag = client.get_registered_model(lock).tags.get(PROCESS_TAG)
+    except MlflowException:
+        return True
+    if tag is None or not process_is_gone(tag):
+        return False
+    client.delete_registered_model(lock)
+    return True
+
+
+def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A logged classifier and its tokenizer, by `models:/…` URI.
+
+    Raises:
+        RuntimeError: its files are gone or damaged.
+    """
+    try:
+        parts = mlflow.transformers.load_model(uri, return_type="components")
+    except (MlflowException, SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise RuntimeError(f"model '{uri}' cannot be loaded: {_first_line(error)}") from error
+    return parts["model"], parts["tokenizer"]
+
+
+def model_metadata(uri: str) -> dict[str, Any]:
+    """What was stored with a logged model: labels, decision, data, layer map.
+
+    Raises:
+        RuntimeError: its files are gone or damaged.
+    """
+    try:
+        return dict(mlflow.models.get_model_info(uri).metadata or {})
+    except (MlflowException, OSError, yaml.YAMLError, TypeError) as error:
+        raise RuntimeError(f"model '{uri}' cannot be read: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _known_versions(client: MlflowClient, name: str) -> str:
+    known = ", ".join(sorted(aliases(name)))
+    quoted = name.replace("'", "''")
+    versions = sorted((int(v.version) for v in client.search_model_versions(f"name = '{quoted}'")), reverse=True)
+    if not versions:
+        return f"'{name}' has no versions yet: train one first, e.g. mlflow run . -e distill_odd."
+    return f"'{name}' has the aliases {known or 'none'} and versions up to {versions[0]}."
