@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
 from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
+from evenodd.release.gates import Gate, failed, gates_of_fit
 from pipelines.materials import Materials, gather
-from pipelines.plan import Parameters
-from pipelines.report import present
+from pipelines.plan import NOT_THE_RESULT, Parameters
+from pipelines.report import Comparison, present
 from pipelines.runs import FinishedRun, newest_runs, read_run
 
 log = logging.getLogger(__name__)
@@ -53,9 +54,9 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     corpus = materials.corpus
     positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
     floor = max(materials.floors.best("validation"), 0.0)
-    verdict = choose_winner(candidates(runs), settings.evidence, floor=floor, positive=positive)
-    winners = [run for run in runs if run.variant == verdict.winner]
-    best = max(winners, key=lambda run: run.metrics["validation/f1_macro"], default=None)
+    gates = {name: gates_of_fit(best_run(found).metrics, settings.gates) for name, found in by_variant(runs).items()}
+    verdict = choose_winner(candidates(runs, gates), settings.evidence, floor=floor, positive=positive)
+    best = best_run([run for run in runs if run.variant == verdict.winner]) if verdict.winner else None
     tags = {
         "stage": "compare",
         "data_digest": corpus.digest,
@@ -65,16 +66,32 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
         "synthetic": str(corpus.synthetic).lower(),
     }
     with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
-        tracking.log_settings(settings, ("evidence",))
-        text, report = present(runs, verdict, materials, settings.home / "reports" / run_id)
+        tracking.log_settings(settings, ("evidence", "gates"))
+        compared = Comparison(runs, verdict, gates, counterparts(runs))
+        text, report = present(compared, materials, settings, settings.home / "reports" / run_id)
     return Compared(run_id, verdict, best.version if best else None, text, report)
 
 
-def candidates(runs: Sequence[FinishedRun]) -> list[Candidate]:
-    """One candidate a variant, its runs by seed, its costs averaged."""
-    by_name: dict[str, list[FinishedRun]] = {}
+def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """The runs of each variant, in the order in which the variants appear."""
+    found: dict[str, list[FinishedRun]] = {}
     for run in runs:
-        by_name.setdefault(run.variant, []).append(run)
+        found.setdefault(run.variant, []).append(run)
+    return found
+
+
+def best_run(runs: Sequence[FinishedRun]) -> FinishedRun:
+    """The run of a variant whose version is shipped: the highest macro-F1 on validation."""
+    return max(runs, key=lambda run: run.metrics["validation/f1_macro"])
+
+
+def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]]) -> list[Candidate]:
+    """One candidate a variant: its runs by seed, its costs averaged, and the gates that its best run does not pass.
+
+    Raises:
+        ValueError: the variants share no seed.
+    """
+    by_name = by_variant(runs)
     shared = set.intersection(*({run.seed for run in found} for found in by_name.values()))
     if not shared:
         seeds = ", ".join(f"{name}: {sorted(run.seed for run in found)}" for name, found in by_name.items())
@@ -84,9 +101,32 @@ def candidates(runs: Sequence[FinishedRun]) -> list[Candidate]:
             name,
             {run.seed: run.validation for run in found if run.seed in shared},
             {short: _mean(found, key) for key, short in COST.items()},
+            failed(gates[name]),
         )
         for name, found in by_name.items()
     ]
+
+
+def counterparts(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Finished runs that differ from one of these in their counterexamples and nothing else, newest first."""
+    return [read_run(run_id) for run in runs for run_id in _counterparts_of(run)]
+
+
+def _counterparts_of(run: FinishedRun) -> list[str]:
+    own = _settings_of(tracking.get_run(run.run_id).data.params)
+    found: dict[tuple[str, ...], str] = {tuple(own[1]): run.run_id}
+    for other in tracking.find_runs({"variant": run.variant, "seed": str(run.seed)}):
+        settings, augment = _settings_of(other.data.params)
+        if "model_uri" in other.data.tags and settings == own[0]:
+            found.setdefault(tuple(augment), other.info.run_id)
+    return [run_id for run_id in found.values() if run_id != run.run_id]
+
+
+def _settings_of(params: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The recorded settings that a fit depends on, and beside them those of its counterexamples."""
+    dotted = {key: value for key, value in params.items() if "." in key and key not in NOT_THE_RESULT}
+    augment = {key: dotted.pop(key) for key in sorted(dotted) if key.startswith("data.augment")}
+    return dotted, list(augment.values()) if augment.get("data.augment") == "counterexamples" else []
 
 
 def _mean(runs: Sequence[FinishedRun], key: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,10 @@ from rich.table import Table
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
-from evenodd.data import load_rows
+from evenodd.data import load_corpus, load_rows
 from evenodd.evidence import classification_metrics, decision_metrics
 from evenodd.evidence.behaviour import kin, load_suite, plot_behaviour, score_suite
+from pipelines.measure import unseen_cases
 from pipelines.plan import Parameters
 from pipelines.scorer import Scorer, open_scorer
 
@@ -33,18 +35,47 @@ def run(parameters: Parameters) -> None:
     with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
         tracking.log_settings(settings, ("run", "data") if settings.run.suite is None else ("run",))
         if settings.run.suite is not None:
-            score_behaviour(scorer, settings)
+            named = "data" in parameters or "data.source" in parameters
+            score_behaviour(scorer, settings, training_texts(scorer, settings) if named else None)
         else:
             score_file(scorer, settings)
 
 
-def score_behaviour(scorer: Scorer, settings: Settings) -> None:
-    """A suite in HateCheck's columns: figures, a table by functionality, a heat map."""
+def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
+    """The training rows that `data` names, which have to be those that the model was fitted on.
+
+    Raises:
+        ValueError: they are others.
+    """
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    if corpus.digest != scorer.lineage.get("data_digest"):
+        raise ValueError(
+            f"data='{settings.data.source}': {scorer.name} was not fitted on these rows as they are read now, so they "
+            "do not tell which cases of the suite it was trained on: pass the settings of its fit, or no data."
+        )
+    return corpus.train.texts
+
+
+def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str] | None = None) -> None:
+    """A suite in HateCheck's columns: figures, a table by functionality, a heat map.
+
+    Args:
+        scorer: what is scored.
+        settings: with the suite.
+        trained_on: texts of the training rows, whose cases are left out; None: not known.
+
+    Raises:
+        ValueError: a faulty suite, or one that was trained on.
+    """
     own = settings.run.suite == "own"
     suite = load_suite(None if own else settings.run.suite)
+    if trained_on is None:
+        log.info("suite %s | not compared with the training rows: pass the fit's data to do so", suite.name)
+    else:
+        suite = unseen_cases(suite, trained_on)
     probabilities = scorer.probabilities(suite.texts)
     report = score_suite(suite, probabilities.argmax(axis=1) == scorer.decision.positive)
-    figures = {f"behaviour/{key}": value for key, value in report.metrics().items()}
+    figures = {f"behaviour/{key}": value for key, value in report.metrics().items() if value == value}
     tracking.log_metrics(figures)
     tracking.log_table("functionalities", report.by_functionality.reset_index())
     tracking.log_table("kin", kin(scorer.is_positive))

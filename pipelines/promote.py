@@ -14,6 +14,7 @@ from evenodd.config import Settings, resolve_settings
 from evenodd.evidence import Scored
 from evenodd.evidence.significance import align, difference, f1_macro_draws, resample
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
+from evenodd.variants import state_digest
 from pipelines.export import newest_winner
 from pipelines.measure import read_scores
 from pipelines.plan import Parameters
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+ROLLED_BACK = "rolled_back"
 
 
 def run(parameters: Parameters) -> None:
@@ -37,31 +39,34 @@ def run(parameters: Parameters) -> None:
 
 
 def promote(reference: str, why: str, settings: Settings, *, nested: bool = False) -> None:
-    """Moves the alias when every gate holds.
+    """Moves the alias when every gate holds. A roll-back shows the gates and moves it all the same.
 
     Raises:
         ValueError: no such version.
-        RuntimeError: a gate stopped it, another promotion is under way, or the champion changed meanwhile.
+        RuntimeError: the version's files are gone or not those that its run wrote, a gate stopped it, another
+            promotion is under way, or the champion changed meanwhile.
     """
-    found = tracking.find_version(reference, settings.model_name)
-    if found.tags.get("kind") == "onnx":
-        raise ValueError(
-            f"model='{reference}': an ONNX version; promote the torch version {found.tags['torch_version']}."
-        )
+    found = find_candidate(reference, settings.model_name)
     before = tracking.aliases(settings.model_name).get(CHAMPION)
+    if before == found.version:
+        log.info("champion | version %s (%s) holds the alias already", found.version, found.tags["variant"])
+        return
+    back = settings.run.to == PREVIOUS
     tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
     with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
         tracking.log_settings(settings, ("gates",))
-        champion = rival(found, find_champion(before, settings))
+        check_files(found)
+        champion = None if back else rival(found, find_champion(before, settings))
         figures = figures_of(found) | against(found, champion, settings)
         gates = check_gates(figures, settings.gates, figures_of(champion) if champion else None)
         print_gates(gates)
         failed = [gate for gate in gates if not gate.passed]
-        if failed and settings.run.to != PREVIOUS:
+        if failed and not back:
             raise RuntimeError(f"version {found.version} is not promoted: {'; '.join(gate.text for gate in failed)}")
         with tracking.exclusive(f"{settings.model_name}.promotion", f"promoting version {found.version}"):
             move = Move(CHAMPION, before, found.version, getpass.getuser(), why)
             _move(move, settings, gates, figures)
+            tracking.set_tags({ROLLED_BACK: str(back).lower()})
     log.info("champion | version %s (%s) | before: %s", found.version, found.tags["variant"], before or "none")
 
 
@@ -85,6 +90,36 @@ def figures_of(found: tracking.Version) -> dict[str, Any]:
     for export in tracking.find_runs({"stage": "export", "source_run_id": found.run_id})[:1]:
         figures |= {key: value for key, value in export.data.metrics.items() if key.startswith(("cost/", "parity/"))}
     return figures
+
+
+def find_candidate(reference: str, registered_name: str) -> tracking.Version:
+    """The torch version that a reference names.
+
+    Raises:
+        ValueError: there is none, or it is an ONNX one.
+    """
+    found = tracking.find_version(reference, registered_name)
+    if found.tags.get("kind") == "onnx":
+        raise ValueError(
+            f"model='{reference}': an ONNX version; promote the torch version {found.tags['torch_version']}."
+        )
+    return found
+
+
+def check_files(found: tracking.Version) -> None:
+    """Loads a version and holds its weights against the digest that its run wrote down.
+
+    Raises:
+        ValueError: its run is gone.
+        RuntimeError: its files are gone, damaged or others than the run's.
+    """
+    written = tracking.get_run(found.run_id).data.tags.get("state_digest")
+    model, _ = tracking.load_model(found.uri)
+    if written is not None and state_digest(model.state_dict()) != written:
+        raise RuntimeError(
+            f"version {found.version} of {found.name} holds other weights than its run {found.run_id} wrote: fit it "
+            "again (-P fresh=true), or name another version."
+        )
 
 
 def find_champion(version: str | None, settings: Settings) -> tracking.Version | None:
@@ -140,17 +175,36 @@ def validation_scores(version: tracking.Version) -> Scored:
 
 
 def previous_champion(registered_name: str) -> str:
-    """The version that was champion before the present one, by the audit trail.
+    """The version that a roll-back restores: the one that the audit trail has before the present champion.
+
+    A roll-back undoes the newest move that still stands, so a second one goes further back and never restores what the
+    first withdrew. Where the alias does not point to what the trail ends with (it was moved by hand, or is damaged),
+    the trail's last version is restored.
 
     Raises:
         ValueError: there is none.
     """
     present = tracking.aliases(registered_name).get(CHAMPION)
-    for found in tracking.find_runs({"stage": "promote", "promoted": "true", "registered_name": registered_name}):
-        tags = found.data.tags
-        if tags["to_version"] == present and tags["from_version"] != "none":
-            return tags["from_version"]
-    raise ValueError(f"to=previous: no earlier champion of '{registered_name}' is in the audit trail.")
+    standing: list[str] = []
+    for found in reversed(_moves(registered_name)):
+        before, after = found.data.tags["from_version"], found.data.tags["to_version"]
+        if found.data.tags.get(ROLLED_BACK) == "true" and after in standing:
+            while standing[-1] != after:
+                standing.pop()
+            continue
+        if before != "none" and standing[-1:] != [before]:
+            standing.append(before)
+        standing.append(after)
+    if standing[-1:] == [present]:
+        standing.pop()
+    if not standing:
+        raise ValueError(f"to=previous: no earlier champion of '{registered_name}' is in the audit trail.")
+    return standing[-1]
+
+
+def _moves(registered_name: str) -> list[Any]:
+    """Runs that moved the alias, newest first."""
+    return tracking.find_runs({"stage": "promote", "promoted": "true", "registered_name": registered_name})
 
 
 def print_gates(gates: list[Gate]) -> None:
@@ -161,6 +215,5 @@ def print_gates(gates: list[Gate]) -> None:
 
 def read_audit(registered_name: str) -> list[dict]:
     """The audit trail, newest first."""
-    runs = tracking.find_runs({"stage": "promote", "promoted": "true", "registered_name": registered_name})
-    texts = [tracking.artifact_text(found.info.run_id, "audit.json") for found in runs]
+    texts = [tracking.artifact_text(found.info.run_id, "audit.json") for found in _moves(registered_name)]
     return [json.loads(text) for text in texts if text]

@@ -2,46 +2,143 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from evenodd import tracking
-from evenodd.evidence import Decision
-from evenodd.evidence.behaviour import load_suite, plot_behaviour, score_suite
+from evenodd.config import Settings
+from evenodd.data import Split
+from evenodd.evidence import Decision, Scored
+from evenodd.evidence.augmentation import NONE, Arm, Augmentation, compare_augmentation
+from evenodd.evidence.behaviour import BehaviourReport, Suite, kin, load_suite, plot_behaviour, score_suite, untrained
 from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.evidence.datareport import plot_data
 from evenodd.evidence.report import Report, Section, write_report
-from evenodd.evidence.sections import behaviour_section, cost_section, data_section, decision_section, quality_section
+from evenodd.evidence.sections import (
+    augmentation_section,
+    behaviour_section,
+    cost_section,
+    data_section,
+    decision_section,
+    gates_section,
+    quality_section,
+)
 from evenodd.evidence.table import ComparisonTable, comparison_table
 from evenodd.evidence.verdict import Verdict
+from evenodd.release.gates import Gate
 from pipelines.materials import Materials
 from pipelines.measure import read_scores
 from pipelines.runs import FinishedRun
+from pipelines.scorer import torch_scorer
+
+log = logging.getLogger(__name__)
 
 PAGE = "report.html"
 
 
-def present(runs: Sequence[FinishedRun], verdict: Verdict, materials: Materials, folder: Path) -> tuple[str, Path]:
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found: the runs, the verdict, each variant's gates, and runs that differ in `augment` alone."""
+
+    runs: Sequence[FinishedRun]
+    verdict: Verdict
+    gates: Mapping[str, Sequence[Gate]]
+    counterparts: Sequence[FinishedRun] = ()
+
+
+def present(compared: Comparison, materials: Materials, settings: Settings, folder: Path) -> tuple[str, Path]:
     """Logs the comparison as text, Markdown, HTML, tables, plots and page; the table as text, and the page's path."""
-    corpus = materials.corpus
-    frame = pd.DataFrame([run.row for run in runs])
+    corpus, verdict = materials.corpus, compared.verdict
+    frame = pd.DataFrame([run.row for run in compared.runs])
     table = comparison_table(
         frame, materials.floors.metrics, positive=corpus.positive, winner=verdict.winner, synthetic=corpus.synthetic
     )
-    history = pd.concat([run.history for run in runs])
-    _log_tables(table, frame, verdict)
-    _log_plots(frame, history, materials)
-    page = write_report(folder / PAGE, _report(runs, table, verdict, materials))
+    augmented = augmentation(compared, materials, settings)
+    _log_tables(table, frame, compared, augmented)
+    tracking.log_metrics(materials.data_report.to_metrics())
+    _log_plots(frame, pd.concat([run.history for run in compared.runs]), materials)
+    page = write_report(folder / PAGE, _report(compared, table, augmented, materials))
     tracking.log_file(page)
     return table.to_text(), page
 
 
-def _log_tables(table: ComparisonTable, frame: pd.DataFrame, verdict: Verdict) -> None:
+def gates_table(gates: Mapping[str, Sequence[Gate]]) -> pd.DataFrame:
+    """One row per variant and gate."""
+    rows = [
+        {"variant": name, "gate": g.name, "passed": g.passed, "figure": g.figure, "asked": g.bound, "words": g.text}
+        for name, found in gates.items()
+        for g in found
+    ]
+    return pd.DataFrame(rows, columns=["variant", "gate", "passed", "figure", "asked", "words"])
+
+
+def augmentation(compared: Comparison, materials: Materials, settings: Settings) -> Augmentation | None:
+    """The runs with counterexamples beside those without; None when there are not both."""
+    corpus = materials.corpus
+    if not compared.counterparts:
+        return None
+    suite = untrained(load_suite(), corpus.train.texts)[0]
+    arms = [
+        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test"), 1.0), answers(run, suite))
+        for run in (*compared.runs, *compared.counterparts)
+    ]
+    same = [arm for arm in arms if _holds(arm.test, corpus.test)]
+    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    return compare_augmentation(same, settings.evidence, positive=positive)
+
+
+def _holds(scored: Scored, split: Split) -> bool:
+    """Whether these are the split's rows: settings alike may name another file."""
+    return np.array_equal(scored.ids, split.row_ids) and np.array_equal(scored.labels, split.labels)
+
+
+def added_rows(run: FinishedRun) -> str:
+    """What was added to the training rows, in words."""
+    said = tracking.get_run(run.run_id).data.params
+    if said.get("data.augment", NONE) == NONE:
+        return NONE
+    kinds = f" of {said['data.augment_kinds'].replace(',', ', ')}" if said.get("data.augment_kinds") else ""
+    return f"{int(said['data.augment_rows']):,} rows{kinds}"
+
+
+def answers(run: FinishedRun, suite: Suite) -> BehaviourReport | None:
+    """What a run said to the suite; None when it was not asked, or the suite was another one then."""
+    if "behaviour/balanced_accuracy" not in run.metrics:
+        return None
+    with np.load(_file(run, "behaviour")) as archive:
+        called = archive["predicted_positive"]
+    return score_suite(suite, called) if len(called) == len(suite) else None
+
+
+def kin_of(run: FinishedRun) -> pd.DataFrame | None:
+    """What a run's model says to "I hate you." and its kin; None when it cannot be loaded."""
+    try:
+        return kin(torch_scorer(run.variant, run.tags["model_uri"], {}).is_positive)
+    except RuntimeError as error:
+        log.warning("the report leaves out what %s says to 'I hate you.': %s", run.variant, error)
+        return None
+
+
+def _file(run: FinishedRun, name: str) -> Path:
+    return tracking.download(run.run_id, f"scores/{name}.npz")
+
+
+def _log_tables(
+    table: ComparisonTable, frame: pd.DataFrame, compared: Comparison, augmented: Augmentation | None
+) -> None:
+    verdict = compared.verdict
     tracking.log_table("runs", frame)
     tracking.log_table("pairs", verdict.pairs)
+    tracking.log_table("gates", gates_table(compared.gates))
+    if augmented:
+        tracking.log_table("augmentation", augmented.means)
+        tracking.log_table("augmentation_changes", augmented.changes)
+        tracking.log_text("\n".join(augmented.sentences()), "augmentation.txt")
     tracking.log_text(table.to_text(), "comparison.txt")
     tracking.log_text(table.to_markdown(), "comparison.md")
     tracking.log_text(table.to_html(), "comparison.html")
@@ -69,14 +166,17 @@ def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, materials: Materials)
     )
 
 
-def _report(runs: Sequence[FinishedRun], table: ComparisonTable, verdict: Verdict, materials: Materials) -> Report:
-    corpus = materials.corpus
+def _report(
+    compared: Comparison, table: ComparisonTable, augmented: Augmentation | None, materials: Materials
+) -> Report:
+    corpus, runs, verdict = materials.corpus, compared.runs, compared.verdict
     frame = pd.DataFrame([run.row for run in runs])
-    found = materials.data_report
     sections = [quality_section(frame, pd.concat([run.history for run in runs]), materials.floors)]
+    sections.append(gates_section(gates_table(compared.gates)))
     shown = next((run for run in runs if run.variant == verdict.winner), runs[0])
     sections += _sections_of(shown, materials)
-    sections += [data_section(found, plot_data(corpus)), cost_section(frame)]
+    sections += [augmentation_section(augmented)] if augmented else []
+    sections += [data_section(materials.data_report, plot_data(corpus)), cost_section(frame)]
     facts = {
         "data": corpus.name,
         "rows": ", ".join(f"{split.name} {len(split):,}" for split in corpus.splits),
@@ -84,7 +184,7 @@ def _report(runs: Sequence[FinishedRun], table: ComparisonTable, verdict: Verdic
         "encoder": materials.encoder_name,
         "seeds": str(len({run.seed for run in runs})),
     }
-    title = f"{' against '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"
+    title = f"{', '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"
     return Report(title, facts, table, verdict, sections, corpus.synthetic)
 
 
@@ -93,11 +193,13 @@ def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
     corpus = materials.corpus
     facts = tracking.artifact_json(run.run_id, "decision.json")
     decision = Decision.from_dict(facts, label_names=corpus.label_names, positive=corpus.positive)
-    scored = read_scores(tracking.download(run.run_id, "scores/test.npz"), decision.temperature)
+    scored = read_scores(_file(run, "test"), decision.temperature)
     sections = [decision_section(run.variant, scored, decision)]
-    if "behaviour/balanced_accuracy" in run.metrics:
-        with np.load(tracking.download(run.run_id, "scores/behaviour.npz")) as archive:
-            report = score_suite(load_suite(), archive["predicted_positive"])
+    report = answers(run, untrained(load_suite(), corpus.train.texts)[0])
+    if report is not None:
         table = report.by_functionality.reset_index()
-        sections.append(behaviour_section(plot_behaviour(report), report.metrics(), table))
+        asked = kin_of(run)
+        sections.append(behaviour_section(plot_behaviour(report), report.metrics(), table, asked))
+        if asked is not None:
+            tracking.log_table("kin", asked)
     return sections

@@ -13,9 +13,7 @@ from pathlib import Path
 import pytest
 
 from evenodd.data import sample_phrases
-from evenodd.data.augment import WEIGHTS, counterexamples, group_terms, kind_counts
-from evenodd.data.augment_hate import HATE_FRAMES
-from evenodd.data.augment_other import OTHER_FRAMES
+from evenodd.data.augment import HATE, OTHER, WEIGHTS, counterexamples, group_terms, kind_counts
 from evenodd.data.augment_phrases import GROUPS
 from evenodd.data.sample import sample_rows
 from evenodd.data.templates import delexicalise, normalise
@@ -41,7 +39,7 @@ def test_rows_are_unique_balanced_and_of_every_kind() -> None:
 
 def test_label_follows_the_kind() -> None:
     """One kind with the wrong label teaches the opposite of what it is for."""
-    hateful = {*HATE_FRAMES, "misspelt_hate"}
+    hateful = {*HATE, "misspelt_hate"}
     for row in counterexamples(3000, seed=5):
         assert (row["label_text"] == "hate") == (row["kind"] in hateful)
         assert "{" not in row["text"]
@@ -101,8 +99,8 @@ def test_major_kinds_have_many_wordings() -> None:
 
 def test_templates_are_not_repeated() -> None:
     """A template that stands twice, or as hate and as no hate, weighs double or contradicts itself."""
-    frames = [normalise(frame) for of_kind in HATE_FRAMES.values() for frame in of_kind]
-    others = [normalise(frame) for of_kind in OTHER_FRAMES.values() for frame in of_kind]
+    frames = [normalise(frame) for of_kind in HATE.values() for frame in of_kind]
+    others = [normalise(frame) for of_kind in OTHER.values() for frame in of_kind]
     assert not set(frames) & set(others)
 
 
@@ -116,14 +114,14 @@ def test_chosen_kinds_only_and_in_proportion() -> None:
 def test_misspelt_rows_are_no_words_of_the_plain_ones() -> None:
     """Misspelling that changes nothing would only repeat the plain rows."""
     rows = counterexamples(300, kinds=("misspelt_hate",))
-    plain = " ".join(normalise(row["text"]) for row in counterexamples(4000, kinds=tuple(HATE_FRAMES)))
+    plain = " ".join(normalise(row["text"]) for row in counterexamples(4000, kinds=tuple(HATE)))
     words = set(plain.split())
     assert sum(not set(normalise(row["text"]).split()) <= words for row in rows) > 240
 
 
 def test_faulty_requests_are_refused() -> None:
     """A misspelt kind must not quietly mean no rows of it."""
-    with pytest.raises(ValueError, match=r"kinds=threats: not known; there are .*threat"):
+    with pytest.raises(ValueError, match=r"augment_kinds=threats: not known; there are .*threat"):
         counterexamples(10, kinds=("threats",))
     with pytest.raises(ValueError, match="rows=0"):
         counterexamples(0)

@@ -9,9 +9,21 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from evenodd.evidence.behaviour import NO_GROUP, kin, load_suite, plot_behaviour, score_suite, shared_sentences
+from evenodd.evidence.behaviour import (
+    NO_GROUP,
+    kin,
+    kin_in_words,
+    load_suite,
+    plot_behaviour,
+    score_suite,
+    shared_sentences,
+    untrained,
+)
 from evenodd.evidence.suites.build import SUITE_PATH, build_cases, suite_text
 
+FIGURES = (
+    "balanced_accuracy", "accuracy_hateful", "accuracy_non_hateful", "group_gap", "direct_hate", "neutral_mention",
+)  # fmt: skip
 HATECHECK_COLUMNS = [
     "functionality", "case_id", "test_case", "label_gold", "target_ident", "direction", "focus_words", "focus_lemma",
     "ref_case_id", "ref_templ_id", "templ_id", "case_templ",
@@ -65,7 +77,7 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
         figures = score_suite(suite, predicted).metrics()
         expected = balanced_accuracy_score(suite.cases["hateful"], predicted)
         assert figures["balanced_accuracy"] == pytest.approx(expected)
-        assert set(figures) == {"balanced_accuracy", "accuracy_hateful", "accuracy_non_hateful", "group_gap"}
+        assert set(figures) == {*FIGURES}
 
 
 def test_always_no_scores_half_and_perfect_scores_one() -> None:
@@ -73,7 +85,7 @@ def test_always_no_scores_half_and_perfect_scores_one() -> None:
     suite = load_suite()
     assert score_suite(suite, np.zeros(len(suite), dtype=int)).metrics()["balanced_accuracy"] == 0.5
     perfect = score_suite(suite, lambda texts: suite.cases["hateful"].to_numpy()).metrics()
-    assert perfect == {"balanced_accuracy": 1, "accuracy_hateful": 1, "accuracy_non_hateful": 1, "group_gap": 0}
+    assert perfect == dict.fromkeys(FIGURES, 1) | {"group_gap": 0}
 
 
 def test_gap_sees_a_group_that_is_missed() -> None:
@@ -100,6 +112,16 @@ def test_tables_count_every_case_once() -> None:
     assert report.by_group["cases"].sum() == (suite.cases["group"] != NO_GROUP).sum()
     order = report.by_functionality["label_gold"].tolist()
     assert order == sorted(order)
+
+
+def test_direct_hate_and_neutral_mentions_have_figures_of_their_own() -> None:
+    """An average over 36 functionalities hides that "I hate GROUP" is missed, or that every mention is called hate."""
+    suite = load_suite()
+    kind = suite.cases["functionality"]
+    blind = suite.cases["hateful"].to_numpy() & (kind != "hate_plain_h").to_numpy() | (kind == "neutral_nh").to_numpy()
+    figures = score_suite(suite, blind).metrics()
+    assert (figures["direct_hate"], figures["neutral_mention"]) == (0, 0)
+    assert figures["balanced_accuracy"] > 0.9
 
 
 def test_suite_needs_three_columns_only(tmp_path: Path) -> None:
@@ -163,6 +185,16 @@ def test_shared_sentences_are_found_whatever_their_punctuation() -> None:
     assert shared_sentences(suite, ["nothing"]) == []
 
 
+def test_sentences_that_were_trained_on_are_not_scored() -> None:
+    """A row of the forum that happens to be a case would be counted as understood."""
+    suite = load_suite()
+    left, shared = untrained(suite, ["nothing", suite.texts[10].upper(), suite.texts[20]])
+    assert shared == [suite.texts[10], suite.texts[20]]
+    assert left.texts == [text for text in suite.texts if text not in shared]
+    assert (left.name, left.digest) == (suite.name, suite.digest)
+    assert untrained(suite, ["nothing"]) == (suite, [])
+
+
 def test_kin_says_what_each_label_means() -> None:
     """ "I hate you." is abuse of a person: readers of a report must be told that it is not hate here."""
     table = kin(lambda texts: ["women" in text for text in texts]).set_index("text")
@@ -172,6 +204,14 @@ def test_kin_says_what_each_label_means() -> None:
     assert table.loc["I hate you.", "predicted"] == "non-hateful"
     assert "predicted" not in kin().columns
     assert len(table[table["label_gold"] == "hateful"]) >= 8
+
+
+def test_kin_in_words_names_the_groups_that_are_missed() -> None:
+    """ "8 of 9" does not say whom the model fails."""
+    words = kin_in_words(kin(lambda texts: [text == "I hate you." or "immigrants" not in text for text in texts]))
+    assert "for 8 of 9 groups (not for immigrants)" in words
+    assert '"I hate you." is called hateful' in words
+    assert "for 9 of 9 groups. " in kin_in_words(kin(lambda texts: [True] * len(texts)))
 
 
 def test_heat_map_has_a_cell_for_every_functionality_and_group(tmp_path: Path) -> None:

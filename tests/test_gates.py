@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from evenodd.config import GateSettings
-from evenodd.release.gates import Move, audit_entry, check_gates, failed
+from evenodd.release.gates import Move, audit_entry, check_gates, failed, gates_of_fit
 
 GOOD = {
     "validation/f1_macro": 0.78,
@@ -82,6 +82,15 @@ def test_missing_floors_are_a_failure() -> None:
     """A run that logged no floor has not been shown to beat one."""
     bare = {key: value for key, value in GOOD.items() if not key.startswith("floor/")}
     assert failed(check_gates(bare, GateSettings(), None)) == ("above_floor",)
+
+
+def test_a_fit_waits_for_its_export_but_not_with_figures_that_are_known() -> None:
+    """Size and parity come with the export, which only the winner gets: missing they bar nobody, known they count."""
+    fitted = {key: value for key, value in GOOD.items() if key not in ("parity/passed", "cost/onnx_mb")}
+    assert [gate.name for gate in gates_of_fit(fitted, STRICT)] == [
+        name for name in NAMES if name not in ("champion", "size", "parity")
+    ]
+    assert failed(gates_of_fit(fitted | {"cost/onnx_mb": 51.0, "parity/passed": 0.0}, STRICT)) == ("size", "parity")
 
 
 def test_gates_that_are_not_asked_are_not_checked() -> None:

@@ -11,9 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from evenodd.data.augment_clauses import CLAUSE_HATE_FRAMES, CLAUSE_OTHER_FRAMES, CLAUSE_SLOTS
 from evenodd.data.augment_hate import HATE_FRAMES
 from evenodd.data.augment_other import OTHER_FRAMES
 from evenodd.data.augment_phrases import GROUP_WEIGHTS, GROUPS, SLOTS
+from evenodd.data.augment_slurs import SLUR_HATE_FRAMES, SLUR_OTHER_FRAMES, SLURS
 from evenodd.data.templates import fill, normalise, sentence
 
 WEIGHTS = {
@@ -28,6 +30,10 @@ WEIGHTS = {
     "opinion_hate": 3,
     "profanity_hate": 5,
     "implicit_hate": 5,
+    "contrast_hate": 5,
+    "member_hate": 5,
+    "conditional_hate": 5,
+    "slur_hate": 4,
     "misspelt_hate": 12,
     "negated_hate": 13,
     "quoted_hate": 8,
@@ -37,10 +43,19 @@ WEIGHTS = {
     "person_abuse": 6,
     "thing_abuse": 4,
     "other_group_abuse": 6,
+    "conditional_other": 4,
+    "reported": 5,
+    "asked": 3,
+    "self_mention": 4,
+    "across_other": 4,
+    "slur_other": 3,
     "profanity": 3,
     "misspelt_other": 6,
 }
 """Share of each kind, in parts of their sum."""
+HATE = {**HATE_FRAMES, **CLAUSE_HATE_FRAMES, **SLUR_HATE_FRAMES}
+OTHER = {**OTHER_FRAMES, **CLAUSE_OTHER_FRAMES, **SLUR_OTHER_FRAMES}
+ALL_SLOTS = {**SLOTS, **CLAUSE_SLOTS}
 MAX_TRIES = 200
 _LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5"})
 _COMMON = frozenset(
@@ -86,7 +101,7 @@ def kind_counts(rows: int = 2000, kinds: Sequence[str] | None = None) -> dict[st
     chosen = tuple(WEIGHTS) if kinds is None else tuple(dict.fromkeys(kinds))
     unknown = [kind for kind in chosen if kind not in WEIGHTS]
     if unknown or not chosen:
-        raise ValueError(f"kinds={', '.join(unknown) or '()'}: not known; there are {', '.join(WEIGHTS)}.")
+        raise ValueError(f"data.augment_kinds={', '.join(unknown) or '()'}: not known; there are {', '.join(WEIGHTS)}.")
     total = sum(WEIGHTS[kind] for kind in chosen)
     counts = {kind: rows * WEIGHTS[kind] // total for kind in chosen}
     by_fraction = sorted(chosen, key=lambda kind: -(rows * WEIGHTS[kind] % total))
@@ -101,7 +116,7 @@ def group_terms() -> tuple[str, ...]:
 
 
 def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
-    label = "hate" if kind in HATE_FRAMES or kind == "misspelt_hate" else "noHate"
+    label = "hate" if kind in HATE or kind == "misspelt_hate" else "noHate"
     made: list[dict[str, Any]] = []
     tries = 0
     while len(made) < count:
@@ -121,17 +136,20 @@ def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> lis
 def _write(kind: str, rng: random.Random) -> str:
     """One text of a kind; misspelt ones are texts of the other kinds, changed."""
     if kind == "misspelt_hate":
-        return _misspell(_write(_draw(HATE_FRAMES, rng), rng), rng)
+        return _misspell(_write(_draw(HATE, rng), rng), rng)
     if kind == "misspelt_other":
-        return _misspell(_write(_draw(OTHER_FRAMES, rng), rng), rng)
-    plural, single = GROUPS[rng.choices(list(GROUP_WEIGHTS), weights=list(GROUP_WEIGHTS.values()))[0]]
+        return _misspell(_write(_draw(OTHER, rng), rng), rng)
+    groups = {name: many for name, many in GROUP_WEIGHTS.items() if not kind.startswith("slur_") or name in SLURS}
+    group = rng.choices(list(groups), weights=list(groups.values()))[0]
+    plural, single = GROUPS[group]
     fixed = {"G": rng.choice(plural), "S": rng.choice(single)}
     fixed["s"] = fixed["S"].partition(" ")[2]
-    frames = HATE_FRAMES.get(kind) or OTHER_FRAMES[kind]
-    frame = rng.choice(frames)
+    if kind.startswith("slur_"):
+        fixed["slurs"], fixed["slur"] = map(rng.choice, SLURS[group])
+    frame = rng.choice(HATE.get(kind) or OTHER[kind])
     if "{claim}" in frame:
-        fixed["claim"] = fill(rng.choice(HATE_FRAMES[_draw(HATE_FRAMES, rng)]), SLOTS, rng, fixed)
-    return _finish(fill(frame, SLOTS, rng, fixed), rng)
+        fixed["claim"] = fill(rng.choice(HATE_FRAMES[_draw(HATE_FRAMES, rng)]), ALL_SLOTS, rng, fixed)
+    return _finish(fill(frame, ALL_SLOTS, rng, fixed), rng)
 
 
 def _draw(frames: dict[str, tuple[str, ...]], rng: random.Random) -> str:

@@ -71,8 +71,8 @@ GROUPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         phrases("a Jew | a Jewish person | a Jewish man | a Jewish woman"),
     ),
     "Asians": (
-        phrases("Asians | Chinese people | Asian people | Indians | Pakistanis | Koreans | the Chinese"),
-        phrases("an Asian | a Chinese person | an Indian | an Asian man | a Pakistani"),
+        phrases("Asians | Asian people | Asian people | Chinese people | Indians | Pakistanis | Koreans | the Chinese"),
+        phrases("an Asian | an Asian person | a Chinese person | an Indian | an Asian man | a Pakistani"),
     ),
     "Latinos": (
         phrases("Latinos | Mexicans | Hispanics | Puerto Ricans | Latin Americans"),
@@ -113,8 +113,8 @@ GROUP_WEIGHTS = {
     "Muslims": 9,
     "immigrants": 9,
     "refugees": 3,
-    "Jewish people": 5,
-    "Asians": 3,
+    "Jewish people": 8,
+    "Asians": 6,
     "Latinos": 3,
     "Arabs": 2,
     "Roma": 2,

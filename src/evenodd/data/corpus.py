@@ -121,7 +121,7 @@ def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
         return []
     if tuple(settings.labels) != LABELS_ALL and not {"hate", "noHate"} <= set(settings.labels):
         raise _no_place_for_augment(settings, settings.labels)
-    return counterexamples(settings.augment_rows, seed)
+    return counterexamples(settings.augment_rows, seed, settings.augment_kinds)
 
 
 def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> ValueError:

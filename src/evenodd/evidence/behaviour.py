@@ -13,7 +13,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,10 @@ NO_GROUP = "no group"
 MIN_GROUP_CASES = 5
 """Cases of a label that a group needs before its figure counts in a gap."""
 MAX_FAULTS = 20
+DIRECT_HATE = ("hate_plain_h", "derog_neg_emote_h")
+"""Functionalities of "I hate GROUP", here and in HateCheck."""
+NEUTRAL_MENTION = ("neutral_nh", "ident_neutral_nh")
+"""Functionalities of a group that is named and nothing said against it."""
 
 Predict = Callable[[Sequence[str]], ArrayLike]
 
@@ -97,12 +101,17 @@ class BehaviourReport:
         counted = table[(table["label_gold"] == label_gold) & (table["cases"] >= MIN_GROUP_CASES)]["accuracy"]
         return float(counted.max() - counted.min()) if len(counted) > 1 else float("nan")
 
+    def accuracy_on(self, functionalities: Sequence[str]) -> float:
+        """Share of right decisions on the cases of some functionalities; NaN when the suite has none of them."""
+        return _mean(self.cases[self.cases["functionality"].isin(functionalities)]["correct"])
+
     def metrics(self) -> dict[str, float]:
-        """The suite in four figures; NaN where the suite has no case to count.
+        """The suite in six figures; NaN where the suite has no case to count.
 
         Returns:
-            `balanced_accuracy` (mean of the two recalls), `accuracy_hateful`, `accuracy_non_hateful`, and
-            `group_gap`, the larger of the gaps in recall on hateful cases and in false-positive rate on the others.
+            `balanced_accuracy` (mean of the two recalls), `accuracy_hateful`, `accuracy_non_hateful`,
+            `group_gap`, the larger of the gaps in recall on hateful cases and in false-positive rate on the others,
+            `direct_hate` and `neutral_mention`, the accuracy on these functionalities.
         """
         hateful = _mean(self.cases[self.cases["hateful"]]["correct"])
         other = _mean(self.cases[~self.cases["hateful"]]["correct"])
@@ -112,6 +121,8 @@ class BehaviourReport:
             "accuracy_hateful": hateful,
             "accuracy_non_hateful": other,
             "group_gap": max(gaps, default=float("nan")),
+            "direct_hate": self.accuracy_on(DIRECT_HATE),
+            "neutral_mention": self.accuracy_on(NEUTRAL_MENTION),
         }
 
 
@@ -180,6 +191,19 @@ def shared_sentences(suite: Suite, texts: Sequence[str]) -> list[str]:
     return [case for case in suite.texts if normalise(case) in known]
 
 
+def untrained(suite: Suite, texts: Sequence[str]) -> tuple[Suite, list[str]]:
+    """The suite without the cases that stand among training texts, and these cases.
+
+    Args:
+        suite: the cases.
+        texts: what a model was trained on.
+    """
+    shared = shared_sentences(suite, texts)
+    if not shared:
+        return suite, []
+    return replace(suite, cases=suite.cases[~suite.cases["test_case"].isin(shared)].reset_index(drop=True)), shared
+
+
 def kin(predict: Predict | None = None) -> pd.DataFrame:
     """ "I hate you." and the sentences next to it, with what each label means here.
 
@@ -193,6 +217,23 @@ def kin(predict: Predict | None = None) -> pd.DataFrame:
     if predict is not None:
         table["predicted"] = np.where(np.asarray(predict(table["text"].tolist())).astype(bool), *LABELS)
     return table
+
+
+def kin_in_words(table: pd.DataFrame) -> str:
+    """What a model says of "I hate you." and of "I hate GROUP.", and what the labels mean here.
+
+    Args:
+        table: of `kin`, with `predicted`.
+    """
+    said = table.set_index("text")["predicted"]
+    groups = table[table["label_gold"] == LABELS[0]]
+    missed = groups.loc[groups["predicted"] != LABELS[0], "text"].str.removeprefix("I hate ").str.removesuffix(".")
+    names = f" (not for {', '.join(missed)})" if len(missed) else ""
+    return (
+        f'"I hate GROUP." is called hateful for {len(groups) - len(missed)} of {len(groups)} groups{names}. "I hate '
+        f'you." is called {said["I hate you."]}: abuse of a person without a word on a group is not hateful by the '
+        "definition used here."
+    )
 
 
 _KIN = (

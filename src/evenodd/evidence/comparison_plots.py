@@ -64,6 +64,7 @@ def plot_scores(
             ax.text(figures[key], -0.75, f" {name}", color="#444444", fontsize=9, va="center")
         ax.set_yticks(range(len(variants)), variants)
         ax.set_ylim(len(variants) - 0.4, -1.1)
+        ax.set_xlim(max(ax.get_xlim()[0], -0.02), min(ax.get_xlim()[1], 1.02))
         label_axes(ax, f"{words} ({split})", "", words)
     return figure
 
@@ -123,7 +124,7 @@ def plot_pareto(table: pd.DataFrame, *, cost: str, words: str, quality: str = "f
             textcoords="offset points",
             fontsize=10,
         )
-    ax.margins(0.18)
+    ax.margins(0.25)
     note = " (area: parameters)" if size.any() else ""
     label_axes(ax, words, SCORES.get(quality, quality), f"Quality against cost{note}")
     return figure

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
+from evenodd.evidence.behaviour import load_suite, shared_sentences
 from evenodd.evidence.floors import Rows, tfidf_classifier
 from evenodd.evidence.metrics import FloatArray, IntArray
 from evenodd.evidence.plots import COLOURS, label_axes, new_figure
@@ -52,6 +53,7 @@ class DataReport:
         conflicts: repeats whose rows carry different labels.
         label_errors: training rows whose label is doubtful, most doubtful first (see `likely_label_errors`).
         checked_rows: training rows that label_errors looked at.
+        suite_cases: sentences of the project's own behaviour suite that stand among the training rows.
     """
 
     counts: pd.DataFrame
@@ -61,6 +63,7 @@ class DataReport:
     conflicts: pd.DataFrame
     label_errors: pd.DataFrame
     checked_rows: int
+    suite_cases: tuple[str, ...] = ()
 
     def to_metrics(self) -> dict[str, float]:
         """Totals by the names that MLflow shows."""
@@ -69,18 +72,23 @@ class DataReport:
             "data/leaking_rows": float(self.leaks["rows"].sum()),
             "data/label_conflicts": float(len(self.conflicts)),
             "data/likely_label_errors": float(len(self.label_errors)),
+            "data/suite_cases_trained_on": float(len(self.suite_cases)),
         }
 
     def sentences(self) -> list[str]:
         """The findings in plain words."""
         total = int(self.counts["all"].sum())
         leaks, errors = int(self.leaks["rows"].sum()), len(self.label_errors)
+        cases = [
+            f"{len(self.suite_cases):,} training rows are sentences of the behaviour suite, which leaves them out."
+        ]
         return [
             f"{total:,} rows, {len(self.repeats):,} texts that repeat (exactly or nearly).",
             f"{leaks:,} rows have a twin in another split{': scores on them flatter' if leaks else ''}.",
             f"{len(self.conflicts):,} repeated texts carry different labels.",
             f"{errors:,} of {self.checked_rows:,} training rows have a doubtful label: a simple model that never saw "
             "them is confident of another one. Read them before believing either.",
+            *cases[: len(self.suite_cases)],
         ]
 
 
@@ -97,7 +105,8 @@ def data_report(corpus: Source, *, seed: int = 0) -> DataReport:
     repeats = _repeats(rows, names)
     errors, checked = likely_label_errors(splits["train"], names, seed=seed)
     conflicts = repeats[repeats["labels"].str.contains(", ")].reset_index(drop=True)
-    return DataReport(_counts(rows, names), _lengths(rows), repeats, _leaks(rows), conflicts, errors, checked)
+    tables = (_counts(rows, names), _lengths(rows), repeats, _leaks(rows), conflicts, errors)
+    return DataReport(*tables, checked, tuple(shared_sentences(load_suite(), list(splits["train"].texts))))
 
 
 def normalised(text: str) -> str:

@@ -24,7 +24,7 @@ from evenodd.evidence.verdict import Verdict
 SYNTHETIC = "Synthetic data: these rows were made from templates. The figures say nothing about real texts."
 BROAD_INCHES = 8
 LONG_TEXT = 24
-LARGE = 20
+LARGE = 10
 SHORT_TABLE = 12
 PAIR_COLUMNS = {
     "first": "first",

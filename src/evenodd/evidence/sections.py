@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from evenodd.evidence.augmentation import Augmentation
+from evenodd.evidence.behaviour import kin_in_words
 from evenodd.evidence.calibration import Decision, decision_metrics
 from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.evidence.datareport import DataReport
@@ -70,21 +73,54 @@ def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
     return Section("Calibration and decision", (words,), pictures)
 
 
-def behaviour_section(heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame) -> Section:
+def behaviour_section(
+    heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame, kin: pd.DataFrame | None = None
+) -> Section:
     """The behaviour suite: totals in words, the heat map, the table by functionality.
 
     Args:
         heat_map: as the suite's report draws it.
         figures: `balanced_accuracy` and what else the suite measures.
         functionalities: one row per functionality.
+        kin: "I hate you." and the sentences next to it, with what the model says; None: not asked.
     """
-    totals = ", ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in figures.items())
+    known = {key.replace("_", " "): value for key, value in figures.items() if value == value}
+    totals = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
     picture = Picture(
         heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
     )
     words = f"Sentences that matter, never trained on: {totals}."
     table = functionalities.drop(columns="index", errors="ignore")
-    return Section("Behaviour", (words,), (picture,), (("By functionality", table),))
+    tables: tuple[tuple[str, pd.DataFrame], ...] = (("By functionality", table),)
+    if kin is None:
+        return Section("Behaviour", (words,), (picture,), tables)
+    return Section("Behaviour", (words, kin_in_words(kin)), (picture,), (*tables, ("What the labels mean here", kin)))
+
+
+def gates_section(gates: pd.DataFrame) -> Section:
+    """Which gates each variant passed; with one that it did not, it cannot win.
+
+    Args:
+        gates: one row per variant and gate: `variant`, `gate`, `passed`, `figure`, `asked`, `words`.
+    """
+    if gates.empty:
+        return Section("Gates", ("No gate is asked for.",))
+    failed = gates[~gates["passed"].astype(bool)]
+    names = ", ".join(dict.fromkeys(failed["variant"]))
+    words = f"Not passed by {names}." if names else "Every variant passes."
+    how = "Held against the run that would be shipped; the champion, size and parity wait for the promotion."
+    shown = gates.assign(gate=gates["gate"].str.replace("_", " "), passed=np.where(gates["passed"], "yes", "NO"))
+    return Section("Gates", (f"{words} {how}",), (), (("Gates, by variant", shown.drop(columns=["figure", "asked"])),))
+
+
+def augmentation_section(found: Augmentation) -> Section:
+    """What counterexamples change, on the forum's test rows and on the behaviour suite."""
+    words = (
+        "The same variants and seeds, fitted with counterexamples and without, differing in nothing else. Macro-F1 and "
+        "average precision are those of the test split; they report here and decide nothing."
+    )
+    tables = (("Means over seeds", found.means), ("Change from none, with intervals", found.changes))
+    return Section("Counterexamples", (words, *found.sentences()), (), tables)
 
 
 def data_section(found: DataReport, figure: Figure) -> Section:
@@ -113,4 +149,9 @@ def cost_section(runs: pd.DataFrame) -> Section:
     if "latency_p50_ms" in table and table["latency_p50_ms"].notna().any():
         figure = plot_pareto(table, cost="latency_p50_ms", words="Median latency of one text (ms)")
         pictures = (Picture(figure, "Macro-F1 against latency, one mark per variant."),)
-    return Section("Cost", (), pictures, (("Means over seeds", table.reset_index()),))
+    return Section("Cost", (), pictures, (("Means over seeds", _spoken(table.reset_index())),))
+
+
+def _spoken(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with headings for people."""
+    return table.rename(columns=lambda name: str(name).replace("f1_macro", "macro-F1").replace("_", " "))

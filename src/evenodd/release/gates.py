@@ -18,6 +18,7 @@ FLOOR_PREFIX, FLOOR_SUFFIX = "floor/validation_", "_f1_macro"
 CHAMPION_HIGH = "champion/difference_high"
 PARITY = "parity/passed"
 PARITY_DIFF = "parity/max_abs_diff"
+OF_EXPORT = ("size", "parity")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,18 @@ def check_gates(
     if settings.require_parity or PARITY in figures:
         gates.append(_parity(figures))
     return gates
+
+
+def gates_of_fit(figures: Mapping[str, Any], settings: GateSettings) -> list[Gate]:
+    """The gates that a fitted version can be held against before it is exported and without a champion.
+
+    What only the exported graph shows (size, parity) waits for the promotion, unless it is known already.
+
+    Args:
+        figures: see `check_gates`.
+        settings: bounds.
+    """
+    return [gate for gate in check_gates(figures, settings) if gate.name not in OF_EXPORT or gate.figure is not None]
 
 
 def failed(gates: Sequence[Gate]) -> tuple[str, ...]:
