@@ -1,8 +1,9 @@
 """The models that every service of `benchmarks.serving` answers with.
 
 Without further word: the MiniLM encoder of the installed package and its first, third and fifth layer, each with a head
-fitted to the bundled sample, as how often the graph `checked` asks float32 again depends on the scores. With names of
-registered versions, those, with the decision that was fitted for them.
+fitted to the bundled sample. How often the graph `checked` asks float32 again depends on the scores, and such a head is
+seldom in doubt about the sample: figures to be told are those of registered versions on real texts (`--versions`, with
+the decision that was fitted for them, and `--texts`).
 """
 
 from __future__ import annotations

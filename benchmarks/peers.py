@@ -3,7 +3,7 @@
     fastapi_app      FastAPI with a transformers text-classification pipeline, torch
     OneText          a Bento that runs the fp32 graph for one request at a time
     GraphModel       an MLflow model around the fp32 graph, for `mlflow models serve`
-    ceiling          no HTTP: one process per core, one thread each, the served graph on sorted batches of 32
+    ceiling          no HTTP: one process per core, one thread each, the int8 graph on sorted batches of 32
 
 The folder of models is in BENCH_MODELS: `torch/` as transformers saves it and `bundle/`.
 """
@@ -109,7 +109,7 @@ def _count_texts(bundle: str, texts: list[str], seconds: float, results: Any) ->
     from serving.engine import Engine
     from serving.settings import Settings
 
-    engine = Engine(read_bundle(Path(bundle)), Settings(threads=1))
+    engine = Engine(read_bundle(Path(bundle)), Settings(threads=1, graph="int8"))
     ordered = sorted(texts, key=len)
     batches = [ordered[start : start + BATCH] for start in range(0, len(ordered), BATCH)]
     order = np.random.default_rng(0).permutation(len(batches))

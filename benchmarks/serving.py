@@ -1,10 +1,10 @@
 """Serving speed: peers and ours in one run, on the same model, texts and cores, with the client on those cores too.
 
-    python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE.jsonl] [--out FOLDER]
+    python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE] [--versions TEACHER,STUDENT] [--out FOLDER]
 
 One text a request, keep-alive connections. Each service is started once, warmed up, and measured `--rounds` times at
-each concurrency; the figures are medians. The weights are those of `teacher=minilm` with a fixed random head: speed
-does not depend on what the head has learnt. Peers that are not installed are named and skipped.
+each concurrency; the figures are medians. Models: see benchmarks/models.py. Ours is measured as `make serve` ships it,
+and with the int8 graph alone beside it. Peers that are not installed are named and skipped.
 """
 
 from __future__ import annotations
@@ -30,10 +30,13 @@ from typing import Any
 
 import psutil
 
+from benchmarks.models import prepare, served
+
 ROOT = Path(__file__).parents[1]
 CONCURRENCIES = (16, 64)
 START_SECONDS = 180
-OURS, STUDENT, FASTAPI, MLFLOW = "evenodd", "evenodd, 3 layers", "FastAPI + pipeline", "mlflow models serve, ONNX"
+OURS, STUDENT, INT8 = "evenodd", "evenodd, 3 layers", "evenodd, int8 alone"
+FASTAPI, MLFLOW, INFINITY = "FastAPI + pipeline", "mlflow models serve, ONNX", "infinity-emb, ONNX"
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def contenders(work: Path) -> list[Contender]:
             needs="mlflow",
         ),
         Contender(
-            "infinity-emb, ONNX",
+            INFINITY,
             infinity,
             ready="/health",
             path="/classify",
@@ -84,6 +87,7 @@ def contenders(work: Path) -> list[Contender]:
         ),
         Contender("plain Bento, one text", (*bento, "one_text:service", "--working-dir", str(work), *at)),
         Contender(OURS, ours, environ={"EVENODD_BUNDLE": str(work / "bundle")}),
+        Contender(INT8, ours, environ={"EVENODD_BUNDLE": str(work / "bundle"), "EVENODD_GRAPH": "int8"}),
         Contender(STUDENT, ours, environ={"EVENODD_BUNDLE": str(work / "student")}),
     ]
 
@@ -175,42 +179,6 @@ def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {**middle, "errors": sum(run["errors"] for run in runs), "shed": sum(run["shed"] for run in runs)}
 
 
-def prepare(work: Path, texts: list[str]) -> None:
-    """Models of all contenders under `work`: torch, bundle, student, mlflow, one_text.py."""
-    import torch
-
-    from benchmarks.peers import save_mlflow_model
-    from evenodd.data import resolve_model
-    from evenodd.variants import init_student, load_encoder, odd_layers
-
-    torch.manual_seed(0)
-    model, tokenizer = load_encoder(resolve_model("minilm"), ("noHate", "hate"))
-    torch.nn.init.normal_(model.classifier.weight, std=0.5)
-    model.eval().save_pretrained(work / "torch")
-    tokenizer.save_pretrained(str(work / "torch"))
-    layers = odd_layers(model.config.num_hidden_layers)
-    _write_bundle(model, tokenizer, work / "bundle", texts)
-    _write_bundle(init_student(model, layers).model, tokenizer, work / "student", texts)
-    if importlib.util.find_spec("mlflow"):
-        save_mlflow_model(work / "mlflow", work / "bundle")
-    source = "from benchmarks.peers import one_text_service\n\nservice = one_text_service()\n"
-    (work / "one_text.py").write_text(source, encoding="utf-8")
-
-
-def _write_bundle(model: Any, tokenizer: Any, folder: Path, texts: list[str]) -> None:
-    """As `-e export` does, but for gates on labels, which a random head has no use for."""
-    from evenodd.config import ExportSettings
-    from evenodd.release import BundleContents, export_graphs, write_bundle
-
-    settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
-    contents = BundleContents(name="bench", variant="bench", labels=("noHate", "hate"), positive="hate")
-    with tempfile.TemporaryDirectory() as graphs_folder:
-        graphs = export_graphs(
-            model, tokenizer, Path(graphs_folder), settings, texts[:256], validation_texts=texts[:256], max_length=128
-        )
-        write_bundle(folder, graphs, contents, texts[:256])
-
-
 def read_texts(path: Path | None, count: int) -> list[str]:
     """Texts of JSON lines with `text`, or of the embedded sample."""
     if path is not None:
@@ -222,7 +190,9 @@ def read_texts(path: Path | None, count: int) -> list[str]:
     return list(load_corpus(DataSettings(), seed=0).train.texts[:count])
 
 
-def run(work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
+def run(
+    work: Path, texts: list[str], seconds: float, rounds: int, versions: tuple[str, str] | None = None
+) -> dict[str, Any]:
     """Every contender and the ceiling; the figures by name. `work` holds the models, and is filled when it is empty.
 
     Raises:
@@ -231,7 +201,7 @@ def run(work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, 
     services: dict[str, Any] = {}
     left_out: dict[str, str] = {}
     if not (work / "one_text.py").is_file():
-        prepare(work, texts)
+        prepare(work, texts, versions)
     (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
     for contender in contenders(work):
         if contender.needs and importlib.util.find_spec(contender.needs) is None:
@@ -240,14 +210,15 @@ def run(work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, 
             try:
                 services[contender.name] = measure(contender, work, texts, seconds, rounds)
             except RuntimeError as fault:
-                if contender.name in (OURS, STUDENT):
+                if contender.name in (OURS, INT8, STUDENT):
                     raise
                 left_out[contender.name] = str(fault).splitlines()[0]
         print(contender.name, json.dumps(services.get(contender.name, left_out.get(contender.name))), flush=True)
     options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
     command = [sys.executable, "-m", "benchmarks.peers", *options]
     rates = [json.loads(subprocess.check_output(command, cwd=ROOT)) for _ in range(rounds)]
-    return {**summary(services, statistics.median(rates)), "services": services, "left_out": left_out}
+    figures = {**summary(services, statistics.median(rates)), **served(work / "bundle")}
+    return {**figures, "student": served(work / "student"), "services": services, "left_out": left_out}
 
 
 def summary(services: dict[str, Any], in_process: float) -> dict[str, Any]:
@@ -261,6 +232,7 @@ def summary(services: dict[str, Any], in_process: float) -> dict[str, Any]:
     return {
         "ours_over_fastapi_c16": ratio(FASTAPI),
         "ours_over_mlflow_onnx_c16": ratio(MLFLOW),
+        "ours_over_infinity_onnx_c16": ratio(INFINITY),
         "student_over_ours_c16": ratio(OURS, STUDENT),
         "ceiling_texts_per_second": round(in_process, 1),
         "share_of_ceiling_c64": round(ours["64"]["requests_per_second"] / in_process, 3),
@@ -309,16 +281,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; the embedded sample when not given")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"), help="folder of the table and the plot")
+    parser.add_argument("--versions", help="registered versions of the full model and the student, such as teacher,odd")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder that keeps the models for the next run")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no service outlives a benchmark that is stopped
+    versions = tuple(given.versions.split(",")) if given.versions else None
+    if versions is not None and len(versions) != 2:
+        parser.error(f"--versions {given.versions}: two names are needed, such as teacher,odd")
     texts = read_texts(given.texts, 2000)
     seconds, rounds = (3.0, 1) if given.quick else (8.0, given.rounds)
     with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:
         work = given.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)
-        figures = run(work, texts, seconds, rounds)
+        figures = run(work, texts, seconds, rounds, versions)
     given.out.mkdir(parents=True, exist_ok=True)
     (given.out / "serving.md").write_text(table(figures) + "\n", encoding="utf-8")
     plot(figures, given.out / "serving.png")

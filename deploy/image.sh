@@ -3,7 +3,8 @@
 #
 #   deploy/image.sh [TAG] [cpu|gpu|all]      TAG: of a Bento, as `bentoml list` shows it; the newest evenodd when not given
 #
-# BUILDER=podman names the builder, PYTHON_IMAGE another base image. CPU image: evenodd:VERSION-cpu; GPU: evenodd:VERSION-gpu.
+# BUILDER=podman names the builder, PYTHON_IMAGE another base image, EXTRA_PACKAGES='psycopg[binary]' what corrections in
+# PostgreSQL need. CPU image: evenodd:VERSION-cpu; GPU: evenodd:VERSION-gpu.
 set -eu
 
 tag="${1:-evenodd:latest}"
@@ -40,6 +41,7 @@ echo "$tag | $folder | $builder"
 for device in $devices; do
   name="evenodd:$version-$device"
   set -- --build-arg "DEVICE=$device" --file "$here/Dockerfile" --tag "$name"
+  if [ -n "${EXTRA_PACKAGES:-}" ]; then set -- "$@" --build-arg "EXTRA=$EXTRA_PACKAGES"; fi
   if [ -n "${PYTHON_IMAGE:-}" ]; then set -- "$@" --build-arg "PYTHON=$PYTHON_IMAGE"; fi
   case "$builder" in
     docker) docker build "$@" "$folder" ;;

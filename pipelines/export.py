@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
 from evenodd.data import Corpus
-from evenodd.release import BundleContents, Graphs, export_graphs, latency_table, write_bundle
+from evenodd.release import (
+    FULL,
+    SHORT,
+    BundleContents,
+    Graphs,
+    export_graphs,
+    latency_table,
+    measure_checked,
+    pareto_points,
+    plot_pareto,
+    write_bundle,
+)
+from evenodd.release.checked import CHECKED, EXACT, FAST
 from pipelines.materials import Materials, gather
 from pipelines.plan import Parameters
 from pipelines.present import limits
@@ -19,6 +32,7 @@ from pipelines.present import limits
 log = logging.getLogger(__name__)
 
 CALIBRATION_TEXTS = 256
+FASTER = 1.15  # few windows at a time run slower than the batches that both speeds were measured on
 ONNX_PACKAGES = ("onnxruntime-gpu", "onnx", "numpy", "tokenizers")
 
 
@@ -74,22 +88,24 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
     with tracking.start_run(f"export · {variant}", tags=tags, nested=nested) as run_id:
         tracking.log_settings(settings, ("export", "serve"))
         with tempfile.TemporaryDirectory() as work:
-            graphs = _export(found, settings, materials.corpus, Path(work))
+            model, tokenizer = tracking.load_model(found.uri)
+            graphs = _export(model, tokenizer, settings, materials.corpus, Path(work))
             folder = settings.home / "bundles" / variant
-            graphs = recommend(graphs, settings)
             contents = _contents(found, facts, settings)
+            texts = list(materials.corpus.validation.texts)
+            graphs = recommend(with_checked(graphs, contents, texts), settings)
             card = tracking.artifact_text(found.run_id, "model_card.md")
-            write_bundle(folder, graphs, contents, list(materials.corpus.validation.texts), card=card)
+            write_bundle(folder, graphs, contents, texts, card=card)
             _log(graphs, found, folder)
+            _log_speed(model, graphs, settings)
             number = _register(graphs, found, settings)
     log.info("export %s | %s | registered as version %s", variant, ", ".join(graphs.paths), number)
     return Exported(run_id, variant, folder, number)
 
 
-def _export(found: tracking.Version, settings: Settings, corpus: Corpus, work: Path) -> Graphs:
-    model, tokenizer = tracking.load_model(found.uri)
+def _export(model: Any, tokenizer: Any, settings: Settings, corpus: Corpus, work: Path) -> Graphs:
     texts = list(corpus.validation.texts)
-    graphs = export_graphs(
+    return export_graphs(
         model,
         tokenizer,
         work,
@@ -99,9 +115,13 @@ def _export(found: tracking.Version, settings: Settings, corpus: Corpus, work: P
         validation_labels=corpus.validation.labels,
         max_length=settings.data.max_length,
     )
-    table = latency_table(model, graphs.paths, seconds=0.05)
-    tracking.log_table("latency", table)
-    return graphs
+
+
+def with_checked(graphs: Graphs, contents: BundleContents, texts: list[str]) -> Graphs:
+    """The same with the margin that int8 needs to keep float32's labels and decisions, where int8 passed its gate."""
+    if FAST not in graphs.paths:
+        return graphs
+    return replace(graphs, checked=measure_checked(graphs.paths, graphs.encoder, contents.boundaries, texts))
 
 
 def recommend(graphs: Graphs, settings: Settings) -> Graphs:
@@ -109,10 +129,28 @@ def recommend(graphs: Graphs, settings: Settings) -> Graphs:
     asked = settings.serve.graph
     if asked == "fastest":
         return graphs
-    kind = asked if asked in graphs.paths else "fp32"
-    if kind != asked:
-        log.warning("serve.graph=%s: %s; the service takes fp32", asked, graphs.left_out.get(asked, "not exported"))
-    return replace(graphs, recommended=dict.fromkeys(graphs.recommended, kind))
+    if asked == CHECKED:
+        why = _why_not_checked(graphs)
+        kinds = {"cpu": EXACT if why else CHECKED, "cuda": EXACT}
+    else:
+        why = "" if asked in graphs.paths else graphs.left_out.get(asked, "not exported")
+        kinds = dict.fromkeys(graphs.recommended, EXACT if why else asked)
+    if why:
+        log.warning("serve.graph=%s: %s; the service takes fp32", asked, why)
+    return replace(graphs, recommended=kinds)
+
+
+def _why_not_checked(graphs: Graphs) -> str:
+    """Why `checked` cannot be, or would not be faster than float32; empty when it is."""
+    if graphs.checked is None:
+        return graphs.left_out.get(FAST, "int8 is not exported")
+    exact = graphs.chosen[EXACT].sentences_per_second
+    rate = graphs.checked.texts_per_second(graphs.chosen[FAST].sentences_per_second, exact)
+    if rate > FASTER * exact:
+        return ""
+    return (
+        f"{graphs.checked.share:.0%} of the texts need float32 again, which gives {rate:.0f} texts/s, fp32 {exact:.0f}"
+    )
 
 
 def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:
@@ -144,7 +182,10 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
 def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:
     sizes = {f"cost/onnx_{kind}_mb": path.stat().st_size / 1e6 for kind, path in graphs.paths.items()}
     best = graphs.recommended["cpu"]
-    figures = {"cost/onnx_mb": sizes[f"cost/onnx_{best}_mb"], **sizes}
+    served = (FAST, EXACT) if best == CHECKED else (best,)
+    figures = {"cost/onnx_mb": sum(sizes[f"cost/onnx_{kind}_mb"] for kind in served), **sizes}
+    if graphs.checked is not None:
+        figures |= {f"checked/{key}": value for key, value in asdict(graphs.checked).items() if key != "kind"}
     for kind, candidate in graphs.chosen.items():
         figures[f"parity/{kind}_flips"] = candidate.flips
         figures[f"parity/{kind}_max_abs_diff"] = candidate.max_abs_diff
@@ -156,6 +197,16 @@ def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:
     tracking.log_table("graphs", graphs.candidates)
     tracking.log_file(folder, "bundle")
     tracking.tag_version(found, {"parity": "passed", "onnx_mb": f"{figures['cost/onnx_mb']:.1f}"})
+
+
+def _log_speed(model: Any, graphs: Graphs, settings: Settings) -> None:
+    """The table of speeds, and macro-F1 against latency."""
+    batches, lengths = SHORT if settings.export.speed == "short" else FULL
+    table = latency_table(model, graphs.paths, batches=batches, lengths=lengths)
+    tracking.log_table("latency", table)
+    points = pareto_points(table, graphs, sum(p.numel() for p in model.parameters()))
+    tracking.log_table("pareto", points)
+    tracking.log_figures({"pareto": plot_pareto(points)})
 
 
 def _register(graphs: Graphs, found: tracking.Version, settings: Settings) -> str:

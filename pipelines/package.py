@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
@@ -78,13 +80,36 @@ def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
     return manifests
 
 
+def pinned_requirements() -> list[str]:
+    """The service's packages and all that they need, at the installed versions, which are those of the lock.
+
+    BentoML would resolve the rest anew, with the network, to other versions than were tested.
+    """
+    pins: dict[str, str] = {}
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    waiting = [Requirement(name) for name in SERVICE_PACKAGES]
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        pins[name] = f"{name}=={version(name)}"
+        if (name, tuple(sorted(wanted.extras))) not in seen:
+            seen.add((name, tuple(sorted(wanted.extras))))
+            waiting += [needed for needed in map(Requirement, requires(name) or ()) if _applies(needed, wanted.extras)]
+    return sorted(pins.values())
+
+
+def _applies(needed: Requirement, extras: set[str]) -> bool:
+    """Whether a requirement holds here, for a package asked for with these extras."""
+    return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
 def build_bento(stage: Path, manifests: list[dict]) -> str:
     """Runs BentoML's build over a staged folder; the tag."""
     import bentoml
 
     first = manifests[0]
     options = yaml.safe_load((SERVING / "bentofile.yaml").read_text(encoding="utf-8"))
-    options["python"] = {"packages": [f"{name}=={version(name)}" for name in SERVICE_PACKAGES]}
+    options["python"] = {"packages": pinned_requirements(), "lock_packages": False}
     options["labels"] = {
         **options.get("labels", {}),
         "variant": first["variant"],
@@ -93,8 +118,13 @@ def build_bento(stage: Path, manifests: list[dict]) -> str:
         "data_digest": str(first["data"].get("digest", ""))[:40],
     }
     service = options.pop("service")
+    chatty = logging.getLogger("bentoml._internal.bento.bento")  # a line for every file over 10 MiB
+    before = chatty.level
+    chatty.setLevel(logging.ERROR)
     try:
         bento = bentoml.bentos.build(service, build_ctx=str(stage), **options)
     except bentoml.exceptions.BentoMLException as error:
         raise RuntimeError(f"the Bento could not be built: {error}") from error
+    finally:
+        chatty.setLevel(before)
     return str(bento.tag)

@@ -69,7 +69,7 @@ class Job:
     counts: list[int] = field(default_factory=list)
     rows: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
     next: int = 0
-    alone: bool = False
+    exact: bool = False
 
     def abandon(self) -> None:
         """Nobody waits for the answer any more: what has not run yet never will."""
@@ -105,14 +105,14 @@ class Batcher:
     def submit(self, texts: Sequence[str], *, exact: bool = False) -> Job:
         """Put texts into the queue. The job's future gives the answers in their order.
 
-        With `exact`, a graph whose scores depend on the batch runs each window by itself.
+        With `exact`, no score depends on the texts beside it; see Engine.score_windows.
 
         Raises:
             OverloadedError: the queue is full. A queue that is empty takes any one request.
         """
         cost = sum(3 + len(text) // CHARS_PER_TOKEN for text in texts)
         job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter())
-        job.alone = self._engine.depends_on_batch and (exact or self._exact)
+        job.exact = self._engine.depends_on_batch and (exact or self._exact)
         with self._wake:
             if self._closing or (self._jobs and self._ahead_of(cost) + cost > self._max_queue):
                 self._metrics.shed(len(texts))
@@ -181,6 +181,7 @@ class Batcher:
             start += len(job.texts)
             job.counts = [len(part) for part in parts]
             job.windows = [window for part in parts for window in part]
+            job.exact = job.exact or self._engine.needs_exact(job.counts)
             job.rows = np.empty((len(job.windows), len(self._engine.policy.labels)))
         self._active.extend(jobs)
 
@@ -209,8 +210,9 @@ class Batcher:
         if not members:
             return []
         windows = [window for job, start, count in members for window in job.windows[start : start + count]]
-        rows = self._engine.score_windows(windows, [job.alone for job, _, count in members for _ in range(count)])
-        self._metrics.batch(len(windows), len(members))
+        before = self._engine.run_again
+        rows = self._engine.score_windows(windows, [job.exact for job, _, count in members for _ in range(count)])
+        self._metrics.batch(len(windows), len(members), self._engine.run_again - before)
         position, done = 0, []
         for job, start, count in members:
             job.rows[start : start + count] = rows[position : position + count]

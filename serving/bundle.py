@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+CHECKED, EXACT = "checked", "fp32"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "name": str,
@@ -72,6 +73,27 @@ class Bundle:
     def identity(self) -> dict[str, Any]:
         """What names the model in every answer."""
         return {name: self.description.get(name) for name in ("name", "variant", "version", "run_id")}
+
+    @property
+    def checked(self) -> dict[str, Any] | None:
+        """Margin and figures of the graph `checked`, if the bundle was exported with them."""
+        return self.description.get("checked")
+
+    def graph_kinds(self, graph: str) -> tuple[str, ...]:
+        """The graphs that one is made of: the one that answers first, and that which answers again.
+
+        Raises:
+            ValueError: the bundle has no such graph.
+        """
+        if graph != CHECKED:
+            self.graph_path(graph)
+            return (graph,)
+        if self.checked is None:
+            raise ValueError(
+                f"graph={CHECKED!r}: no margin was measured for the bundle {self.folder}; it has "
+                f"{', '.join(self.description['graphs'])}. Export it again with int8, or set EVENODD_GRAPH=fp32."
+            )
+        return str(self.checked["kind"]), EXACT
 
     @property
     def card(self) -> str | None:
@@ -187,8 +209,11 @@ def _graph_faults(description: dict[str, Any]) -> Iterable[str]:
         if name not in files:
             yield f"files holds no digest of {name!r}."
     for device, kind in description["recommended"].items():
-        if kind not in graphs:
+        if kind not in graphs and not (kind == CHECKED and description.get("checked")):
             yield f"recommended.{device}={kind!r} is none of the graphs {list(graphs)}."
+    checked = description.get("checked")
+    if checked is not None and not _can_check(checked, graphs):
+        yield f"checked={checked!r}: a kind out of {list(graphs)}, fp32 beside it and a margin above 0 are needed."
     unknown = [name for name in description["inputs"] if name not in INPUTS]
     if unknown or "input_ids" not in description["inputs"]:
         yield f"inputs={description['inputs']}: allowed are {', '.join(INPUTS)}, and input_ids is needed."
@@ -199,6 +224,12 @@ def _graph_faults(description: dict[str, Any]) -> Iterable[str]:
         yield f"window_overlap={overlap} with max_length={description['max_length']}: it must be smaller."
     if description.get("pooling", "max") not in ("max", "mean"):
         yield f"pooling={description['pooling']!r}: allowed are max, mean."
+
+
+def _can_check(checked: Any, graphs: dict[str, Any]) -> bool:
+    if not isinstance(checked, dict) or checked.get("kind") not in graphs or EXACT not in graphs:
+        return False
+    return _is_number(checked.get("margin")) and checked["margin"] > 0
 
 
 def _is_number(value: Any) -> bool:

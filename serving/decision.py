@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 REVIEW = "review"
+CLIP = 1e-4
 
 
 def calibrate(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -48,6 +49,12 @@ def pool(probabilities: np.ndarray, how: str, positive: int | None) -> np.ndarra
         return probabilities[probabilities[:, positive].argmax()]
     highest = probabilities.max(axis=0)
     return highest / highest.sum()
+
+
+def log_odds(probabilities: Any) -> np.ndarray:
+    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
+    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,29 @@ class Policy:
             "score": score,
             "probabilities": dict(zip(self.labels, values, strict=True)),
         }
+
+    def near_boundary(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
+        """Rows whose label or decision could be another one if every log-odds moved by up to `margin`.
+
+        Args:
+            probabilities: float64, (rows, labels).
+            margin: log-odds.
+
+        Returns:
+            bool, (rows,).
+        """
+        odds = log_odds(probabilities)
+        ordered = np.sort(odds, axis=1)
+        near = ordered[:, -1] - ordered[:, -2] <= 2 * margin
+        review = () if self.review is None else self.review
+        if self.positive is None:
+            score, bounds = ordered[:, -1], review[1:]
+        else:
+            score, bounds = odds[:, self.positive], (0.5 if self.threshold is None else self.threshold, *review)
+        for bound in bounds:
+            if bound > 0:
+                near |= np.abs(score - log_odds(bound)) <= margin
+        return near
 
     def _binary(self, score: float, positive: int) -> str:
         if self.review is not None and self.review[0] <= score < self.review[1]:

@@ -16,6 +16,12 @@ REFUSALS = {
     "429": "Overloaded; `Retry-After` says when to come back.",
     "503": "No answer in time.",
 }
+SCORES = (
+    "Scores come from the graph that /info names under `runtime`. `checked`: labels and decisions are those of the "
+    "float32 graph, whatever else is asked at the same time; a score near a boundary is float32's too, any other is "
+    "int8's, which moves a little with the texts beside it and was off by at most `runtime.checked.max_abs_diff` on "
+    "validation texts. `int8`: labels near a boundary move as well. EVENODD_EXACT=1 makes every score the text's own."
+)
 CORRECTION = {
     "type": "object",
     "required": ["text", "label"],
@@ -54,6 +60,7 @@ def complete(spec: dict[str, Any], description: str) -> Described:
         post = dict(paths[path]["post"])
         kept = {status: value for status, value in post["responses"].items() if str(status) == "200"}
         post["responses"] = {**kept, **_refusals()}
+        post["description"] = f"{post.get('description', '')} {SCORES}".strip()
         paths[path] = {"post": post}
     paths["/info"] = {
         "get": _get("Models, decision settings, digests, limits, and what really runs.", "application/json")

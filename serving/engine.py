@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .bundle import Bundle
+from .bundle import CHECKED, EXACT, Bundle
 from .decision import Policy, calibrate, pool
 from .session import DEVICES, GraphSession, choose_provider, open_session
 from .settings import Settings
@@ -26,7 +26,7 @@ WARM_UP = ((1, 8), (8, 16), (8, 64))
 
 
 class Engine:
-    """One graph of one bundle on one session. Not to be used by two threads at once.
+    """One bundle's graph, or the two of `checked`, in sessions. Not to be used by two threads at once.
 
     Raises:
         ValueError: the graph or the tokenizer is not what the bundle says.
@@ -39,11 +39,19 @@ class Engine:
         self.bundle = bundle
         self.graph = settings.graph or _recommended(description, DEVICES[choose_provider(asked)])
         self.policy = Policy.from_description(description)
+        self.run_again = 0
         self._windows = _open_tokenizer(bundle)
-        path = bundle.graph_path(self.graph)
-        self._session: GraphSession = open_session(path, asked=asked, threads=settings.threads)
+        self._kinds = bundle.graph_kinds(self.graph)
+        self._margin = float((bundle.checked or {})["margin"]) if self.graph == CHECKED else None
+        paths = {kind: bundle.graph_path(kind) for kind in self._kinds}
+        self._sessions: dict[str, GraphSession] = {
+            kind: open_session(path, asked=asked, threads=settings.threads) for kind, path in paths.items()
+        }
+        self._session = self._sessions[self._kinds[0]]
         self.token_budget = settings.token_budget or TOKEN_BUDGET[self.provider]
-        self._inputs = _check_inputs(self._session, description["inputs"], path.name)
+        self._inputs = description["inputs"]
+        for kind, path in paths.items():
+            _check_inputs(self._sessions[kind], self._inputs, path.name)
         self._pad = int(description["pad_token_id"])
         self._temperature = float(description["decision"]["temperature"])
         self._pooling = str(description.get("pooling", "max"))
@@ -66,38 +74,65 @@ class Engine:
     @property
     def runtime(self) -> dict[str, Any]:
         """What runs, as `/info` shows it."""
+        files, graphs = self.bundle.description["files"], self.bundle.description["graphs"]
         return {
             "graph": self.graph,
-            "sha256": self.bundle.description["files"][self.bundle.graph_path(self.graph).name]["sha256"],
+            "sha256": files[graphs[self._kinds[0]]]["sha256"],
             "provider": self.provider,
             "providers": self._session.providers,
             "matrix_products": self._session.placement,
             "depends_on_batch": self.depends_on_batch,
+            "checked": self.bundle.checked if self.graph == CHECKED else None,
         }
 
     def tokenize(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """For each text its windows of token ids."""
         return self._windows.split(texts)
 
-    def score_windows(self, windows: Sequence[Sequence[int]], alone: Sequence[bool] = ()) -> np.ndarray:
+    def score_windows(self, windows: Sequence[Sequence[int]], exact: Sequence[bool] = ()) -> np.ndarray:
         """Calibrated probabilities of each window, float64, (windows, labels), in the order given.
+
+        Windows are sorted by length and cut into batches that hold few tokens of padding. In the graph `checked`, those
+        that come out too near a boundary are run again in float32, and `run_again` counts them.
 
         Args:
             windows: token ids.
-            alone: for each window whether it runs by itself; empty: none does.
-
-        Windows are sorted by length and cut into batches that hold few tokens of padding.
+            exact: for each window whether its score may depend on no other: it runs by itself, or in `checked` in
+                float32. Empty: none.
         """
         rows = np.empty((len(windows), len(self.policy.labels)))
-        lengths = [len(window) for window in windows]
-        together = [i for i in range(len(windows)) if not (alone and alone[i])]
-        batches = [[i] for i in range(len(windows)) if alone and alone[i]]
-        found = batches_by_length([lengths[i] for i in together], self.token_budget, PADDING_BUDGET[self.provider])
-        batches += [[together[i] for i in batch] for batch in found]
-        for batch in batches:
-            logits = self._session.run(self._feed([windows[i] for i in batch]))
-            rows[batch] = calibrate(logits, self._temperature)
+        apart = [i for i in range(len(windows)) if exact and exact[i]]
+        together = [i for i in range(len(windows)) if not (exact and exact[i])]
+        fast = self._kinds[0]
+        self._run(fast, windows, self._batches(windows, together), rows)
+        if self._margin is None:
+            self._run(fast, windows, [[i] for i in apart], rows)
+            return rows
+        near = self.policy.near_boundary(rows[together], self._margin)
+        again = [*apart, *(i for i, close in zip(together, near, strict=True) if close)]
+        self._run(EXACT, windows, self._batches(windows, again), rows)
+        self.run_again += len(again)
         return rows
+
+    def _batches(self, windows: Sequence[Sequence[int]], chosen: Sequence[int]) -> Iterable[list[int]]:
+        """Numbers of the windows chosen, in batches of like length."""
+        lengths = [len(windows[i]) for i in chosen]
+        for batch in batches_by_length(lengths, self.token_budget, PADDING_BUDGET[self.provider]):
+            yield [chosen[i] for i in batch]
+
+    def _run(self, kind: str, windows: Sequence[Sequence[int]], batches: Iterable[list[int]], rows: np.ndarray) -> None:
+        """Fills the rows of the batches with one graph's probabilities."""
+        for batch in batches:
+            logits = self._sessions[kind].run(self._feed([windows[i] for i in batch]))
+            rows[batch] = calibrate(logits, self._temperature)
+
+    def needs_exact(self, counts: Sequence[int]) -> bool:
+        """Whether texts of so many windows have to be scored exactly for their labels to be the float32 graph's.
+
+        A boundary kept by every window is kept by the highest of them; it need not be by their mean.
+        """
+        highest = self._pooling == "max" and self.policy.positive is not None
+        return self._margin is not None and not highest and max(counts, default=0) > 1
 
     def pool(self, probabilities: np.ndarray) -> np.ndarray:
         """A text's probabilities, float64 (labels,), out of those of its windows (windows, labels)."""
@@ -106,23 +141,31 @@ class Engine:
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of texts of any length, float64, (texts, labels)."""
         split = self.tokenize(texts)
-        rows = self.score_windows([window for windows in split for window in windows])
-        ends = np.cumsum([len(windows) for windows in split])
+        exact = [self.needs_exact([len(parts)]) for parts in split for _ in parts]
+        return self._pool_texts(split, self.score_windows([window for parts in split for window in parts], exact))
+
+    def _pool_texts(self, split: Sequence[Sequence[Any]], rows: np.ndarray) -> np.ndarray:
+        ends = np.cumsum([len(parts) for parts in split])
         return np.array([self.pool(part) for part in np.split(rows, ends[:-1])])
 
     def check_samples(self) -> float:
-        """Score the bundle's own samples. Returns the largest difference found.
+        """Score the bundle's own samples with every graph in use. Returns the largest difference found.
 
         Raises:
             ValueError: a probability is further from the bundle's than the graph's precision explains.
         """
-        samples = self.bundle.description["samples"]
-        kind = self.graph
-        usable = [sample for sample in samples if kind in sample["probabilities"]]
+        return max(self._check_samples(kind) for kind in self._kinds)
+
+    def _check_samples(self, kind: str) -> float:
+        usable = [s for s in self.bundle.description["samples"] if kind in s["probabilities"]]
         if not usable:
             raise ValueError(f"bundle {self.bundle.folder}: samples hold no probabilities of the {kind} graph.")
         expected = np.array([sample["probabilities"][kind] for sample in usable], dtype=np.float64)
-        found = self.score([sample["text"] for sample in usable])
+        split = self.tokenize([sample["text"] for sample in usable])
+        windows = [window for parts in split for window in parts]
+        rows = np.empty((len(windows), len(self.policy.labels)))
+        self._run(kind, windows, ([i] for i in range(len(windows))), rows)  # as they were exported: each by itself
+        found = self._pool_texts(split, rows)
         if expected.shape != found.shape:
             raise ValueError(
                 f"bundle {self.bundle.folder}: samples are {expected.shape}, the graph gives {found.shape}."
@@ -139,8 +182,9 @@ class Engine:
     def warm_up(self) -> None:
         """Run a few shapes, so that the first request does not pay for buffers and kernels."""
         for rows, tokens in WARM_UP:
-            length = min(tokens, int(self.bundle.description["max_length"]))
-            self.score_windows([[self._pad] * length] * rows)
+            windows = [[self._pad] * min(tokens, int(self.bundle.description["max_length"]))] * rows
+            for kind in self._kinds:
+                self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.policy.labels))))
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """Padded int64 inputs, (windows, tokens of the longest), of those that the graph has."""
@@ -203,8 +247,7 @@ def _open_tokenizer(bundle: Bundle) -> Windows:
     return Windows(bundle.folder / "tokenizer.json", max_length=int(description["max_length"]), overlap=overlap)
 
 
-def _check_inputs(opened: GraphSession, expected: Sequence[str], name: str) -> list[str]:
+def _check_inputs(opened: GraphSession, expected: Sequence[str], name: str) -> None:
     found = [item.name for item in opened.session.get_inputs()]
     if sorted(found) != sorted(expected):
         raise ValueError(f"graph {name}: inputs are {found}, bundle.json says {list(expected)}. Export it again.")
-    return found

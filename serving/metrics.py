@@ -35,6 +35,9 @@ class Instruments:
         self.lengths = Histogram("evenodd_text_tokens", "Length of a text in tokens", on, buckets=LENGTH_BUCKETS)
         self.batch = Histogram("evenodd_batch_windows", "Token windows that ran together", on, buckets=BATCH_BUCKETS)
         self.merged = Histogram("evenodd_batch_requests", "Requests that ran together", on, buckets=BATCH_BUCKETS)
+        self.again = PromCounter(
+            "evenodd_run_again_windows", "Windows that float32 answered in the graph `checked`", on
+        )
         self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to tokenisation", on, buckets=SECONDS_BUCKETS)
         self.shed = PromCounter("evenodd_shed_texts", "Texts turned away because the queue was full", on)
         self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts never run because the client had gone", on)
@@ -69,7 +72,7 @@ class Metrics:
         self._families, self._variant = families, variant
         self._scores, self._lengths = families.scores.labels(variant), families.lengths.labels(variant)
         self._batch, self._merged = families.batch.labels(variant), families.merged.labels(variant)
-        self._wait = families.wait.labels(variant)
+        self._wait, self._again = families.wait.labels(variant), families.again.labels(variant)
         self._shed, self._abandoned = families.shed.labels(variant), families.abandoned.labels(variant)
         self._decisions: dict[str, Any] = {}
         self._drift: dict[str, Drift] = {}
@@ -94,8 +97,9 @@ class Metrics:
         """Time from arrival to tokenisation."""
         self._wait.observe(seconds)
 
-    def batch(self, windows: int, requests: int) -> None:
-        """Size of a round."""
+    def batch(self, windows: int, requests: int, again: int = 0) -> None:
+        """Size of a round, and how many of its windows were run again in float32."""
+        self._again.inc(again)
         self._batch.observe(windows)
         self._merged.observe(requests)
 

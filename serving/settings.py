@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
-GRAPHS = ("fp32", "fp16", "int8")
+GRAPHS = ("checked", "fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,8 @@ class Settings:
         bundle: Folders of bundles; empty: those inside the Bento (`serving/bundles/*`).
         variant: The default variant; None: that of the first bundle.
         provider: Overrides the bundle's `provider`.
-        graph: Overrides the bundle's `recommended` graph for the device.
+        graph: Overrides the bundle's `recommended` graph for the device. `checked`: int8, and again in float32 what
+            lies near a boundary, so that labels and decisions are the float32 graph's.
         threads: ONNX Runtime threads of one session, in one worker.
         token_budget: Padded tokens that one run of the graph holds at most; None: what suits the device.
         max_texts: Texts of one request.
@@ -30,9 +31,8 @@ class Settings:
         max_queue: Tokens that may wait in one worker before requests are turned away; estimated from the characters.
         timeout: Seconds after which a waiting request is answered with 503.
         explain_words: Words of a text that can be explained.
-        exact: Run each text by itself where the graph's scores depend on the batch (dynamic int8), so that a text
-        always
-            gets the same score. Costs about a seventh of the throughput. Explanations do so always.
+        exact: Where the graph's scores depend on the batch, a text always gets the same score: int8 runs each text by
+            itself (about a seventh of the throughput), `checked` runs all in float32. Explanations do so always.
         corrections: Where corrections go: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
         max_corrections: Rows that the store takes before it refuses more.
     """

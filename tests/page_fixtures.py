@@ -1,4 +1,4 @@
-"""Chromium, a stand-in for the service or a served bundle, and pages that report what must never happen."""
+"""Chromium, a stand-in for the service and a served bundle, and pages that report what must never happen."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import serving_process
 from page_browser import CHROMIUM, LOOKS, Fake, Visit
 from page_server import FakeService, serve
+from serving_bundle import shared_bundle
 
 FLAGS = (
     "--no-sandbox",
@@ -32,17 +34,27 @@ def browser() -> Iterator[Any]:
         chromium.close()
 
 
+@pytest.fixture(scope="session")
+def served_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real service over a tiny bundle, one for all tests; EVENODD_URL names another one to test."""
+    if address := os.environ.get("EVENODD_URL", "").rstrip("/"):
+        yield address
+        return
+    log_file = tmp_path_factory.mktemp("page") / "log"
+    environ = {"EVENODD_BUNDLE": str(shared_bundle("checked")), "EVENODD_WORKERS": "1"}
+    with serving_process.serve(serving_process.ROOT, log_file, **environ) as running:
+        running.wait_ready()
+        yield running.url
+
+
 @pytest.fixture(params=["stand-in", "served"])
 def site(request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of the page, without a slash at the end."""
-    if request.param == "stand-in":
-        with serve(FakeService()) as address:
-            yield address
+    if request.param == "served":
+        yield request.getfixturevalue("served_site")
         return
-    address = os.environ.get("EVENODD_URL", "").rstrip("/")
-    if not address:
-        pytest.skip("EVENODD_URL names no running service")
-    yield address
+    with serve(FakeService()) as address:
+        yield address
 
 
 @pytest.fixture

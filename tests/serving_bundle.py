@@ -27,6 +27,7 @@ WORDS = tuple(
     my your their good bad day sun rain go away out here there what why this that post read said wrong right friend
     stupid""".split()  # noqa: SIM905
 )
+CHECKED_MARGIN = 0.3
 SAMPLE_TEXTS = ("i hate you", "i love my friend", "12 34", "they are not wrong, are they?", "")
 
 
@@ -85,11 +86,13 @@ def export_graph(model: PreTrainedModel, path: Path) -> None:
     )
 
 
-def quantize(source: Path, target: Path) -> None:
-    """Dynamic int8 of every matrix product."""
+def quantize(source: Path, target: Path, *, lightly: bool = False) -> None:
+    """Dynamic int8 of every matrix product, or of the last two: random weights are far off when all are quantised."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True)
+    last = ["/model/bert/encoder/layer.1/intermediate/dense/MatMul", "/model/bert/encoder/layer.1/output/dense/MatMul"]
+    chosen = {"nodes_to_quantize": last} if lightly else {}
+    quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True, **chosen)
 
 
 def reference_probabilities(folder: Path, graph: str, texts: Sequence[str], temperature: float = 1.0) -> np.ndarray:
@@ -136,6 +139,7 @@ def write_bundle(
     positive: str | None = "hate",
     variant: str = "odd",
     int8: bool = False,
+    margin: float | None = None,
     seed: int = 0,
     model: PreTrainedModel | None = None,
     tokenizer_file: Path | None = None,
@@ -155,7 +159,7 @@ def write_bundle(
         tokenizer.save(str(folder / "tokenizer.json"))
     graphs = {"fp32": "model.onnx"}
     if int8:
-        quantize(folder / "model.onnx", folder / "model.int8.onnx")
+        quantize(folder / "model.onnx", folder / "model.int8.onnx", lightly=margin is not None)
         graphs["int8"] = "model.int8.onnx"
     (folder / "card.md").write_text(f"# {variant}\n\nA tiny model of random weights, for tests.\n")
     description = {
@@ -177,7 +181,8 @@ def write_bundle(
         "decision": decision
         or {"temperature": 1.5, "threshold": 0.5 if positive else None, "review": [0.4, 0.6], "target": "f1_macro"},
         "graphs": graphs,
-        "recommended": {"cpu": "int8" if int8 else "fp32", "cuda": "fp32"},
+        "recommended": {"cpu": "checked" if margin else "int8" if int8 else "fp32", "cuda": "fp32"},
+        "checked": {"kind": "int8", "margin": margin, "share": 0.2, "max_abs_diff": 0.1} if margin else None,
         "data": {"name": "sample", "digest": "0" * 64, "synthetic": True},
         "teacher": "minilm",
         "layer_map": [1, 3, 5],
@@ -203,11 +208,13 @@ def copy_bundle(source: Path, target: Path) -> Path:
 
 @functools.cache
 def shared_bundle(kind: str = "binary") -> Path:
-    """A bundle made once a test run, not to be changed: `binary`, `int8`, `even` or `multiclass`."""
+    """A bundle made once a test run, not to be changed: `binary`, `int8`, `checked`, `even` or `multiclass`."""
     folder = Path(tempfile.mkdtemp(prefix="evenodd-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if kind == "int8":
         return write_bundle(folder / kind, int8=True)
+    if kind == "checked":
+        return write_bundle(folder / kind, int8=True, margin=CHECKED_MARGIN)
     if kind == "even":
         return write_bundle(folder / kind, variant="even", seed=1)
     if kind == "multiclass":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 
 import yaml
@@ -11,6 +12,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from pipelines.__main__ import ENTRIES, entries
+from pipelines.package import SERVICE_PACKAGES, pinned_requirements
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -90,6 +92,18 @@ def test_every_entry_point_has_its_module() -> None:
     """The module is imported by name, when it is too late to notice."""
     for name in ENTRIES:
         assert (ROOT / "pipelines" / f"{name}.py").is_file(), name
+
+
+def test_the_bento_pins_everything_that_it_installs_to_the_lock() -> None:
+    """Resolved anew at every build, the service would run on versions that no test has seen."""
+    pins = {name: _exact(pin) for name, pin in _by_name(pinned_requirements()).items()}
+    assert pins == {name: lock()[name] for name in pins}
+    assert set(SERVICE_PACKAGES) <= set(pins)
+    for name in pins:
+        for needed in map(Requirement, requires(name) or ()):
+            if needed.marker is None or needed.marker.evaluate({"extra": ""}):
+                assert canonicalize_name(needed.name) in pins, f"{name} needs {needed}"
+    assert not {"torch", "transformers", "mlflow", "datasets", "scipy", "pandas", "evenodd", "onnxruntime"} & set(pins)
 
 
 def test_the_first_two_commands_of_the_readme_run_and_test() -> None:

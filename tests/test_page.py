@@ -1,4 +1,4 @@
-"""The page in a real browser, one text: against a stand-in, and against a served bundle where EVENODD_URL names one.
+"""The page in a real browser, one text: against a stand-in, and against a served bundle.
 
 Batches are in test_page_batch.py.
 """

@@ -78,15 +78,18 @@ def _check_results(got: list[dict[str, str]], wanted: list[dict[str, Any]], mode
     """Each line carries its own text's result.
 
     A dynamic int8 graph scales by the batch, so its scores depend on the texts sent along: there, few lines may be far
-    off (rows moved by one put more than half of them far off). Any other graph must agree to the last digits.
+    off (rows moved by one put more than half of them far off), and in `checked` decisions agree all the same. Any other
+    graph must agree to the last digits.
     """
     scores = [float(line["evenodd_score"]) for line in got]
     apart = [abs(score - result["score"]) for score, result in zip(scores, wanted, strict=True)]
-    if model["runtime"]["graph"] == "int8" and max(apart) > ROUNDING:
+    graph = model["runtime"]["graph"]
+    if graph in ("int8", "checked") and max(apart) > ROUNDING:
         assert sum(distance > FAR for distance in apart) <= FEW * len(apart)
     else:
         assert max(apart) <= ROUNDING
-    for line, score in zip(got, scores, strict=True):
+    for line, score, result in zip(got, scores, wanted, strict=True):
+        assert graph == "int8" or line["evenodd_decision"] == result["decision"]
         assert line["evenodd_decision"] == _decide(score, model)
         assert line["evenodd_label"] == ("hate" if score > 0.5 else "noHate")
 

@@ -10,17 +10,21 @@ import onnx
 import pytest
 import torch
 from release_models import BUILDERS, TEXTS, tiny_model, tiny_tokenizer
+from sklearn.metrics import f1_score
 
-from evenodd.config import ExportSettings
+from evenodd.config import ExportSettings, resolve_settings
 from evenodd.release import export
-from evenodd.release.encode import TextEncoder, plain_tokenizer, sorted_batches
-from evenodd.release.export import FILES, export_graphs
+from evenodd.release.checked import Checked
+from evenodd.release.encode import PROBE_TEXTS, TextEncoder, plain_tokenizer, sorted_batches
+from evenodd.release.export import FILES, Candidate, Graphs, export_graphs
 from evenodd.release.first_token import keep_first_token
 from evenodd.release.graph import count_operators, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import check_parity, compare_logits, session_logits
 from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, head_products, write_int8
 from evenodd.release.sessions import open_session
+from pipelines.export import recommend
 
+SPEEDS = {"fp32": 100.0, "int8": 300.0}
 MANY = [f"{a} {b} {c}" for a in ("i", "we", "they") for b in ("hate", "love", "like") for c in TEXTS]
 LOOSE = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0)
 
@@ -201,6 +205,46 @@ def test_export_without_validation_texts_is_refused(tmp_path: Path) -> None:
         export_graphs(
             tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], max_length=64, validation_texts=[]
         )
+
+
+def test_parity_reads_every_validation_text_unless_told_otherwise(tmp_path: Path) -> None:
+    """A sample of the split lets a flip on one of the others pass."""
+    labels = np.arange(len(MANY)) % 2
+    for texts, asked in ((len(MANY), None), (9, 9)):
+        graphs = export_graphs(
+            tiny_model(),
+            tiny_tokenizer(),
+            tmp_path,
+            ExportSettings(kinds=("fp32",), parity_texts=asked),
+            [],
+            max_length=64,
+            validation_texts=MANY,
+            validation_labels=labels,
+        )
+        assert graphs.chosen["fp32"].texts == texts + len(PROBE_TEXTS)
+        predicted = session_logits(open_session(graphs.paths["fp32"], "cpu"), graphs.encoder, MANY).argmax(axis=1)
+        assert graphs.f1_macro == pytest.approx(f1_score(labels, predicted, average="macro"))
+
+
+def serving_choice(share: float | None, asked: str = "checked", left_out: str = "") -> dict[str, str]:
+    """What `export` recommends where float32 does 100 texts a second and int8 300."""
+    row = {"recipe": "lean", "flips": 0, "texts": 9, "max_abs_diff": 0.0, "failure": "", "f1_loss": None}
+    chosen = {kind: Candidate(kind, megabytes=1, sentences_per_second=s, **row) for kind, s in SPEEDS.items()}
+    checked = None if share is None else Checked(0.5, share, 9, 0.4, 0.05, 1, 0)
+    paths = {kind: Path(kind) for kind in (("fp32",) if left_out else SPEEDS)}
+    graphs = Graphs(paths, None, chosen, {"cpu": "int8", "cuda": "fp32"}, None, {"int8": left_out}, checked=checked)
+    return recommend(graphs, resolve_settings({"serve.graph": asked})).recommended
+
+
+def test_checked_is_recommended_where_it_pays(caplog: pytest.LogCaptureFixture) -> None:
+    """Most texts run twice are slower than float32 alone; and int8 that failed its gate must not come back."""
+    assert serving_choice(0.15) == {"cpu": "checked", "cuda": "fp32"}
+    assert serving_choice(0.7) == {"cpu": "fp32", "cuda": "fp32"}
+    assert "70% of the texts need float32 again" in caplog.text
+    assert serving_choice(None, left_out="3 of 9 labels differ") == {"cpu": "fp32", "cuda": "fp32"}
+    assert "3 of 9 labels differ" in caplog.text
+    assert serving_choice(0.15, "fastest") == {"cpu": "int8", "cuda": "fp32"}
+    assert serving_choice(0.15, "int8") == {"cpu": "int8", "cuda": "int8"}
 
 
 def test_windows_longer_than_the_position_table_are_refused(tmp_path: Path) -> None:

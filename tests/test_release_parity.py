@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 
@@ -16,7 +17,9 @@ from release_models import tiny_model
 
 from evenodd.config import ExportSettings
 from evenodd.release import sessions
-from evenodd.release.bench import latency_p50_ms, latency_table, pareto_front, plot_pareto
+from evenodd.release.bench import latency_p50_ms, latency_table, pareto_front, pareto_points, plot_pareto
+from evenodd.release.checked import Checked
+from evenodd.release.export import Candidate, Graphs
 from evenodd.release.graph import trace_graph
 from evenodd.release.parity import compare_logits
 from evenodd.release.sessions import installed_runtimes, open_session
@@ -165,6 +168,23 @@ def test_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
     for (latency, f1), on_front in zip(points, front, strict=True):
         beaten = any(a <= latency and b >= f1 and (a, b) != (latency, f1) for a, b in points)
         assert on_front == (not beaten)
+
+
+def test_points_hold_torch_every_graph_and_checked() -> None:
+    """int8 drawn with float32's macro-F1, or `checked` drawn as fast as int8, sells what nobody gets."""
+    row = {"recipe": "lean", "flips": 1, "texts": 100, "max_abs_diff": 0.1, "failure": ""}
+    fp32 = Candidate(kind="fp32", megabytes=90.0, sentences_per_second=100.0, f1_loss=None, **row)
+    int8 = Candidate(kind="int8", megabytes=50.0, sentences_per_second=300.0, f1_loss=0.01, **row)
+    checked = Checked(0.5, 0.2, 100, 0.4, 0.05, 3, 0)
+    graphs = Graphs({}, None, {"fp32": fp32, "int8": int8}, {}, pd.DataFrame(), f1_macro=0.8, checked=checked)
+    cells = [("torch fp32", 9.0), ("torch bf16", 5.0), ("onnx fp32", 4.0), ("onnx int8", 2.0)]
+    table = pd.DataFrame([{"runtime": name, "batch": 1, "tokens": 32, "p50_ms": ms} for name, ms in cells])
+    points = pareto_points(table, graphs, parameters=25_000_000).set_index("name")
+    assert points.latency_ms.to_dict() == {"torch fp32": 9, "onnx fp32": 4, "onnx int8": 2, "checked": 2 + 0.2 * 4}
+    assert points.f1_macro.to_dict() == {"torch fp32": 0.8, "onnx fp32": 0.8, "onnx int8": 0.79, "checked": 0.8}
+    assert points.megabytes.to_dict() == {"torch fp32": 100, "onnx fp32": 90, "onnx int8": 50, "checked": 140}
+    with pytest.raises(ValueError, match="f1_macro is None"):
+        pareto_points(table, dataclasses.replace(graphs, f1_macro=None), parameters=1)
 
 
 def test_pareto_plot_shows_every_graph() -> None:

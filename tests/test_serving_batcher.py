@@ -30,13 +30,13 @@ class GatedEngine(Engine):
         self.rounds: list[int] = []
         self.fail = False
 
-    def score_windows(self, windows: Sequence[Sequence[int]], alone: Sequence[bool] = ()) -> np.ndarray:
+    def score_windows(self, windows: Sequence[Sequence[int]], exact: Sequence[bool] = ()) -> np.ndarray:
         self.entered.set()
         self.gate.wait(10)
         self.rounds.append(len(windows))
         if self.fail:
             raise RuntimeError("secret text")
-        return super().score_windows(windows, alone)
+        return super().score_windows(windows, exact)
 
 
 @pytest.fixture

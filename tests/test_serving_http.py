@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from postgres_server import postgres_server
 from serving_bundle import reference_probabilities, shared_bundle
 
 from serving.corrections import open_store, write_rows
@@ -308,6 +309,29 @@ def test_store_that_cannot_be_opened_stops_the_start(place: str) -> None:
     """Found on the first correction, it would be lost."""
     with pytest.raises((ValueError, RuntimeError), match="EVENODD_CORRECTIONS"):
         open_store(place, 10)
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
+    """Places for values are written otherwise there, numbers come back in other types, and a server can stop."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
+    with postgres_server() as folder:
+        place = f"postgresql://evenodd@/postgres?host={folder}"
+        opened = Runtime(Settings(bundle=(shared_bundle(),), corrections=place, max_corrections=2))
+        text = "i hate “you”, it's 100 % 😀 '); DROP TABLE corrections; --"
+        body = {"text": text, "label": "hate", "score": 0.25, "decision": "review"}
+        try:
+            statuses = [call(opened, "POST", "/corrections", json=body).status_code for _ in range(3)]
+        finally:
+            opened.close()
+        assert statuses == [201, 201, 507]
+        assert write_rows(place, tmp_path / "rows.jsonl") == 2
+        assert len(open_store(place, 10).rows()) == 2  # type: ignore[union-attr]
+    row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert (row["text"], row["label_text"], row["score"], row["variant"]) == (text, "hate", 0.25, "odd")
+    answer = call(opened, "POST", "/corrections", json=body)
+    assert answer.status_code == 503, "the server has gone"
 
 
 def test_client_that_goes_away_is_let_go(runtime: Runtime) -> None:

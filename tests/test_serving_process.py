@@ -21,8 +21,11 @@ import yaml
 from serving_bundle import copy_bundle, reference_probabilities, shared_bundle
 from serving_process import ROOT, Served, serve
 
+from serving.session import missing_for_cuda
+
 pytestmark = pytest.mark.slow
 CANARY = "zebracanary"
+NO_CUDA = pytest.mark.skipif(missing_for_cuda() is None, reason="a CUDA device is here")
 TEXTS = ["12345", "😀😡", "أنا أكره", "\u200b", "", "i hate you", "sun and rain " * 3000, CANARY]
 
 
@@ -169,8 +172,10 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         ({"EVENODD_BUNDLE": "/no/such/bundle"}, "no bundle.json"),
         ({"EVENODD_BUNDLE": "{good}", "EVENODD_MAX_TEXTS": "many"}, "EVENODD_MAX_TEXTS='many'"),
         ({"EVENODD_BUNDLE": "{good}", "EVENODD_VARIANT": "even"}, "EVENODD_VARIANT='even'"),
+        ({"EVENODD_BUNDLE": "{good}", "EVENODD_GRAPH": "checked"}, "no margin was measured"),
+        pytest.param({"EVENODD_BUNDLE": "{good}", "EVENODD_PROVIDER": "cuda"}, "did not come up", marks=NO_CUDA),
     ],
-    ids=["spoiled", "missing", "setting", "variant"],
+    ids=["spoiled", "missing", "setting", "variant", "graph", "provider"],
 )
 def test_start_is_refused_in_one_line(tmp_path: Path, environ: dict[str, str], reason: str) -> None:
     """A worker that dies and is started again for ever looks like a slow start."""

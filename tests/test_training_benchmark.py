@@ -15,6 +15,7 @@ from release_models import tiny_model
 from training_rows import planted_labels, random_store
 
 from benchmarks import recipes, scale, training
+from benchmarks.__main__ import commands
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import RECIPES, Bench, part_of, run_recipe
 from evenodd.training import teacher_targets
@@ -103,3 +104,13 @@ def test_growth_is_told_by_row() -> None:
 def _touch(block: np.ndarray) -> float:
     """Holds a block for some looks of the watcher."""
     return sum(float(block.sum()) for _ in range(10))
+
+
+def test_each_benchmark_of_a_run_writes_a_file_of_its_own() -> None:
+    """One file for all would hold the last one's figures under the name of every other."""
+    found = commands(["--quick", "--json", "out/figures.json", "--only", "training", "verdict"])
+    assert found == {
+        "training": ["--quick", "--json", "out/figures-training.json"],
+        "verdict": ["--quick", "--json", "out/figures-verdict.json"],
+    }
+    assert set(commands([])) == {"training", "scale", "inference", "serving", "verdict"}

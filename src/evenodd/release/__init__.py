@@ -1,13 +1,17 @@
 """ONNX export, parity, the bundle, and the gates of a promotion."""
 
-from evenodd.release.bench import latency_p50_ms, latency_table, plot_pareto
+from evenodd.release.bench import FULL, SHORT, latency_p50_ms, latency_table, pareto_points, plot_pareto
 from evenodd.release.bundle import Bundle, BundleContents, read_bundle, write_bundle
+from evenodd.release.checked import Checked, measure_checked
 from evenodd.release.export import Graphs, export_graphs
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
 
 __all__ = [
+    "FULL",
+    "SHORT",
     "Bundle",
     "BundleContents",
+    "Checked",
     "Gate",
     "Graphs",
     "Move",
@@ -16,6 +20,8 @@ __all__ = [
     "export_graphs",
     "latency_p50_ms",
     "latency_table",
+    "measure_checked",
+    "pareto_points",
     "plot_pareto",
     "read_bundle",
     "write_bundle",

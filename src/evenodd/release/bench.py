@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from evenodd.release.encode import Feeds
+from evenodd.release.export import Graphs
 from evenodd.release.graph import INPUT_NAMES
 from evenodd.release.sessions import open_session, run_session
 
@@ -21,6 +22,8 @@ Predict = Callable[[Feeds], object]
 
 BATCHES = (1, 8, 32)
 LENGTHS = (16, 32, 64, 128)
+SHORT, FULL = ((1, 32), (32,)), (BATCHES, LENGTHS)
+POINT = {"batch": 1, "tokens": 32}
 FIRST_WORD_ID = 5
 WORD_IDS = 100
 MIN_RUNS = 3
@@ -145,6 +148,35 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def pareto_points(table: pd.DataFrame, graphs: Graphs, parameters: int) -> pd.DataFrame:
+    """What `plot_pareto` draws: torch in float32, each graph, and `checked` where it was measured.
+
+    Latency is the median of one text of 32 tokens. `checked` was not run: its latency is that of int8 and of its share
+    of float32, its labels are float32's. torch in bfloat16 stands in the table only, as its macro-F1 is not measured.
+
+    Args:
+        table: from `latency_table`, with batch 1 and 32 tokens.
+        graphs: from `export_graphs`, with macro-F1.
+        parameters: of the torch model.
+
+    Raises:
+        ValueError: the export had no labels.
+    """
+    if graphs.f1_macro is None:
+        raise ValueError("graphs.f1_macro is None: pass validation_labels to export_graphs.")
+    cells = table[(table.batch == POINT["batch"]) & (table.tokens == POINT["tokens"])]
+    latency = cells.set_index("runtime").p50_ms
+    rows = [("torch fp32", latency["torch fp32"], graphs.f1_macro, 4 * parameters / 1e6)]
+    for kind, candidate in graphs.chosen.items():
+        f1 = graphs.f1_macro - (candidate.f1_loss or 0.0)
+        rows.append((f"onnx {kind}", latency[f"onnx {kind}"], f1, candidate.megabytes))
+    if graphs.checked is not None:
+        fast, exact = (graphs.chosen[kind] for kind in (graphs.checked.kind, "fp32"))
+        both = latency[f"onnx {fast.kind}"] + graphs.checked.share * latency["onnx fp32"]
+        rows.append(("checked", both, graphs.f1_macro, fast.megabytes + exact.megabytes))
+    return pd.DataFrame(rows, columns=["name", "latency_ms", "f1_macro", "megabytes"])
 
 
 def pareto_front(latency_ms: ArrayLike, f1_macro: ArrayLike) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.special import softmax
 from tokenizers import Tokenizer
 
+from evenodd.release.checked import CHECKED, EXACT, Boundaries
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
 from evenodd.release.parity import rows_logits, session_logits
@@ -89,6 +90,12 @@ class BundleContents:
     limits: tuple[str, ...] = ()
     samples: tuple[str, ...] = ()
 
+    @property
+    def boundaries(self) -> Boundaries:
+        """Where labels and decisions change."""
+        positive = None if self.positive is None else self.labels.index(self.positive)
+        return Boundaries(self.temperature, positive, self.threshold, self.review)
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -115,7 +122,7 @@ class Bundle:
 
         Args:
             texts: any strings.
-            kind: which graph; None: what the bundle recommends for the device.
+            kind: which graph; None: what the bundle recommends for the device (fp32 where that is `checked`).
             provider: as in `open_session`.
             threads: as in `open_session`.
 
@@ -124,7 +131,7 @@ class Bundle:
             RuntimeError: the provider did not come up.
         """
         device = "cpu" if provider in ("cpu", "auto") else "cuda"
-        kind = kind or self.manifest["recommended"][device]
+        kind = _single(kind or self.manifest["recommended"][device])
         graphs = self.manifest["graphs"]
         if kind not in graphs:
             raise ValueError(f"kind={kind!r}: the bundle {self.path.name} holds {', '.join(graphs)}.")
@@ -135,6 +142,11 @@ class Bundle:
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities: float64, (n, labels), softmax of logits over the temperature."""
         return calibrated(logits, self.manifest["decision"]["temperature"])
+
+
+def _single(kind: str) -> str:
+    """The graph whose labels and decisions a kind has."""
+    return EXACT if kind == CHECKED else kind
 
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -239,6 +251,7 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
         },
         "graphs": {kind: FILES[kind] for kind in graphs.paths},
         "recommended": graphs.recommended,
+        "checked": None if graphs.checked is None else dataclasses.asdict(graphs.checked),
         "files": {name: file_digest(work / name) for name in files},
         "data": contents.data,
         "teacher": contents.teacher,
@@ -246,7 +259,7 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
         "metrics": contents.metrics,
         "limits": list(contents.limits),
         "samples": scorer.samples([*SAMPLE_TEXTS, *contents.samples], list(graphs.paths)),
-        "reference": scorer.reference(reference_texts, graphs.recommended["cpu"]),
+        "reference": scorer.reference(reference_texts, _single(graphs.recommended["cpu"])),
     }
 
 
@@ -267,11 +280,13 @@ class _Scorer:
         self.work, self.encoder, self.contents = work, encoder, contents
         self.positive = None if contents.positive is None else contents.labels.index(contents.positive)
 
-    def score(self, texts: Sequence[str], kind: str) -> np.ndarray:
-        """float64, (n, labels)."""
+    def score(self, texts: Sequence[str], kind: str, *, alone: bool = False) -> np.ndarray:
+        """float64, (n, labels); with `alone` each window by itself, as int8's scores depend on the batch."""
         windows = self.encoder.windows(texts)
         flat = [window for parts in windows for window in parts]
-        logits = rows_logits(open_session(self.work / FILES[kind], "cpu"), self.encoder, flat)
+        session = open_session(self.work / FILES[kind], "cpu")
+        batches = [[window] for window in flat] if alone else [flat]
+        logits = np.concatenate([rows_logits(session, self.encoder, batch) for batch in batches])
         if logits.shape[1] != len(self.contents.labels):
             raise ValueError(
                 f"labels={list(self.contents.labels)}: {len(self.contents.labels)} names, but the graph has "
@@ -286,7 +301,7 @@ class _Scorer:
     def samples(self, texts: Sequence[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
         """Texts with the probabilities that each graph must reproduce."""
         texts = list(dict.fromkeys(texts))
-        scores = {kind: self.score(texts, kind).round(6).tolist() for kind in kinds}
+        scores = {kind: self.score(texts, kind, alone=True).round(6).tolist() for kind in kinds}
         return [{"text": t, "probabilities": {kind: scores[kind][i] for kind in kinds}} for i, t in enumerate(texts)]
 
     def reference(self, texts: Sequence[str], kind: str) -> dict[str, list[float]]:

@@ -18,9 +18,10 @@ import onnxruntime as ort
 import pandas as pd
 
 from evenodd.config import ExportSettings
+from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
-from evenodd.release.parity import ParityReport, compare_logits, session_logits, torch_logits
+from evenodd.release.parity import ParityReport, compare_logits, f1_macro, session_logits, torch_logits
 from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, write_fp16, write_int8
 from evenodd.release.sessions import open_session, run_session
 
@@ -71,9 +72,11 @@ class Graphs:
         paths: kind to file, only kinds that passed.
         encoder: texts to the inputs of these graphs.
         chosen: kind to its row of the table.
-        recommended: device (`cpu`, `cuda`) to kind.
+        recommended: device (`cpu`, `cuda`) to kind, or to `checked`.
         candidates: every graph tried, with size, speed and distance.
         left_out: kind to reason, for kinds whose gate did not hold.
+        f1_macro: of the float32 graph on the validation texts, None without labels.
+        checked: what int8 with float32 behind it needs and costs; None when it was not measured.
     """
 
     paths: dict[str, Path]
@@ -82,6 +85,8 @@ class Graphs:
     recommended: dict[str, str]
     candidates: pd.DataFrame
     left_out: dict[str, str] = field(default_factory=dict)
+    f1_macro: float | None = None
+    checked: Checked | None = None
 
 
 def export_graphs(
@@ -166,11 +171,13 @@ class _Export:
             recommended=_recommend(candidates),
             candidates=pd.DataFrame(asdict(c) | {"chosen": c in candidates.values()} for c, _ in self.tried),
             left_out=left_out,
+            f1_macro=None if self.data.labels is None else f1_macro(self.data.labels, self.expected),
         )
 
     def _try_fp32(self) -> None:
         """Plain, fused and lean float32 graphs against torch. A plain one that is off stops, others are dropped."""
-        texts = [*_spread(self.data.validation, self.settings.parity_texts), *PROBE_TEXTS]
+        count = self.settings.parity_texts or len(self.data.validation)
+        texts = [*_spread(self.data.validation, count), *PROBE_TEXTS]
         expected = torch_logits(self.model, self.encoder, texts)
         plain, config = self.sources["plain"], self.model.config
         self.sources["fused"] = fuse_graph(plain, self.work / "fused.onnx", config)

@@ -101,13 +101,14 @@ def compare_logits(
         texts=len(expected),
         flips=int((expected.argmax(-1) != logits.argmax(-1)).sum()),
         max_abs_diff=float(distance.max()) if np.isfinite(distance).all() else float("inf"),
-        f1_loss=None if labels is None else _f1(labels, expected) - _f1(labels, logits),
+        f1_loss=None if labels is None else f1_macro(labels, expected) - f1_macro(labels, logits),
     )
     failure = _failure(report, settings)
     return ParityReport(**{**vars(report), "failure": failure})
 
 
-def _f1(labels: np.ndarray, logits: np.ndarray) -> float:
+def f1_macro(labels: np.ndarray, logits: np.ndarray) -> float:
+    """Macro-F1 of the most probable labels, in [0, 1]."""
     return float(f1_score(labels, logits.argmax(-1), average="macro", zero_division=0))
 
 

@@ -1,0 +1,188 @@
+"""The graph `checked`: int8 answers, and float32 answers again what int8 leaves too close to call.
+
+Dynamic int8 takes one range of activations for a whole batch, so its scores move a little with the texts beside them,
+and a label near a boundary can change. How far scores move is measured here, on validation texts in several kinds of
+batches. With a margin of a quarter more, a window whose int8 score lies further than that from every boundary has the
+label and the decision of the float32 graph; the others are run again in float32. Where a text of several windows
+takes the window with the highest positive score, the same holds for the text; pooled otherwise it is run in float32.
+
+Distances are in log-odds, log p - log (1 - p), where errors of int8 are alike over the whole range of probabilities.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import ArrayLike
+from scipy.special import logit, softmax
+
+from evenodd.release.encode import TextEncoder
+from evenodd.release.parity import rows_logits
+from evenodd.release.sessions import open_session, run_session
+
+log = logging.getLogger(__name__)
+
+CHECKED = "checked"
+FAST, EXACT = "int8", "fp32"
+SAFETY = 1.25
+CLIP = 1e-4
+MAX_WINDOWS = 2000
+MIXED_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Boundaries:
+    """Where a label or a decision changes.
+
+    Attributes:
+        temperature: > 0, divides the logits.
+        positive: number of the positive label, or None.
+        threshold: of the positive label's probability, or None.
+        review: [low, high).
+    """
+
+    temperature: float
+    positive: int | None
+    threshold: float | None
+    review: tuple[float, float]
+
+    def probabilities(self, logits: np.ndarray) -> np.ndarray:
+        """float64, (n, labels)."""
+        return softmax(np.asarray(logits, dtype=np.float64) / self.temperature, axis=-1)
+
+    def outcome(self, probabilities: np.ndarray) -> np.ndarray:
+        """A number for each row that is the same for the same label and decision: int64, (n,)."""
+        score, low, high = self._score(probabilities), *self.review
+        call = np.digitize(score, [0.5 if self.threshold is None else self.threshold])
+        if self.positive is None:
+            low, call = -1.0, np.zeros_like(call)
+        decision = np.where((low <= score) & (score < high), 2, call)
+        return np.asarray(probabilities.argmax(axis=1) * 3 + decision, dtype=np.int64)
+
+    def near(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
+        """Whether label or decision could be others if every log-odds moved by up to `margin`: bool, (n,)."""
+        odds = np.sort(log_odds(probabilities), axis=1)
+        near = odds[:, -1] - odds[:, -2] <= 2 * margin
+        score = log_odds(self._score(probabilities))
+        threshold = 0.5 if self.threshold is None else self.threshold
+        bounds = self.review[1:] if self.positive is None else (threshold, *self.review)
+        for bound in bounds:
+            if bound > 0:
+                near |= np.abs(score - log_odds(bound)) <= margin
+        return np.asarray(near)
+
+    def _score(self, probabilities: np.ndarray) -> np.ndarray:
+        return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was measured; it stands in bundle.json, and the service reads `kind` and `margin`.
+
+    Attributes:
+        margin: log-odds; nearer than this to a boundary, a window is run again in float32.
+        share: of the windows that are run again.
+        texts: windows measured.
+        max_log_odds_diff: largest difference between int8 and float32 in any kind of batch.
+        max_abs_diff: the same of a probability, among windows that are not run again: how far a score can be off.
+        changed: windows whose label or decision int8 alone changes in some kind of batch.
+        held_out: windows of one half that still change with a margin measured on the other half, both ways.
+        kind: the graph that answers first.
+    """
+
+    margin: float
+    share: float
+    texts: int
+    max_log_odds_diff: float
+    max_abs_diff: float
+    changed: int
+    held_out: int
+    kind: str = FAST
+
+    def texts_per_second(self, fast: float, exact: float) -> float:
+        """Speed when every text goes through the fast graph and `share` of them through the exact one too."""
+        return 1 / (1 / fast + self.share / exact)
+
+
+def log_odds(probabilities: ArrayLike) -> np.ndarray:
+    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
+    return np.asarray(logit(np.clip(probabilities, CLIP, 1 - CLIP)))
+
+
+def measure_checked(
+    graphs: Mapping[str, Path], encoder: TextEncoder, boundaries: Boundaries, texts: Sequence[str]
+) -> Checked:
+    """The margin that keeps labels and decisions, and what it costs.
+
+    Args:
+        graphs: kind to file, `int8` and `fp32` among them.
+        encoder: texts to their inputs.
+        boundaries: where labels and decisions change.
+        texts: the validation split; 2,000 windows of it at most are read.
+
+    Raises:
+        ValueError: no texts.
+    """
+    if not len(texts):
+        raise ValueError("texts is empty: the margin of int8 is measured on the validation split.")
+    rows = [window for windows in encoder.windows(texts) for window in windows]
+    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_WINDOWS)).astype(int)]
+    exact = boundaries.probabilities(rows_logits(open_session(graphs[EXACT], "cpu"), encoder, rows))
+    session = open_session(graphs[FAST], "cpu")
+    fast = np.stack([boundaries.probabilities(logits) for logits in _kinds_of_batches(session, encoder, rows)])
+    found = compare(fast, exact, boundaries)
+    log.info(
+        "checked | int8 alone changes %d of %d labels and decisions; %.1f%% of the windows run again in float32, none "
+        "differs (%d with a margin of the other half)",
+        found.changed,
+        found.texts,
+        100 * found.share,
+        found.held_out,
+    )
+    return found
+
+
+def compare(fast: np.ndarray, exact: np.ndarray, boundaries: Boundaries) -> Checked:
+    """What probabilities of both graphs say.
+
+    Args:
+        fast: float64, (kinds of batches, windows, labels).
+        exact: float64, (windows, labels).
+        boundaries: where labels and decisions change.
+    """
+    distance = np.abs(log_odds(fast) - log_odds(exact)).max(axis=(0, 2))
+    margin = SAFETY * float(distance.max())
+    near = np.stack([boundaries.near(p, margin) for p in fast])
+    differs = np.stack([boundaries.outcome(p) for p in fast]) != boundaries.outcome(exact)
+    kept = np.abs(fast - exact).max(axis=2)[~near]
+    held_out = 0
+    for half in (0, 1):
+        other = SAFETY * float(distance[1 - half :: 2].max(initial=0.0))
+        again = np.stack([boundaries.near(p, other) for p in fast])
+        held_out += int((differs & ~again).any(axis=0)[half::2].sum())
+    return Checked(
+        margin=margin,
+        share=float(near.mean()),
+        texts=len(exact),
+        max_log_odds_diff=float(distance.max()),
+        max_abs_diff=float(kept.max(initial=0.0)),
+        changed=int(differs.any(axis=0).sum()),
+        held_out=held_out,
+    )
+
+
+def _kinds_of_batches(
+    session: ort.InferenceSession, encoder: TextEncoder, rows: Sequence[Sequence[int]]
+) -> Iterator[np.ndarray]:
+    """Logits, (windows, labels), sorted by length, in random company, and each window by itself."""
+    yield rows_logits(session, encoder, rows)
+    order = np.random.default_rng(0).permutation(len(rows))
+    for size in (MIXED_BATCH, 1):
+        starts = range(0, len(rows), size)
+        parts = [run_session(session, encoder.pad([rows[i] for i in order[s : s + size]])) for s in starts]
+        yield np.concatenate(parts)[np.argsort(order)]
