@@ -154,7 +154,7 @@ def test_a_counterexample_that_the_test_split_has_is_not_trained_on(tmp_path: Pa
     rows = make_rows()
     repeats = [row | {"kind": "repeat", "text": row["text"].upper()} for row in rows]
     fresh = {"text": "fresh", "label_text": "hate", "kind": "new"}
-    monkeypatch.setattr(corpus, "counterexamples", lambda rows, seed: [*repeats, fresh, fresh])
+    monkeypatch.setattr(corpus, "counterexamples", lambda rows, seed, kinds: [*repeats, fresh, fresh])
     found = make_corpus(rows, tmp_path, augment="counterexamples")
     assert (found.counts["augmented"], found.counts["augment_duplicates"]) == (1, 121)
 

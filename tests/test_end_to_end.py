@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tracking_store import mlflow_store
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"config": "configs/quick.yaml", "variants": "odd"}
@@ -176,17 +177,14 @@ def classify(address: str, texts: list[str]) -> list[dict[str, Any]]:
         return json.load(answer)["results"]
 
 
-def test_the_served_bento_answers_as_the_registered_model(served, environ, monkeypatch) -> None:
+def test_the_served_bento_answers_as_the_registered_model(served, environ) -> None:
     """A graph, tokenizer or decision that differs from the registered model would decide differently in production."""
-    import mlflow
-
     from evenodd.data.sample import sample_rows
     from pipelines.scorer import open_scorer
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", environ["MLFLOW_TRACKING_URI"])
-    mlflow.set_tracking_uri(environ["MLFLOW_TRACKING_URI"])
     texts = [row["text"] for row in sample_rows(seed=1, rows=500)]
-    scorer = open_scorer("champion", "hate-speech")
+    with mlflow_store(environ["MLFLOW_TRACKING_URI"]):
+        scorer = open_scorer("champion", "hate-speech")
     expected = [scorer.label_names[number] for number in scorer.logits(texts).argmax(axis=1)]
     found = [result["label"] for part in (texts[:250], texts[250:]) for result in classify(served, part)]
     assert sum(a != b for a, b in zip(expected, found, strict=True)) == 0

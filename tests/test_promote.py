@@ -16,6 +16,7 @@ import pytest
 from finished_runs import Made, add_finished
 from mlflow import MlflowClient
 from release_models import tiny_model, tiny_tokenizer
+from tracking_store import mlflow_store
 
 from evenodd.config import DataSettings, Settings, resolve_settings
 from evenodd.data import Corpus, load_corpus
@@ -34,17 +35,16 @@ def logged(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Simpl
     """A store with one logged model, which costs seconds; versions of it cost nothing."""
     from evenodd import tracking
 
-    folder, before = tmp_path_factory.mktemp("registry"), mlflow.get_tracking_uri()
+    folder = tmp_path_factory.mktemp("registry")
     shutil.copy(empty_store, folder / "mlflow.db")
-    _use(f"sqlite:///{folder}/mlflow.db")
-    mlflow.create_experiment("promotions", (folder / "artifacts").as_uri())
-    mlflow.set_experiment("promotions")
-    model = tiny_model(depth=1)
-    digest = state_digest(model.state_dict())
-    with tracking.start_run("model", tags={}):
-        uri = tracking.log_model(model, tiny_tokenizer(), tracking.ModelEntry(NAME, "odd", "tiny"))
-    weights = Path(mlflow.artifacts.download_artifacts(uri)).rglob("*.safetensors")
-    mlflow.set_tracking_uri(before)
+    with mlflow_store(f"sqlite:///{folder}/mlflow.db"):
+        mlflow.create_experiment("promotions", (folder / "artifacts").as_uri())
+        mlflow.set_experiment("promotions")
+        model = tiny_model(depth=1)
+        digest = state_digest(model.state_dict())
+        with tracking.start_run("model", tags={}):
+            uri = tracking.log_model(model, tiny_tokenizer(), tracking.ModelEntry(NAME, "odd", "tiny"))
+        weights = Path(mlflow.artifacts.download_artifacts(uri)).rglob("*.safetensors")
     return SimpleNamespace(folder=folder, uri=uri, digest=digest, weights=next(weights))
 
 
@@ -58,19 +58,12 @@ def store(logged: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     """`evenodd.tracking` over a copy of that store."""
     from evenodd import tracking
 
-    before = mlflow.get_tracking_uri()
     shutil.copy(logged.folder / "mlflow.db", tmp_path / "mlflow.db")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "promotions")
-    _use(uri)
-    mlflow.set_experiment("promotions")
-    yield tracking
-    while mlflow.active_run():
-        mlflow.end_run()
-    _use(before)
+    with mlflow_store(f"sqlite:///{tmp_path}/mlflow.db"):
+        monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "promotions")
+        mlflow.set_experiment("promotions")
+        yield tracking
 
 
 @pytest.fixture
@@ -280,8 +273,3 @@ def test_a_champion_that_changed_while_gates_were_checked_is_told(store, add, mo
         promote(third, "test", settings())
     assert champion() == second
     assert len(read_audit(NAME)) == 1
-
-
-def _use(uri: str) -> None:
-    mlflow.set_tracking_uri(uri)
-    mlflow.set_registry_uri(uri)

@@ -10,13 +10,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import transformers
 import yaml
 from release_models import WORDS, tiny_tokenizer
+from tracking_store import mlflow_store
 
 from evenodd import tracking as tracking_module
 from evenodd.config import resolve_settings
@@ -63,7 +63,7 @@ def write_rows(path: Path, labels: tuple[str, ...], count: int) -> None:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[ModuleType, dict[str, str]]]:
     """A tracking store, and the parameters of every command here: rows, encoder, settings."""
-    folder, before = tmp_path_factory.mktemp("small"), mlflow.get_tracking_uri()
+    folder = tmp_path_factory.mktemp("small")
     transformers.set_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(tiny_tokenizer()),
@@ -82,17 +82,10 @@ def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
     write_rows(folder / "four.jsonl", tuple(SIGNS), 1200)
     (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
     shutil.copy(empty_store, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):
         patch.chdir(folder)
-        patch.delenv("MLFLOW_RUN_ID", raising=False)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
-        mlflow.set_registry_uri(f"sqlite:///{folder}/mlflow.db")
         given = {"data": "two.jsonl", "teacher": "encoder", "config": "config.yaml", "home": str(folder / "home")}
         yield tracking_module, given
-    while mlflow.active_run():
-        mlflow.end_run()
-    mlflow.set_tracking_uri(before)
 
 
 def only_run(tracking: ModuleType, **tags: str) -> Any:

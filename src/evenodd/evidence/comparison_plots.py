@@ -12,6 +12,7 @@ from scipy.stats import t as student_t
 
 from evenodd.evidence.plots import COLOURS, GREY, check_history, draw_curve, label_axes, look, new_figure
 
+FEW_VARIANTS = 5
 SCORES = {"f1_macro": "Macro-F1", "average_precision": "Average precision"}
 
 
@@ -36,7 +37,10 @@ def plot_all_curves(history: pd.DataFrame) -> Figure:
             if len(rows):
                 draw_curve(ax, rows, str(variant), look(index))
         label_axes(ax, "Epoch", words, words.partition(" (")[0])
-    axes[1].legend(frameon=False, fontsize=10)
+    if history["variant"].nunique() > FEW_VARIANTS:
+        figure.legend(*axes[1].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside right center")
+    else:
+        axes[1].legend(frameon=False, fontsize=10)
     return figure
 
 

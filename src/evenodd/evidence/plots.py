@@ -59,8 +59,9 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the n-th thing that is compared."""
-    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[index % len(MARKERS)]}
+    """Colour and marker of the n-th thing that is compared; once the colours are used up, markers move on by some."""
+    again = index // len(COLOURS)
+    return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + 3 * again) % len(MARKERS)]}
 
 
 def check_history(history: pd.DataFrame) -> None:

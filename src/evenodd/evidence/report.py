@@ -19,11 +19,12 @@ from matplotlib.figure import Figure
 from evenodd.evidence.comparison_plots import plot_differences
 from evenodd.evidence.counts import compare_counts
 from evenodd.evidence.table import ComparisonTable
-from evenodd.evidence.verdict import Verdict
+from evenodd.evidence.verdict import NO_DIFFERENCE, Verdict
 
 SYNTHETIC = "Synthetic data: these rows were made from templates. The figures say nothing about real texts."
 BROAD_INCHES = 8
 LONG_TEXT = 24
+SHOWN_TIES = 4
 LARGE = 10
 SHORT_TABLE = 12
 PAIR_COLUMNS = {
@@ -110,7 +111,7 @@ def write_report(path: Path, report: Report) -> Path:
         title=html.escape(report.title),
         facts=" · ".join(f"{html.escape(name)} {html.escape(value)}" for name, value in report.facts.items()),
         badge=f'<p class="synthetic">{html.escape(SYNTHETIC)}</p>' if report.synthetic else "",
-        verdict="\n".join(_paragraph(sentence) for sentence in report.verdict.sentences),
+        verdict=_verdict_html(report.verdict.sentences),
         body="\n".join(sections),
         footer="The winner is chosen on validation; test figures are reported once and decide nothing.",
     )
@@ -121,6 +122,17 @@ def write_report(path: Path, report: Report) -> Path:
 
 def _paragraph(text: str) -> str:
     return f"<p>{html.escape(text)}</p>"
+
+
+def _verdict_html(sentences: Sequence[str]) -> str:
+    """The sentences, those that find no difference folded away where they are many."""
+    ties = [sentence for sentence in sentences if NO_DIFFERENCE in sentence]
+    if len(ties) <= SHOWN_TIES:
+        return "\n".join(_paragraph(sentence) for sentence in sentences)
+    told = "\n".join(_paragraph(sentence) for sentence in sentences if sentence not in ties)
+    folded = "\n".join(_paragraph(sentence) for sentence in ties)
+    summary = f"{len(ties)} pairs without a significant difference"
+    return f"{told}\n<details><summary>{summary}</summary>\n{folded}\n</details>"
 
 
 def _table_section(report: Report) -> str:

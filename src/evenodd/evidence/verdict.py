@@ -35,6 +35,9 @@ LATENCY = "latency_p50_ms"
 SAME_LATENCY = 1.1
 
 
+NO_DIFFERENCE = "no significant difference"
+
+
 @dataclass(frozen=True)
 class Candidate:
     """One variant, as the verdict sees it.
@@ -283,7 +286,7 @@ def _tie_sentence(verdict: Verdict, name: str, settings: EvidenceSettings, seeds
     split = "" if row["seeds_agree"] else ", and the seeds do not agree on which is better"
     return (
         f"{verdict.best} scores {sign * row['difference']:+.3f} macro-F1 against {name}, with a {level:.3g} % interval "
-        f"of {low:+.3f} to {high:+.3f} (Holm-corrected {_p_words(row['p_holm'])}): no significant difference{split}; "
+        f"of {low:+.3f} to {high:+.3f} (Holm-corrected {_p_words(row['p_holm'])}): {NO_DIFFERENCE}{split}; "
         f"{rows_in_words(float(row['rows_needed']), seeds if row['more_seeds'] else 0)}."
     )
 
