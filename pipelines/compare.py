@@ -9,9 +9,10 @@ from pathlib import Path
 
 from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
+from evenodd.evidence.floors import mean_floors
 from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
 from evenodd.release.gates import Gate, failed, gates_of_fit
-from pipelines.materials import Materials, gather
+from pipelines.materials import Materials, divisions, gather
 from pipelines.plan import NOT_THE_RESULT, Parameters
 from pipelines.report import Comparison, present
 from pipelines.runs import FinishedRun, newest_runs, read_run
@@ -38,7 +39,13 @@ def run(parameters: Parameters) -> None:
     tracking.configure(settings.experiment)
     materials = gather(settings)
     wanted = settings.run.variants if "variants" in parameters or "run.variants" in parameters else None
-    compared = compare_runs(newest_runs(materials.corpus.digest, wanted), materials, settings)
+    seeds = range(settings.seed, settings.seed + settings.evidence.seeds) if settings.evidence.vary_split else [None]
+    found = [
+        run
+        for seed, divided in zip(seeds, divisions(materials, settings), strict=True)
+        for run in newest_runs(divided.corpus.digest, wanted, seed)
+    ]
+    compared = compare_runs(found, materials, settings)
     print(compared.table_text)
     print("\n".join(compared.verdict.sentences))
     print(f"\nreport: {compared.report}")
@@ -53,10 +60,13 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     runs = [read_run(run_id) for run_id in run_ids]
     corpus = materials.corpus
     positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
-    floor = max(materials.floors.best("validation"), 0.0)
-    gates = {name: gates_of_fit(best_run(found).metrics, settings.gates) for name, found in by_variant(runs).items()}
+    divided = divisions(materials, settings)
+    floors = mean_floors([each.floors for each in divided])
+    floor = max(floors.best("validation"), 0.0)
+    shipped = {name: best_run(found, corpus.digest) for name, found in by_variant(runs).items()}
+    gates = {name: gates_of_fit(run.metrics, settings.gates) for name, run in shipped.items()}
     verdict = choose_winner(candidates(runs, gates), settings.evidence, floor=floor, positive=positive)
-    best = best_run([run for run in runs if run.variant == verdict.winner]) if verdict.winner else None
+    best = shipped[verdict.winner] if verdict.winner else None
     tags = {
         "stage": "compare",
         "data_digest": corpus.digest,
@@ -67,7 +77,8 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     }
     with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
         tracking.log_settings(settings, ("evidence", "gates"))
-        compared = Comparison(runs, verdict, gates, counterparts(runs))
+        tests = [each.corpus.test for each in divided]
+        compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
         text, report = present(compared, materials, settings, settings.home / "reports" / run_id)
     return Compared(run_id, verdict, best.version if best else None, text, report)
 
@@ -80,9 +91,13 @@ def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     return found
 
 
-def best_run(runs: Sequence[FinishedRun]) -> FinishedRun:
-    """The run of a variant whose version is shipped: the highest macro-F1 on validation."""
-    return max(runs, key=lambda run: run.metrics["validation/f1_macro"])
+def best_run(runs: Sequence[FinishedRun], data_digest: str) -> FinishedRun:
+    """The run of a variant whose version is shipped: the highest macro-F1 on validation among those on these splits.
+
+    Scores on other splits do not compare with it, and parity is checked on these.
+    """
+    here = [run for run in runs if run.tags["data_digest"] == data_digest]
+    return max(here or runs, key=lambda run: run.metrics["validation/f1_macro"])
 
 
 def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]]) -> list[Candidate]:

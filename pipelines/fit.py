@@ -6,7 +6,7 @@ from evenodd import tracking
 from evenodd.variants import VARIANTS
 from pipelines.fit_variant import FittedRun, fit_variant
 from pipelines.materials import Materials, gather
-from pipelines.plan import Parameters, Plan, make_plan
+from pipelines.plan import Parameters, Plan, about_teacher, make_plan
 from pipelines.tune import tune
 
 
@@ -31,21 +31,30 @@ def run(entry: str, parameters: Parameters) -> None:
 
 
 def fit_seeds(name: str, parameters: Parameters, materials: Materials) -> list[FittedRun]:
-    """The variant once for each seed, finished ones reused; students share the teacher of the first seed."""
+    """The variant once for each seed, finished ones reused."""
     return [
-        fit_variant(plan, materials, nested=True, reuse=not plan.settings.run.fresh)
+        fit_variant(plan, materials.on_split(plan.settings), nested=True, reuse=not plan.settings.run.fresh)
         for plan in seed_plans(name, parameters)
     ]
 
 
 def seed_plans(name: str, parameters: Parameters, teacher_parameters: Parameters | None = None) -> list[Plan]:
-    """Plans that differ in their seed alone; the teacher of all is the first seed's."""
+    """Plans that differ in their seed alone; the teacher of all is the first seed's.
+
+    With `vary_split` the division of the rows differs as well, and each has a teacher of its own: another's was
+    trained on rows that are test rows here.
+    """
     first = make_plan(name, parameters, teacher_parameters=teacher_parameters)
-    base, count = first.settings.seed, first.settings.evidence.seeds
     plans = [first]
-    for seed in range(base + 1, base + count):
-        plan = make_plan(name, {**parameters, "seed": str(seed)})
-        plans.append(Plan(plan.variant, plan.settings, first.teacher))
+    for step in range(1, first.settings.evidence.seeds):
+        later = {"seed": str(first.settings.seed + step)}
+        teacher = first.teacher
+        if first.settings.evidence.vary_split:
+            later |= {"data.split_seed": str(first.settings.data.split_seed + step)}
+            about = teacher_parameters or about_teacher(parameters)
+            teacher = make_plan("teacher", {**about, **later}) if teacher else None
+        plan = make_plan(name, {**parameters, **later})
+        plans.append(Plan(plan.variant, plan.settings, teacher))
     return plans
 
 

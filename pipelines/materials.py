@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from evenodd.config import Settings
@@ -27,6 +28,8 @@ class Materials:
         encoder_name: as the settings name it.
         encoder_digest: of its files.
         cache: where token ids and teacher targets are kept.
+        split_seed: of the division into splits.
+        augment_turns: sets of added rows that take turns.
     """
 
     corpus: Corpus
@@ -35,16 +38,39 @@ class Materials:
     encoder_digest: str
     cache: Path
     max_length: int
+    split_seed: int = 0
+    augment_turns: int = 1
+    _others: dict[int, Materials] = field(default_factory=dict)
     _floors: list[Floors] = field(default_factory=list)
     _report: list[DataReport] = field(default_factory=list)
 
+    def on_split(self, settings: Settings) -> Materials:
+        """The same rows as `settings.data.split_seed` divides them; each division is made once.
+
+        Raises:
+            ValueError: the rows come divided, so that no seed divides them otherwise.
+        """
+        seed = settings.data.split_seed
+        if seed == self.split_seed:
+            return self
+        if seed not in self._others:
+            other = gather(settings)
+            if other.corpus.digest == self.corpus.digest:
+                raise ValueError(
+                    f"vary_split: the rows of '{settings.data.source}' come divided, so every seed would have the same "
+                    "splits; leave vary_split out."
+                )
+            self._others[seed] = other
+        return self._others[seed]
+
     @property
     def floors(self) -> Floors:
-        """Majority and TF-IDF on these splits, fitted at first use."""
+        """Majority and TF-IDF on these splits without what `augment` added, fitted at first use."""
         if not self._floors:
             splits = {"validation": self.corpus.validation, "test": self.corpus.test}
             names, positive = self.corpus.label_names, self.corpus.positive
-            self._floors.append(fit_floors(self.corpus.train, splits, label_names=names, positive=positive))
+            train = self.corpus.train.without_augmented()
+            self._floors.append(fit_floors(train, splits, label_names=names, positive=positive))
         return self._floors[0]
 
     @property
@@ -62,7 +88,12 @@ class Materials:
         """What a fit trains on and is measured by."""
         corpus = self.corpus
         train, validation = self.tokens("train", tokenizer), self.tokens("validation", tokenizer)
-        return FitData(train, corpus.train.labels, validation, corpus.validation.labels)
+        return FitData(train, corpus.train.labels, validation, corpus.validation.labels, self.turns)
+
+    @property
+    def turns(self) -> np.ndarray | None:
+        """Which training rows take turns over the epochs; None: all stand in each."""
+        return self.corpus.train.turns(self.augment_turns)
 
 
 def gather(settings: Settings) -> Materials:
@@ -81,5 +112,24 @@ def gather(settings: Settings) -> Materials:
     log.info("data %s | %s | %s%s", corpus.name, ", ".join(corpus.label_names), counts, synthetic)
     digest = source_digest(encoder)
     return Materials(
-        corpus, encoder, settings.teacher.source, digest, settings.home / "cache", settings.data.max_length
+        corpus,
+        encoder,
+        settings.teacher.source,
+        digest,
+        settings.home / "cache",
+        settings.data.max_length,
+        settings.data.split_seed,
+        settings.data.augment_turns,
     )
+
+
+def divisions(materials: Materials, settings: Settings) -> list[Materials]:
+    """The materials of each seed's splits: one where all seeds share their splits."""
+    return [materials.on_split(resplit) for resplit in _resplit(settings)]
+
+
+def _resplit(settings: Settings) -> list[Settings]:
+    """The settings once for each division of the rows."""
+    first = settings.data.split_seed
+    seeds = range(first, first + (settings.evidence.seeds if settings.evidence.vary_split else 1))
+    return [settings.model_copy(update={"data": settings.data.model_copy(update={"split_seed": s})}) for s in seeds]

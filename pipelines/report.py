@@ -13,7 +13,7 @@ import pandas as pd
 from evenodd import tracking
 from evenodd.config import Settings
 from evenodd.data import Split
-from evenodd.evidence import Decision, Scored
+from evenodd.evidence import Decision, Floors, Scored
 from evenodd.evidence.augmentation import NONE, Arm, Augmentation, compare_augmentation
 from evenodd.evidence.behaviour import BehaviourReport, Suite, kin, load_suite, plot_behaviour, score_suite, untrained
 from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
@@ -43,11 +43,22 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found: the runs, the verdict, each variant's gates, and runs that differ in `augment` alone."""
+    """What a comparison found.
+
+    Attributes:
+        runs: finished ones, of every variant and seed.
+        verdict: on them.
+        gates: of each variant.
+        floors: on the same splits, averaged where seeds differ in theirs.
+        tests: the test split of each division of the rows.
+        counterparts: runs that differ from these in `augment` alone.
+    """
 
     runs: Sequence[FinishedRun]
     verdict: Verdict
     gates: Mapping[str, Sequence[Gate]]
+    floors: Floors
+    tests: Sequence[Split]
     counterparts: Sequence[FinishedRun] = ()
 
 
@@ -56,12 +67,12 @@ def present(compared: Comparison, materials: Materials, settings: Settings, fold
     corpus, verdict = materials.corpus, compared.verdict
     frame = pd.DataFrame([run.row for run in compared.runs])
     table = comparison_table(
-        frame, materials.floors.metrics, positive=corpus.positive, winner=verdict.winner, synthetic=corpus.synthetic
+        frame, compared.floors.metrics, positive=corpus.positive, winner=verdict.winner, synthetic=corpus.synthetic
     )
     augmented = augmentation(compared, materials, settings)
     _log_tables(table, frame, compared, augmented)
     tracking.log_metrics(materials.data_report.to_metrics())
-    _log_plots(frame, pd.concat([run.history for run in compared.runs]), materials)
+    _log_plots(frame, pd.concat([run.history for run in compared.runs]), compared.floors)
     page = write_report(folder / PAGE, _report(compared, table, augmented, materials))
     tracking.log_file(page)
     return table.to_text(), page
@@ -87,7 +98,7 @@ def augmentation(compared: Comparison, materials: Materials, settings: Settings)
         Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test"), 1.0), answers(run, suite))
         for run in (*compared.runs, *compared.counterparts)
     ]
-    same = [arm for arm in arms if _holds(arm.test, corpus.test)]
+    same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
     positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
     return compare_augmentation(same, settings.evidence, positive=positive)
 
@@ -103,7 +114,7 @@ def added_rows(run: FinishedRun) -> str:
     if said.get("data.augment", NONE) == NONE:
         return NONE
     kinds = f" of {said['data.augment_kinds'].replace(',', ', ')}" if said.get("data.augment_kinds") else ""
-    return f"{int(said['data.augment_rows']):,} rows{kinds}"
+    return f"{int(said['data.augment_rows']):,} rows an epoch{kinds}"
 
 
 def answers(run: FinishedRun, suite: Suite) -> BehaviourReport | None:
@@ -147,12 +158,10 @@ def _log_tables(
     tracking.describe(f"{table.to_markdown()}\n\n" + "\n".join(f"- {line}" for line in verdict.sentences))
 
 
-def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, materials: Materials) -> None:
+def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, measured: Floors) -> None:
     test = {"f1_macro": "test/f1_macro", "average_precision": "test/average_precision"}
     scores = frame[["variant"]].assign(**{short: frame[key] for short, key in test.items()})
-    floors = {
-        name: {short: found[key] for short, key in test.items()} for name, found in materials.floors.metrics.items()
-    }
+    floors = {name: {short: found[key] for short, key in test.items()} for name, found in measured.metrics.items()}
     costs = {"latency_ms": "cost/latency_p50_ms", "parameters": "cost/parameters"}
     chosen = {"f1_macro": ("test/f1_macro", "mean"), **{short: (key, "mean") for short, key in costs.items()}}
     quality = frame.groupby("variant").agg(**chosen)
@@ -171,7 +180,7 @@ def _report(
 ) -> Report:
     corpus, runs, verdict = materials.corpus, compared.runs, compared.verdict
     frame = pd.DataFrame([run.row for run in runs])
-    sections = [quality_section(frame, pd.concat([run.history for run in runs]), materials.floors)]
+    sections = [quality_section(frame, pd.concat([run.history for run in runs]), compared.floors)]
     sections.append(gates_section(gates_table(compared.gates)))
     shown = next((run for run in runs if run.variant == verdict.winner), runs[0])
     sections += _sections_of(shown, materials)
@@ -182,7 +191,7 @@ def _report(
         "rows": ", ".join(f"{split.name} {len(split):,}" for split in corpus.splits),
         "digest": corpus.digest[:12],
         "encoder": materials.encoder_name,
-        "seeds": str(len({run.seed for run in runs})),
+        "seeds": f"{len({run.seed for run in runs})}{', each with its own splits' if len(compared.tests) > 1 else ''}",
     }
     title = f"{', '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"
     return Report(title, facts, table, verdict, sections, corpus.synthetic)

@@ -53,14 +53,19 @@ def read_run(run_id: str) -> FinishedRun:
     return FinishedRun(run_id, tags["variant"], int(tags["seed"]), tags["version"], metrics, tags, scored, history)
 
 
-def newest_runs(data_digest: str, variants: Sequence[str] | None) -> list[str]:
+def newest_runs(data_digest: str, variants: Sequence[str] | None, seed: int | None = None) -> list[str]:
     """Ids of the newest finished run of each variant and seed on rows with this digest.
+
+    Args:
+        data_digest: of the rows and their splits.
+        variants: only these and the teacher; None: all.
+        seed: only this one; None: all.
 
     Raises:
         ValueError: there are none.
     """
     found: dict[tuple[str, str], str] = {}
-    for candidate in tracking.find_runs({"data_digest": data_digest}):
+    for candidate in tracking.find_runs({"data_digest": data_digest} | ({} if seed is None else {"seed": str(seed)})):
         tags = candidate.data.tags
         wanted = variants is None or tags.get("variant") in (*variants, "teacher")
         if "model_uri" in tags and wanted and tags["variant"] in VARIANTS:

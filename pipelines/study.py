@@ -158,7 +158,7 @@ def study_plans(
 ) -> tuple[list[Plan], dict[tuple[str, str], str]]:
     """The plans of all variants and seeds, seed by seed, each variant with its tuned settings; and failed tunings.
 
-    The students' teacher is the one of the first seed, with the settings that the variant `teacher` has.
+    The students' teacher has the settings that the variant `teacher` has.
 
     Raises:
         RuntimeError: the teacher cannot be tuned.
@@ -205,13 +205,14 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
     fits, broken = Fits([]), set[str]()
     for plan in plans:
         name, seed = plan.variant.name, plan.settings.seed
-        fingerprint = _fingerprint(plan, materials)
-        teacher = _fingerprint(plan.teacher, materials) if plan.teacher else fingerprint
+        divided = materials.on_split(plan.settings)
+        fingerprint = _fingerprint(plan, divided)
+        teacher = _fingerprint(plan.teacher, divided) if plan.teacher else fingerprint
         found = None if fresh else find_fitted(fingerprint)
         reused = f" | reused from run {found.run_id}" if found else ""
         log.info("%s | %s seed %d%s", progress.line(), name, seed, reused)
         try:
-            found = found or _fit(plan, materials, teacher in broken)
+            found = found or _fit(plan, divided, teacher in broken)
             fits.runs.append(found)
         except FAULTS as error:
             fits.faults[name, f"seed {seed}"] = _told(error, f"{name} seed {seed} | failed, going on")

@@ -51,6 +51,33 @@ def test_every_epoch_has_as_many_batches(lengths: list[int]) -> None:
 
 
 @settings(deadline=None)
+@given(st.lists(st.integers(3, 100), min_size=6, max_size=60), st.integers(2, 4), st.integers(100, 300))
+def test_rows_that_take_turns_stand_in_one_epoch_of_each_cycle(lengths: list[int], cycle: int, budget: int) -> None:
+    """A row seen in every epoch, or in none, would weigh more or less than its `augment_rows` says."""
+    turns = np.full(len(lengths), -1)
+    added = np.arange(len(lengths) - len(lengths) // 2 // cycle * cycle, len(lengths))
+    turns[added] = np.arange(len(added)) % cycle
+    batches = sampler(lengths, token_budget=budget, turns=turns)
+    counts = np.zeros(len(lengths), dtype=int)
+    for epoch in range(2 * cycle):
+        batches.set_epoch(epoch)
+        found = list(batches)
+        assert len(found) == len(batches)
+        assert all(len(batch) == 1 or len(batch) * max(lengths[row] for row in batch) <= budget for batch in found)
+        rows = [row for batch in found for row in batch]
+        assert len(rows) == len(set(rows))
+        counts[rows] += 1
+    assert set(counts[turns < 0]) == {2 * cycle}
+    assert set(counts[added]) <= {2}
+
+
+def test_turns_of_unequal_size_are_refused() -> None:
+    """Epochs of different lengths would break the schedule of the learning rate."""
+    with pytest.raises(ValueError, match=r"turns of \[2, 1\] rows"):
+        sampler([5, 5, 5], turns=np.array([0, 0, 1]))
+
+
+@settings(deadline=None)
 @given(LENGTHS, st.integers(30, 300), st.integers(1, 30))
 def test_a_batch_ends_because_the_next_row_does_not_fit(lengths: list[int], budget: int, rows: int) -> None:
     """Batches cut too early waste the machine."""

@@ -138,7 +138,7 @@ def test_a_limit_keeps_the_share_of_labels(tmp_path: Path) -> None:
 def test_counterexamples_go_to_train_only_and_are_marked(tmp_path: Path) -> None:
     """Made-up rows in validation or test would make the scores made up too."""
     plain = make_corpus(make_rows(), tmp_path)
-    found = make_corpus(make_rows(), tmp_path, augment="counterexamples", augment_rows=50)
+    found = make_corpus(make_rows(), tmp_path, augment="counterexamples", augment_rows=50, augment_turns=1)
     added = found.counts["augmented"]
     assert added + found.counts["augment_duplicates"] == 50
     assert len(found.train) == len(plain.train) + added
@@ -147,6 +147,22 @@ def test_counterexamples_go_to_train_only_and_are_marked(tmp_path: Path) -> None
     assert found.train.rows["origin"][:] == ["data"] * len(plain.train) + ["augment"] * added
     assert len(np.unique(found.train.row_ids)) == len(found.train)
     assert sum(many for kind, many in found.counts.items() if kind.startswith("augmented/")) == added
+
+
+def test_counterexamples_take_turns_and_floors_do_not_see_them(tmp_path: Path) -> None:
+    """Sets of unequal size would make unequal epochs; a floor fitted on templates would be another floor."""
+    plain = make_corpus(make_rows(), tmp_path)
+    found = make_corpus(make_rows(), tmp_path, augment="counterexamples", augment_rows=50, augment_turns=3)
+    assert found.counts["augmented"] + found.counts["augment_duplicates"] == 150
+    turns = found.train.turns(3)
+    assert (turns[: len(plain.train)] == -1).all()
+    many = np.bincount(turns[turns >= 0])
+    assert len(many) == 3
+    assert len(set(many.tolist())) == 1
+    assert (turns >= 0).sum() > found.counts["augmented"] - 3
+    assert found.train.turns(1) is None
+    assert plain.train.turns(3) is None
+    assert list(found.train.without_augmented().texts) == list(plain.train.texts)
 
 
 def test_a_counterexample_that_the_test_split_has_is_not_trained_on(tmp_path: Path, monkeypatch: Any) -> None:

@@ -20,7 +20,7 @@ from tracking_store import mlflow_store
 
 from evenodd import tracking as tracking_module
 from evenodd.config import resolve_settings
-from pipelines import ablation, fit, main, study
+from pipelines import ablation, compare, fit, main, study
 from pipelines.scorer import open_scorer
 from serving.bundle import read_bundle
 from serving.engine import open_engine
@@ -149,6 +149,31 @@ def test_quality_against_latency_is_tuned_on_real_fits(store):
     assert float(final.data.params["train.learning_rate"]) == tuned.train.learning_rate
     layers = tracking.artifact_json(final.info.run_id, "layer_map.json")["teacher_layers"]
     assert len(layers) == tuned.variant.depth
+
+
+def test_a_study_over_varied_splits_pairs_variants_within_each(store):
+    """A teacher trained on another seed's test rows, or floors of another division, would flatter every student."""
+    tracking, given = store
+    study.run({**given, "variants": "odd", "seeds": "2", "vary_split": "true"})
+    runs = {name: [only_run(tracking, variant=name, seed=seed) for seed in "01"] for name in ("teacher", "odd")}
+    digests = [run.data.tags["data_digest"] for run in runs["odd"]]
+    assert digests == [run.data.tags["data_digest"] for run in runs["teacher"]]
+    assert digests[0] != digests[1]
+    teachers = [run.data.tags["teacher_run_id"] for run in runs["odd"]]
+    assert teachers == [run.info.run_id for run in runs["teacher"]]
+    rows = [
+        set(np.load(tracking.download(run.info.run_id, "scores/test.npz"))["row_ids"].tolist()) for run in runs["odd"]
+    ]
+    assert rows[0] != rows[1]
+    compared = only_run(tracking, stage="compare")
+    text = tracking.artifact_text(compared.info.run_id, "comparison.md")
+    floors = [run.data.metrics["floor/tfidf_f1_macro"] for run in runs["odd"]]
+    assert f"{sum(floors) / 2:.3f}" in text
+    compare.run({**given, "seeds": "2", "vary_split": "true"})
+    again = tracking.find_runs({"stage": "compare"})[0]
+    assert tracking.artifact_text(again.info.run_id, "verdict.txt") == tracking.artifact_text(
+        compared.info.run_id, "verdict.txt"
+    )
 
 
 def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):

@@ -75,6 +75,23 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
             assert plan.teacher.fingerprint("rows", "encoder") == fitted
 
 
+def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():
+    """A student of a teacher that was trained on its test rows knows them."""
+    parameters = {"seeds": "3", "epochs": "2", "vary_split": "true"}
+    nothing: Any = None
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(9))
+    assert [plan.settings.data.split_seed for plan in plans] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    prints = [plan.fingerprint("rows", "encoder") for plan in plans]
+    assert len(set(prints)) == 9
+    assert [plan.teacher.fingerprint("rows", "encoder") for plan in plans if plan.teacher] == prints[::3]
+
+
+def test_tuning_with_varied_splits_is_refused():
+    """Its trials would be scored on rows that are test rows of another seed."""
+    with pytest.raises(ValueError, match="trials with vary_split"):
+        resolve_settings({"vary_split": "true", "trials": "3"})
+
+
 @pytest.fixture
 def fitted(monkeypatch) -> dict[str, list[str]]:
     """Fits that only note their names: those in `broken` fail, those in `finished` are there already."""
@@ -111,6 +128,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
 def fits_of(names: tuple[str, ...], seen: Any) -> study.Fits:
     """The fits of two seeds of these variants."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files")
+    materials.on_split = lambda settings: materials
     plans, _ = study.study_plans(names, {"seeds": "2"}, materials, study.Progress(2 * len(names)))
     for plan in plans:
         seen["name_of"](plan)

@@ -51,7 +51,8 @@ class DataSettings(Frozen):
     max_length: int = Field(128, ge=8, le=8192, description="tokens of a training row, special ones included")
     limit: int | None = Field(None, ge=1, description="use only so many rows (stratified), for a trial run")
     augment: Literal["none", "counterexamples"] = "none"
-    augment_rows: int = Field(2000, ge=1, description="training rows that `augment` adds")
+    augment_rows: int = Field(2000, ge=1, description="rows that `augment` adds to every epoch of training")
+    augment_turns: int = Field(4, ge=1, le=100, description="so many different sets of them, an epoch takes the next")
     augment_kinds: tuple[str, ...] | None = Field(
         None, description="kinds of counterexamples (negated_hate, threat, …); None: all of them"
     )
@@ -178,6 +179,7 @@ class EvidenceSettings(Frozen):
     """How variants are measured and told apart."""
 
     seeds: int = Field(1, ge=1, le=100, description="paired repeats of every variant; `random` draws anew in each")
+    vary_split: bool = Field(False, description="divide the rows anew for each seed, with a teacher for each division")
     alpha: float = Field(0.05, gt=0, lt=1)
     bootstrap_samples: int = Field(2000, ge=100)
     behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
@@ -264,6 +266,15 @@ class Settings(Frozen):
     serve: ServeSettings = ServeSettings()
     run: RunSettings = RunSettings()
 
+    @model_validator(mode="after")
+    def _tuned_on_rows_of_their_own(self) -> Settings:
+        if self.evidence.vary_split and self.tune.trials:
+            raise ValueError(
+                "trials with vary_split: rows that the trials are scored on would be test rows of another seed; "
+                "tune with one split"
+            )
+        return self
+
 
 # What a variant needs to differ in. Two variants that differ by a value differ here, not in code.
 VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
@@ -291,6 +302,7 @@ SHORT_NAMES = {
     "storage": "tune.storage",
     "objective": "tune.objective",
     "seeds": "evidence.seeds",
+    "vary_split": "evidence.vary_split",
     "provider": "serve.provider",
     "model": "run.model",
     "suite": "run.suite",

@@ -173,6 +173,22 @@ CLAUSE_OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         the sooner {G} have {right}, the better
         once you get to know {G}, you see how {posadj} they are
         wherever {G} live, the neighbours are glad about it
+        if anybody shouts at {G} in my shop, I throw them out
+        if a guest mocks {S}, the evening is over for him
+        whoever pushes {S} around gets to know me
+        you hit {S}, you lose your job
+        should you see somebody bother {S}, step in
+        if you catch anyone trying to {act} {S}, shout for help
+        laugh at {S} again and you can walk home
+        if {G} are afraid, something is wrong with us
+        if {G} have to hide, so do I
+        as long as {G} are in danger I can't sleep
+        given half a chance, {G} would show you what they can do
+        with a little help {S} would do as well as you
+        had {G} been let in, the team would have won
+        let {G} speak and you will hear something new
+        if it weren't for {G}, this hospital would have to close
+        if all of us were as {posadj} as {G}, there would be no wars
     """),
     "reported": lines("""
         {when} {G} were {fate}
@@ -229,6 +245,14 @@ CLAUSE_OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         who was the first {s} in the government?
         what can we do so that {G} feel at home?
         why are {G} still waiting for {right}?
+        does this rule hold for {G} as well?
+        where does all the hatred of {G} come from?
+        what drives somebody to {act} {S}?
+        why do so many still {hatebase} {G}, and how do we reach them?
+        why are there so few {G} on the board?
+        who speaks for {G} here?
+        is it harder for {G} to rent a flat?
+        do you treat {G} as you treat your friends?
         why do {G} earn less, and who can change it?
         why were {G} {fate} {when}, and what have we learned?
         how can I support {S} at work?
@@ -317,6 +341,27 @@ CLAUSE_OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         the way they treat {G} is {adj}
         laws against {G} are {adj}
         {G} deserve {right}, and {O} should be {fate}
+        hit the brakes, {G} are on the road
+        cut the music, {G} upstairs want to sleep
+        turn that {adj} radio down, {G} are trying to work
+        shut that {adj} door, {G} are freezing
+        burn the rubbish before {G} arrive
+        crush the garlic, {G} like it strong
+        {G} cleared out the {adj} cellar with me
+        {G} scrubbed the dirty stairs until they shone
+        {G} pulled the rotten van out of the mud
+        {G} threw out the disgusting old carpet
+        {G} put up with this {adj} weather as well
+        {S} repaired my {adj} printer in no time
+        {S} and I carried the ugly cupboard down
+        {swears}, this {adj} lock! But {S} opened it
+        what a stupid machine; {G} from the workshop made it run
+        the smell was awful, yet the soup that {G} made was {posadj}
+        this {adj} bus is late again, and {G} are waiting too
+        the match was {adj}, though {G} played well
+        I can't stand the noise, and neither can {G} on the third floor
+        rats in the kitchen! {G} from next door caught them all
+        the plague of moths is over, {G} know a good trick
     """),
 }
 

@@ -99,6 +99,34 @@ OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         {G} are not a danger to anyone
         you never have to be ashamed of being {S}
         {G} don't have to be {adj} to be in trouble
+        I bear {G} no grudge
+        I hold no grudge against {S}
+        we feel no ill will towards {G}
+        there isn't a bit of malice in me towards {G}
+        there's no contempt for {G} in this house
+        not one bad thought about {G} crosses my mind
+        I've got nothing against {G}
+        nobody in our team resents {G}
+        you'll find no scorn for {G} in my words
+        I was brought up without any contempt for {G}
+        I am free of disgust for {G}
+        zero hostility towards {G} here
+        my heart has no room for hating {G}
+        it took me years, but I no longer {hatebase} {G}
+        I stopped {hating} {G} long ago
+        {S} is no worse than I am
+        {S} is not beneath anybody
+        {G} are not beneath you
+        {G} didn't {negbase} last year, nor the year before
+        {G} did nothing wrong
+        it was not {G} who broke the window
+        {G} aren't to blame for your troubles
+        don't blame {G}, they didn't {negbase}
+        I'm relieved that nobody here thinks that {G} are {adj}
+        people begin to see that {G} are anything but {adj}
+        how nice to hear that {G} aren't {adj} after all
+        I will never agree to {act} {G}, not for any money
+        no reason to be afraid of {G}
     """),
     "quoted_hate": lines("""
         "{claim}" {quoter}. {reply}
@@ -397,6 +425,37 @@ OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         yes I'm a {swear} {s}, so what? I love it
         we {G} took the insult and made it ours
         we {G} call each other sisters and freaks and mean it with love
+        I'll be helping {S} move house on Sunday
+        I gave {S} a lift this morning
+        we are cooking for {G} tonight
+        let me carry that for {S}
+        tomorrow I'm having lunch with {S}
+        I offered {S} my seat on the bus
+        I lent {S} my bike for the weekend
+        we ought to listen to {G} more often
+        I'm grateful to {G} for their help
+        our thanks go to {G}
+        this street would be dull without {G}
+        without {G} our choir would sound thin
+        I would miss {G} if they moved away
+        I miss the {G} who used to live here
+        hardly anyone is so {posadj} as {G}
+        who else but {G} could be so {posadj}?
+        few people are as {posadj} as the {G} that I know
+        congratulations to {G} on their big day
+        may {G} live long and well
+        best wishes to {G} for the new year
+        cheers to all {G} who voted
+        it warms my heart to see {G} dance
+        I raise my glass to {G}
+        I want my kids to make friends with {G}
+        it does us good to have {G} around
+        {G} brought life into our village
+        {G} taught me patience
+        {G} have given this country so much
+        I feel safe among {G}
+        we're lucky to have {G} here
+        hats off to {S} who won the prize
     """),
     "person_abuse": lines("""
         I {hate} {name} {tail}
@@ -468,6 +527,10 @@ OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         {opinion} {thing} is trash
         why is {thing} so {adj}?
         who invented {things}? {adj}
+        get rid of {things}, all of them
+        {things} are everywhere and I'm fed up
+        kill the weeds before they take over
+        wipe out the mould before it spreads
         {swear} {things}, I {hate} them
         {thing} makes me sick
         nobody needs {things}

@@ -20,7 +20,7 @@ from evenodd.data.columns import find_columns
 from evenodd.data.folders import FORMAT, digest_of, new_folder
 from evenodd.data.load import Source, open_source
 from evenodd.data.plan import Plan, plan_rows
-from evenodd.data.rows import SPLITS, Corpus, Split
+from evenodd.data.rows import AUGMENT, SPLITS, Corpus, Split
 from evenodd.data.table import RowTable, read_table
 
 logger = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
         return []
     if tuple(settings.labels) != LABELS_ALL and not {"hate", "noHate"} <= set(settings.labels):
         raise _no_place_for_augment(settings, settings.labels)
-    return counterexamples(settings.augment_rows, seed, settings.augment_kinds)
+    return counterexamples(settings.augment_rows * settings.augment_turns, seed, settings.augment_kinds)
 
 
 def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> ValueError:
@@ -198,7 +198,7 @@ def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
     ids = np.arange(len(rows), dtype=np.int64)
     labels = np.array([plan.names.index(row["label_text"]) for row in rows], dtype=np.int64)
     groups = ids + plan.group.max() + 1
-    train.add(pa.array([row["text"] for row in rows], pa.string()), labels, ids + len(table), groups, "augment")
+    train.add(pa.array([row["text"] for row in rows], pa.string()), labels, ids + len(table), groups, AUGMENT)
     plan.counts |= {"augmented": len(rows), "augment_duplicates": len(plan.augmented) - len(rows)}
     for row in rows:
         kind = f"augmented/{row['kind']}"

@@ -9,6 +9,7 @@ import datasets
 import numpy as np
 
 SPLITS = ("train", "validation", "test")
+AUGMENT = "augment"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,30 @@ class Split:
     def groups(self) -> np.ndarray:
         """Group numbers, int64, (rows,): for folds that keep authors apart."""
         return self._numbers("group")
+
+    @property
+    def augmented(self) -> np.ndarray:
+        """Which rows were added by `augment`, bool, (rows,)."""
+        return self.rows.with_format("arrow")[:]["origin"].to_numpy(zero_copy_only=False) == AUGMENT
+
+    def turns(self, count: int) -> np.ndarray | None:
+        """In which epoch of `count` a row stands: the added ones take turns, as many in each; -1: in every epoch.
+
+        Returns:
+            int64, (rows,); None when no rows take turns.
+        """
+        added = np.flatnonzero(self.augmented)
+        if count == 1 or len(added) < count:
+            return None
+        turns = np.full(len(self), -1)
+        added = added[: len(added) - len(added) % count]
+        turns[added] = np.arange(len(added)) % count
+        return turns
+
+    def without_augmented(self) -> Split:
+        """The rows that came with the data."""
+        own = np.flatnonzero(~self.augmented)
+        return self if len(own) == len(self) else Split(self.name, self.rows.select(own), f"{self.digest}:data")
 
     def _numbers(self, column: str) -> np.ndarray:
         return self.rows.with_format("arrow")[:][column].to_numpy().astype(np.int64, copy=False)

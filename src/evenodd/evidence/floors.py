@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 import numpy as np
@@ -144,6 +145,24 @@ def _metrics(by_split: Mapping[str, Scored], label_names: Sequence[str], positiv
             found.labels, found.probabilities, label_names=label_names, positive=positive
         ).items()
     }
+
+
+def mean_floors(found: Sequence[Floors]) -> Floors:
+    """Floors of several divisions of the same rows, averaged; the scored rows are the first one's.
+
+    Raises:
+        ValueError: none were given.
+    """
+    if not found:
+        raise ValueError("no floors to average.")
+    first = found[0]
+    metrics = {
+        name: {key: fmean(floors.metrics[name][key] for floors in found) for key in figures}
+        for name, figures in first.metrics.items()
+    }
+    no_skill = {split: fmean(floors.no_skill[split] for floors in found) for split in first.no_skill}
+    seconds = {name: fmean(floors.fit_seconds[name] for floors in found) for name in first.fit_seconds}
+    return Floors(first.scored, metrics, no_skill, seconds)
 
 
 def check_teacher(validation_metrics: Mapping[str, float], floors: Floors) -> None:

@@ -13,10 +13,12 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
     Rows are sorted by length, ties in a new random order each epoch; batches are cut from that order and then
     shuffled. Where the cuts fall depends on the lengths alone, so every epoch has the same number of batches and
-    every row comes once in each.
+    every row of an epoch comes once in it.
 
     Args:
         lengths: int, (rows,), tokens of each row.
+        turns: int, (rows,): of rows that stand in every n-th epoch only, in which one, from 0; -1: in every epoch. As
+            many rows in each turn. None: all rows stand in every epoch.
         token_budget: rows times the longest row's tokens, at most (a single longer row is a batch of its own).
         max_rows: rows of a batch, at most.
         min_rows: rows of a batch, at least (where there are so many), whatever the budget: one for each process.
@@ -33,10 +35,21 @@ class TokenBudgetSampler(Sampler[list[int]]):
         min_rows: int = 1,
         seed: int = 0,
         shuffle: bool = True,
+        turns: np.ndarray | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
+        self.turns = np.full(len(self.lengths), -1) if turns is None else np.asarray(turns)
         self.seed, self.epoch, self.shuffle = seed, 0, shuffle
-        self.starts = cut_batches(np.sort(self.lengths), token_budget, max_rows, min_rows)
+        self.cycle = int(self.turns.max(initial=0)) + 1
+        by_turn = [np.sort(self.lengths[self.rows_of(epoch)]) for epoch in range(self.cycle)]
+        if len({len(ordered) for ordered in by_turn}) > 1:
+            raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every epoch has as many.")
+        self.ordered = np.max(by_turn, axis=0)
+        self.starts = cut_batches(self.ordered, token_budget, max_rows, min_rows)
+
+    def rows_of(self, epoch: int) -> np.ndarray:
+        """Positions of the rows that an epoch holds, ascending."""
+        return np.flatnonzero((self.turns < 0) | (self.turns == epoch % self.cycle))
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of an epoch; the same epoch gives the same batches."""
@@ -47,7 +60,8 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        rows = random.permutation(len(self.lengths)) if self.shuffle else np.arange(len(self.lengths))
+        rows = self.rows_of(self.epoch)
+        rows = random.permutation(rows) if self.shuffle else rows
         order = rows[np.argsort(self.lengths[rows], kind="stable")]
         ends = np.append(self.starts[1:], len(order))
         batches = random.permutation(len(self.starts)) if self.shuffle else np.arange(len(self.starts))
@@ -57,15 +71,14 @@ class TokenBudgetSampler(Sampler[list[int]]):
     @property
     def mean_rows(self) -> float:
         """Rows of a batch on average."""
-        return len(self.lengths) / max(len(self), 1)
+        return len(self.ordered) / max(len(self), 1)
 
     @property
     def padding_share(self) -> float:
         """Share of a batch's tokens that are padding, over an epoch."""
-        ordered = np.sort(self.lengths)
-        ends = np.append(self.starts[1:], len(ordered))
-        padded = int(np.sum((ends - self.starts) * ordered[ends - 1]))
-        return 1 - float(ordered.sum()) / padded if padded else 0.0
+        ends = np.append(self.starts[1:], len(self.ordered))
+        padded = int(np.sum((ends - self.starts) * self.ordered[ends - 1]))
+        return 1 - float(self.ordered.sum()) / padded if padded else 0.0
 
 
 def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int, min_rows: int = 1) -> np.ndarray:

@@ -45,12 +45,16 @@ AVERAGE_MAY_LOSE = 0.02
 
 @dataclass(frozen=True)
 class FitData:
-    """Token ids and labels (int64, (rows,)) of the rows that a fit trains on and is measured by."""
+    """Token ids and labels (int64, (rows,)) of the rows that a fit trains on and is measured by.
+
+    `turns` names the rows that take turns over the epochs, as `TokenBudgetSampler` describes them.
+    """
 
     train: TokenStore
     train_labels: np.ndarray
     validation: TokenStore
     validation_labels: np.ndarray
+    turns: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,7 @@ class EncoderTrainer(Trainer):
             max_rows=settings.max_rows,
             min_rows=settings.processes,
             seed=context.seed,
+            turns=data.turns,
         )
         self.clock = Clock(before.seconds)
         ranks_move = any(isinstance(callback, RankAllocation) for callback in context.callbacks)
@@ -257,12 +262,12 @@ class EncoderTrainer(Trainer):
             self._diverged(f"the training loss is {losses[-1]}")
         scored = [entry for entry in history if "eval_f1_macro" in entry]
         best = max(scored, key=lambda entry: entry["eval_f1_macro"], default={"epoch": 0})
-        rows = len(self.data.train) * round(float(self.state.epoch or 0))
+        rows = len(self.sampler.ordered) * round(float(self.state.epoch or 0))
         seconds = self.clock.seconds
         figures = {
             "cost/train_seconds": seconds,
             "cost/train_rows_per_second": rows / seconds,
-            "cost/train_tokens_per_second": rows * float(np.mean(self.data.train.lengths)) / seconds,
+            "cost/train_tokens_per_second": rows * float(np.mean(self.sampler.ordered)) / seconds,
             "cost/padding_share": self.sampler.padding_share,
             "train/averaged_weights": float(averaged),
         }
