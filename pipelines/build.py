@@ -16,6 +16,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from evenodd import tracking
 from evenodd.training import (
     DistillObjective,
+    JoinedTargets,
     LabelObjective,
     best_device,
     choose_precision,
@@ -56,13 +57,14 @@ class Built:
     tables: dict[str, DataFrame] = field(default_factory=dict)
 
 
-def build(plan: Plan, materials: Materials, teacher_uri: str | None) -> Built:
+def build(plan: Plan, materials: Materials, teacher_uri: str | None, plain_teacher_uri: str | None = None) -> Built:
     """The variant's model over the encoder, or over the fitted teacher.
 
     Args:
         plan: variant and settings.
         materials: rows and encoder.
         teacher_uri: the fitted teacher of a distilled variant.
+        plain_teacher_uri: the teacher fitted without added rows, which teaches the other rows; None: one teaches all.
     """
     torch.manual_seed(plan.settings.seed)
     model, tokenizer = _start(plan, materials, teacher_uri)
@@ -70,7 +72,7 @@ def build(plan: Plan, materials: Materials, teacher_uri: str | None) -> Built:
     built = Built(model, tokenizer, LabelObjective(weight))
     importance = _importance(built, plan, materials)
     if plan.variant.layers:
-        _halve(built, plan, materials, weight, importance)
+        _halve(built, plan, materials, weight, importance, plain_teacher_uri)
     if plan.variant.adapters:
         sensitive: LayerMap = ()
         if importance and built.layer_map:
@@ -108,7 +110,12 @@ def _importance(built: Built, plan: Plan, materials: Materials) -> Importance | 
 
 
 def _halve(
-    built: Built, plan: Plan, materials: Materials, weight: torch.Tensor | None, importance: Importance | None
+    built: Built,
+    plan: Plan,
+    materials: Materials,
+    weight: torch.Tensor | None,
+    importance: Importance | None,
+    plain_teacher_uri: str | None,
 ) -> None:
     teacher = built.model
     layers = layers_of(plan, teacher.config.num_hidden_layers, importance)
@@ -116,7 +123,7 @@ def _halve(
     log.info("%s | %d → %d layers %s", plan.variant.name, teacher.config.num_hidden_layers, len(layers), layers)
     built.model, built.layer_map, built.tensor_digests = student.model, layers, student.digests
     if plan.variant.distilled:
-        built.objective = _distillation(plan, teacher, built, materials, weight)
+        built.objective = _distillation(plan, teacher, built, materials, weight, plain_teacher_uri)
 
 
 def layers_of(plan: Plan, depth: int, importance: Importance | None = None) -> LayerMap:
@@ -130,7 +137,12 @@ def layers_of(plan: Plan, depth: int, importance: Importance | None = None) -> L
 
 
 def _distillation(
-    plan: Plan, teacher: PreTrainedModel, built: Built, materials: Materials, weight: torch.Tensor | None
+    plan: Plan,
+    teacher: PreTrainedModel,
+    built: Built,
+    materials: Materials,
+    weight: torch.Tensor | None,
+    plain_teacher_uri: str | None,
 ) -> DistillObjective:
     settings = plan.settings.distill
     store = materials.tokens("train", built.tokenizer)
@@ -141,8 +153,17 @@ def _distillation(
         log.info("teacher runs live | its targets would take %.0f MB of %d", megabytes, settings.cache_budget_mb)
         return DistillObjective(settings, layers, weight=weight, teacher=teacher)
     precision = choose_precision(plan.settings.train.precision, best_device())
-    targets = teacher_targets(teacher, store, materials.cache, precision)
-    return DistillObjective(settings, layers, weight=weight, targets=targets)
+    if plan.plain is None or plain_teacher_uri is None:
+        targets = teacher_targets(teacher, store, materials.cache, precision)
+        return DistillObjective(settings, layers, weight=weight, targets=targets)
+    plain_teacher = tracking.load_model(plain_teacher_uri)[0].float()
+    cast(nn.Module, plain_teacher).to(best_device())
+    without = materials.under(plan.plain.settings)
+    joined = JoinedTargets(
+        teacher_targets(plain_teacher, without.tokens("train", built.tokenizer), materials.cache, precision),
+        teacher_targets(teacher, materials.added_tokens(built.tokenizer), materials.cache, precision),
+    )
+    return DistillObjective(settings, layers, weight=weight, targets=joined)
 
 
 def _weights(plan: Plan, materials: Materials) -> torch.Tensor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evenodd import tracking
 from evenodd.variants import VARIANTS
 from pipelines.fit_variant import FittedRun, fit_variant
@@ -33,7 +35,7 @@ def run(entry: str, parameters: Parameters) -> None:
 def fit_seeds(name: str, parameters: Parameters, materials: Materials) -> list[FittedRun]:
     """The variant once for each seed, finished ones reused."""
     return [
-        fit_variant(plan, materials.on_split(plan.settings), nested=True, reuse=not plan.settings.run.fresh)
+        fit_variant(plan, materials.under(plan.settings), nested=True, reuse=not plan.settings.run.fresh)
         for plan in seed_plans(name, parameters)
     ]
 
@@ -54,8 +56,16 @@ def seed_plans(name: str, parameters: Parameters, teacher_parameters: Parameters
             about = teacher_parameters or about_teacher(parameters)
             teacher = make_plan("teacher", {**about, **later}) if teacher else None
         plan = make_plan(name, {**parameters, **later})
-        plans.append(Plan(plan.variant, plan.settings, teacher))
+        plans.append(_taught_by(plan, teacher))
     return plans
+
+
+def _taught_by(plan: Plan, teacher: Plan | None) -> Plan:
+    """The same plan with another teacher, also where nothing was added to the rows."""
+    if teacher is None:
+        return plan
+    plain = replace(plan.plain, teacher=teacher.plain) if plan.plain else None
+    return replace(plan, teacher=teacher, plain=plain)
 
 
 def summary(run: FittedRun) -> str:

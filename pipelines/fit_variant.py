@@ -22,7 +22,7 @@ from evenodd.evidence import check_teacher, classification_metrics
 from evenodd.evidence.card import model_card
 from evenodd.evidence.datareport import plot_data
 from evenodd.release.bench import latency_p50_ms
-from evenodd.training import Fit, FitContext, fit
+from evenodd.training import Fit, FitContext, fit, mix_weights
 from evenodd.variants import parameter_counts, state_digest
 from pipelines.adapters import rank_views, take_off
 from pipelines.build import Built, build
@@ -98,8 +98,9 @@ def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: boo
         if not nested:
             log_data_report(materials)
         teacher = _ensure_teacher(plan, materials)
+        plain = _ensure_plain(plan, materials)
         folder = plan.settings.home / "fits" / fingerprint
-        built, fitted, measured = _fit_and_measure(plan, materials, teacher, folder)
+        built, fitted, measured = _fit_and_measure(plan, materials, teacher, plain, folder)
         result = _log_and_register(plan, materials, built, fitted, measured, run_id)
     shutil.rmtree(folder, ignore_errors=True)
     return result
@@ -126,10 +127,25 @@ def _ensure_teacher(plan: Plan, materials: Materials) -> FittedRun | None:
     return teacher
 
 
+def _ensure_plain(plan: Plan, materials: Materials) -> FittedRun | None:
+    """The same fit without added rows, whose weights are mixed in, made when there is none."""
+    if plan.plain is None:
+        return None
+    plain = fit_variant(plan.plain, materials.under(plan.plain.settings), nested=True, reuse=True)
+    tracking.set_tags({"plain_run_id": plain.run_id})
+    return plain
+
+
+def plain_teacher_uri(teacher: FittedRun | None) -> str | None:
+    """The model of the fit without added rows that is mixed into a teacher; None where there is none."""
+    tags = tracking.get_run(teacher.run_id).data.tags if teacher else {}
+    return tracking.get_run(tags["plain_run_id"]).data.tags["model_uri"] if "plain_run_id" in tags else None
+
+
 def _fit_and_measure(
-    plan: Plan, materials: Materials, teacher: FittedRun | None, folder: Path
+    plan: Plan, materials: Materials, teacher: FittedRun | None, plain: FittedRun | None, folder: Path
 ) -> tuple[Built, Fit, Measured]:
-    built = build(plan, materials, teacher.model_uri if teacher else None)
+    built = build(plan, materials, teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
     corpus, settings = materials.corpus, plan.settings
     log.info(
         "%s | fitting | %s rows | %d epochs | learning rate %g | seed %d",
@@ -154,6 +170,10 @@ def _fit_and_measure(
     fitted.figures["cost/trainable_share"] = trainable / total
     fitted.figures["cost/parameters"] = float(total)
     built.model.to("cpu")
+    if plain:
+        mix = settings.data.augment_mix
+        mix_weights(built.model, tracking.load_model(plain.model_uri)[0], 1 - mix)
+        log.info("%s | weights: %g of this fit, %g of run %s", plan.variant.name, mix, round(1 - mix, 6), plain.run_id)
     return built, fitted, measure(built.model, built.tokenizer, materials, settings)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from evenodd.config import Settings
+from evenodd.config import DataSettings, Settings
 from evenodd.data import Corpus, TokenStore, load_corpus, resolve_model, source_digest, token_store
 from evenodd.evidence import Floors, fit_floors
 from evenodd.evidence.datareport import DataReport, data_report
@@ -28,8 +28,7 @@ class Materials:
         encoder_name: as the settings name it.
         encoder_digest: of its files.
         cache: where token ids and teacher targets are kept.
-        split_seed: of the division into splits.
-        augment_turns: sets of added rows that take turns.
+        settings: what the rows were read and divided by.
     """
 
     corpus: Corpus
@@ -38,30 +37,29 @@ class Materials:
     encoder_digest: str
     cache: Path
     max_length: int
-    split_seed: int = 0
-    augment_turns: int = 1
-    _others: dict[int, Materials] = field(default_factory=dict)
+    settings: DataSettings = field(default_factory=DataSettings)
+    _others: dict[str, Materials] = field(default_factory=dict)
     _floors: list[Floors] = field(default_factory=list)
     _report: list[DataReport] = field(default_factory=list)
 
-    def on_split(self, settings: Settings) -> Materials:
-        """The same rows as `settings.data.split_seed` divides them; each division is made once.
+    def under(self, settings: Settings) -> Materials:
+        """The same source under other data settings: divided anew, or without added rows; each gathered once.
 
         Raises:
             ValueError: the rows come divided, so that no seed divides them otherwise.
         """
-        seed = settings.data.split_seed
-        if seed == self.split_seed:
+        if settings.data == self.settings:
             return self
-        if seed not in self._others:
+        key = settings.data.model_dump_json()
+        if key not in self._others:
             other = gather(settings)
-            if other.corpus.digest == self.corpus.digest:
+            if settings.data.split_seed != self.settings.split_seed and other.corpus.digest == self.corpus.digest:
                 raise ValueError(
                     f"vary_split: the rows of '{settings.data.source}' come divided, so every seed would have the same "
                     "splits; leave vary_split out."
                 )
-            self._others[seed] = other
-        return self._others[seed]
+            self._others[key] = other
+        return self._others[key]
 
     @property
     def floors(self) -> Floors:
@@ -84,6 +82,11 @@ class Materials:
         """Token ids of a split."""
         return token_store(getattr(self.corpus, split), tokenizer, max_length=self.max_length, cache=self.cache)
 
+    def added_tokens(self, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
+        """Token ids of the training rows that `augment` added."""
+        added = self.corpus.train.only_augmented()
+        return token_store(added, tokenizer, max_length=self.max_length, cache=self.cache)
+
     def fit_data(self, tokenizer: PreTrainedTokenizerBase) -> FitData:
         """What a fit trains on and is measured by."""
         corpus = self.corpus
@@ -93,7 +96,7 @@ class Materials:
     @property
     def turns(self) -> np.ndarray | None:
         """Which training rows take turns over the epochs; None: all stand in each."""
-        return self.corpus.train.turns(self.augment_turns)
+        return self.corpus.train.turns(self.settings.augment_turns)
 
 
 def gather(settings: Settings) -> Materials:
@@ -118,18 +121,14 @@ def gather(settings: Settings) -> Materials:
         digest,
         settings.home / "cache",
         settings.data.max_length,
-        settings.data.split_seed,
-        settings.data.augment_turns,
+        settings.data,
     )
 
 
 def divisions(materials: Materials, settings: Settings) -> list[Materials]:
     """The materials of each seed's splits: one where all seeds share their splits."""
-    return [materials.on_split(resplit) for resplit in _resplit(settings)]
-
-
-def _resplit(settings: Settings) -> list[Settings]:
-    """The settings once for each division of the rows."""
-    first = settings.data.split_seed
-    seeds = range(first, first + (settings.evidence.seeds if settings.evidence.vary_split else 1))
-    return [settings.model_copy(update={"data": settings.data.model_copy(update={"split_seed": s})}) for s in seeds]
+    if not settings.evidence.vary_split:
+        return [materials]
+    first, data = settings.data.split_seed, settings.data
+    splits = [data.model_copy(update={"split_seed": first + step}) for step in range(settings.evidence.seeds)]
+    return [materials.under(settings.model_copy(update={"data": split})) for split in splits]

@@ -23,11 +23,17 @@ NOT_THE_RESULT = ("train.processes", "train.log_steps", "distill.cache_budget_mb
 
 @dataclass(frozen=True)
 class Plan:
-    """One variant with its settings, and how the teacher it may need is to be made."""
+    """One variant with its settings, and how the models it may need are to be made.
+
+    Attributes:
+        teacher: of a distilled variant.
+        plain: the same without the rows that `augment` adds, whose weights are mixed into this one's.
+    """
 
     variant: Variant
     settings: Settings
     teacher: Plan | None = None
+    plain: Plan | None = None
 
     @property
     def sections(self) -> tuple[str, ...]:
@@ -62,8 +68,23 @@ def make_plan(name: str, parameters: Parameters, *, teacher_parameters: Paramete
     _check_sections(parameters)
     settings = resolve_settings(parameters, family=variant.family, name=name)
     if not variant.distilled:
-        return Plan(variant, settings)
-    return Plan(variant, settings, make_plan("teacher", teacher_parameters or about_teacher(parameters)))
+        return Plan(variant, settings, plain=_plain(name, parameters, settings))
+    about = teacher_parameters or about_teacher(parameters)
+    return Plan(variant, settings, make_plan("teacher", about), _plain(name, parameters, settings, about))
+
+
+def _plain(
+    name: str, parameters: Parameters, settings: Settings, teacher_parameters: Parameters | None = None
+) -> Plan | None:
+    """The plan without added rows; None when there are none, or their fit's weights are taken as they are."""
+    if settings.data.augment == "none" or settings.data.augment_mix == 1:
+        return None
+    teacher = _without_augment(teacher_parameters) if teacher_parameters else None
+    return make_plan(name, _without_augment(parameters), teacher_parameters=teacher)
+
+
+def _without_augment(parameters: Parameters) -> Parameters:
+    return {key: value for key, value in parameters.items() if key != "augment"} | {"data.augment": "none"}
 
 
 def about_teacher(parameters: Parameters) -> Parameters:

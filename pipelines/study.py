@@ -205,7 +205,7 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
     fits, broken = Fits([]), set[str]()
     for plan in plans:
         name, seed = plan.variant.name, plan.settings.seed
-        divided = materials.on_split(plan.settings)
+        divided = materials.under(plan.settings)
         fingerprint = _fingerprint(plan, divided)
         teacher = _fingerprint(plan.teacher, divided) if plan.teacher else fingerprint
         found = None if fresh else find_fitted(fingerprint)

@@ -20,11 +20,14 @@ from evenodd.release.bench import latency_p50_ms
 from evenodd.training import Fit, FitContext, fit
 from evenodd.variants.lora import merge_lora
 from pipelines.build import Built, build
-from pipelines.fit_variant import epoch_metrics, fit_variant
+from pipelines.fit_variant import epoch_metrics, fit_variant, plain_teacher_uri
 from pipelines.materials import Materials
 from pipelines.plan import Parameters, Plan, make_plan
 
 log = logging.getLogger(__name__)
+
+Teachers = tuple[str | None, str | None]
+"""Models of the teacher and of the one fitted without added rows, as `build` takes them."""
 
 SCORE = "validation/f1_macro"
 
@@ -82,7 +85,8 @@ def tune(
     search = Search(name, parameters, teacher_parameters, plan, materials)
     study, space = open_search(search)
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
-    evaluate = partial(_run_trial, search, study, teacher.model_uri if teacher else None)
+    teachers = (teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
+    evaluate = partial(_run_trial, search, study, teachers)
     log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
     ran = tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
     _log_study(search, study)
@@ -115,7 +119,7 @@ def _depth(search: Search) -> int | None:
 def _run_trial(
     search: Search,
     study: optuna.Study,
-    teacher_uri: str | None,
+    teachers: Teachers,
     number: int,
     settings: dict[str, Any],
     report: tuning.Report,
@@ -127,7 +131,7 @@ def _run_trial(
     with tracking.start_run(f"trial {number}", tags=tags, nested=True):
         tracking.log_settings(plan.settings, plan.sections)
         try:
-            values = _score_trial(search, plan, teacher_uri, f"{study.study_name}-{number}", report)
+            values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)
         except tuning.Pruned as error:
             pruned = error
         tracking.set_tags({"pruned": str(pruned is not None).lower()})
@@ -140,13 +144,13 @@ def _run_trial(
 
 
 def _score_trial(
-    search: Search, plan: Plan, teacher_uri: str | None, folder_name: str, report: tuning.Report
+    search: Search, plan: Plan, teachers: Teachers, folder_name: str, report: tuning.Report
 ) -> tuple[float, ...]:
     """Validation macro-F1 of the best epoch, and latency when it is asked for. The test split is not read."""
     corpus = search.materials.corpus
     folder = plan.settings.home / "trials" / folder_name
     shutil.rmtree(folder, ignore_errors=True)
-    built = build(plan, search.materials, teacher_uri)
+    built = build(plan, search.materials, *teachers)
     score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
     context = FitContext(folder, plan.settings.seed, score, _by_epoch(report), built.callbacks)
     data = search.materials.fit_data(built.tokenizer)

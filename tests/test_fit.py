@@ -15,7 +15,16 @@ from training_rows import accuracy, context, fit_data, still_model
 from transformers import TrainerCallback
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
-from evenodd.training import DistillObjective, Fit, FitData, LabelObjective, fit, predict_logits, teacher_targets
+from evenodd.training import (
+    DistillObjective,
+    Fit,
+    FitData,
+    LabelObjective,
+    fit,
+    mix_weights,
+    predict_logits,
+    teacher_targets,
+)
 from evenodd.training.checkpoints import MARKER, Mark, last_checkpoint
 from evenodd.training.fit import EncoderTrainer
 from evenodd.variants import add_lora, init_student, state_digest
@@ -232,6 +241,17 @@ def test_predictions_come_in_the_order_of_the_rows(data: FitData) -> None:
         with torch.inference_mode():
             expected = model.eval()(ids).logits[0]
         torch.testing.assert_close(torch.from_numpy(found[row]), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_mixed_weights_lie_on_the_way_between_two_models() -> None:
+    """A share counted from the wrong end would ship the other model."""
+    one, two = tiny_model(seed=0), tiny_model(seed=1)
+    before = {name: value.clone() for name, value in one.state_dict().items()}
+    mix_weights(one, two, 0.25)
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(value, 0.75 * before[name] + 0.25 * two.state_dict()[name])
+    with pytest.raises(ValueError, match=r"cannot be mixed: 'bert\.encoder\.layer\.2"):
+        mix_weights(one, tiny_model(depth=2), 0.5)
 
 
 def _fit(

@@ -176,6 +176,27 @@ def test_a_study_over_varied_splits_pairs_variants_within_each(store):
     )
 
 
+def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
+    """Weights that are not where `augment_mix` says, or mixed with another fit's, are nobody's."""
+    tracking, given = store
+    named = {**given, "augment": "counterexamples", "data.augment_rows": "60", "variants": "odd,lora"}
+    study.run({**named, "data.augment_mix": "1e-9"})
+    for name in ("teacher", "odd", "lora"):
+        mixed = only_run(tracking, variant=name, seed="0")
+        assert mixed.data.params["data.augment"] == "counterexamples"
+        plain = tracking.get_run(mixed.data.tags["plain_run_id"])
+        assert (plain.data.tags["variant"], plain.data.params["data.augment"]) == (name, "none")
+        weights, expected = (tracking.load_model(run.data.tags["model_uri"])[0].state_dict() for run in (mixed, plain))
+        for key, value in weights.items():
+            np.testing.assert_allclose(value, expected[key], atol=1e-6)
+    student = only_run(tracking, variant="odd", seed="0")
+    teacher = tracking.get_run(student.data.tags["teacher_run_id"])
+    plain_student = tracking.get_run(student.data.tags["plain_run_id"])
+    assert plain_student.data.tags["teacher_run_id"] == teacher.data.tags["plain_run_id"]
+    compared = only_run(tracking, stage="compare")
+    assert "with 60 rows an epoch against none" in tracking.artifact_text(compared.info.run_id, "augmentation.txt")
+
+
 def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):
     """A heat map, a chart of scores or a layer map that is not there cannot be asked for later."""
     tracking, given = store

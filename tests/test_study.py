@@ -86,6 +86,24 @@ def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():
     assert [plan.teacher.fingerprint("rows", "encoder") for plan in plans if plan.teacher] == prints[::3]
 
 
+def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
+    """Mixed with the weights of another seed, or taught by a teacher that it does not share, it is no comparison."""
+    parameters = {"seeds": "2", "augment": "counterexamples", "learning_rate": "3e-4"}
+    nothing: Any = None
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(6))
+    without, _ = study.study_plans(
+        ("teacher", "odd", "lora"), parameters | {"augment": "none"}, nothing, study.Progress(6)
+    )
+    prints = [plan.fingerprint("rows", "encoder") for plan in without]
+    assert [plan.plain.fingerprint("rows", "encoder") for plan in plans] == prints
+    students = [plan for plan in plans if plan.teacher]
+    assert all(plan.plain.teacher.fingerprint("rows", "encoder") == prints[0] for plan in students)
+    assert all(plan.teacher.plain.fingerprint("rows", "encoder") == prints[0] for plan in students)
+    assert all(plan.plain is None for plan in without)
+    alone, _ = study.study_plans(("odd",), parameters | {"data.augment_mix": "1"}, nothing, study.Progress(6))
+    assert all(plan.plain is None for plan in alone)
+
+
 def test_tuning_with_varied_splits_is_refused():
     """Its trials would be scored on rows that are test rows of another seed."""
     with pytest.raises(ValueError, match="trials with vary_split"):
@@ -128,7 +146,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
 def fits_of(names: tuple[str, ...], seen: Any) -> study.Fits:
     """The fits of two seeds of these variants."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files")
-    materials.on_split = lambda settings: materials
+    materials.under = lambda settings: materials
     plans, _ = study.study_plans(names, {"seeds": "2"}, materials, study.Progress(2 * len(names)))
     for plan in plans:
         seen["name_of"](plan)

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from evenodd.config import DistillSettings
 from evenodd.data import TokenStore
-from evenodd.training import DistillObjective, target_megabytes, targets, teacher_targets
+from evenodd.training import DistillObjective, JoinedTargets, target_megabytes, targets, teacher_targets
 from evenodd.variants import init_student, state_digest
 
 # Of a value stored as float16: half a unit in the last of its 11 bits.
@@ -35,6 +35,19 @@ def test_cached_targets_are_a_live_forward_pass(family: str, tmp_path: Path) -> 
         torch.testing.assert_close(found["teacher_hidden"][place], expected, rtol=FLOAT16, atol=2e-5)
     assert found["teacher_hidden"].dtype == torch.float32
     assert state_digest(teacher.state_dict()) == before
+
+
+def test_two_teachers_each_teach_their_own_rows(tmp_path: Path) -> None:
+    """Targets that lie one row off, or come from the wrong teacher, would teach what the data does not say."""
+    one, two = still_model("bert", depth=4), still_model("bert", depth=4, seed=1)
+    data, added = random_store(6), random_store(5, seed=1)
+    first, rest = (teacher_targets(*about, tmp_path, "fp32") for about in ((one, data), (two, added)))
+    found = JoinedTargets(first, rest).fields(np.array([8, 2, 6, 5, 0, 10]), (2, 4))
+    for place, (targets_of, row) in enumerate([(rest, 2), (first, 2), (rest, 0), (first, 5), (first, 0), (rest, 4)]):
+        expected = targets_of.fields(np.array([row]), (2, 4))
+        for name, values in found.items():
+            assert torch.equal(values[place], expected[name][0])
+    assert set(JoinedTargets(first, rest).fields(np.array([1, 2]), (2,))) == set(found)
 
 
 def test_the_loss_is_the_same_cached_and_live(tmp_path: Path) -> None:

@@ -51,8 +51,11 @@ class DataSettings(Frozen):
     max_length: int = Field(128, ge=8, le=8192, description="tokens of a training row, special ones included")
     limit: int | None = Field(None, ge=1, description="use only so many rows (stratified), for a trial run")
     augment: Literal["none", "counterexamples"] = "none"
-    augment_rows: int = Field(2000, ge=1, description="rows that `augment` adds to every epoch of training")
+    augment_rows: int = Field(4000, ge=1, description="rows that `augment` adds to every epoch of training")
     augment_turns: int = Field(4, ge=1, le=100, description="so many different sets of them, an epoch takes the next")
+    augment_mix: float = Field(
+        0.9, gt=0, le=1, description="weights: so far on the way from a fit without the added rows to the one with them"
+    )
     augment_kinds: tuple[str, ...] | None = Field(
         None, description="kinds of counterexamples (negated_hate, threat, …); None: all of them"
     )

@@ -127,6 +127,24 @@ OTHER_FRAMES: dict[str, tuple[str, ...]] = {
         how nice to hear that {G} aren't {adj} after all
         I will never agree to {act} {G}, not for any money
         no reason to be afraid of {G}
+        I feel no {contempt} for {G}
+        I have no {contempt} for {S}, none at all
+        we never felt any {contempt} for {G}
+        none of us harbours {contempt} for {G}
+        nobody taught me {contempt} for {G}
+        there was never any {contempt} for {G} in my family
+        {contempt} for {G} is not welcome here
+        {contempt} for {G}? I don't know what that is
+        all I feel for {G} is respect, not {contempt}
+        {G} have earned our thanks, not our {contempt}
+        you won't get me to feel {contempt} for {G}
+        I write this without {contempt} for {G}
+        more and more people know that {G} are not {adj}
+        I'm happy to learn that {G} aren't {dehum}
+        good to know that {G} are not {adj}
+        it turns out that {G} aren't {adj} at all
+        everyone has understood by now that {G} aren't {adj}
+        thank God most people no longer think that {G} are {adj}
     """),
     "quoted_hate": lines("""
         "{claim}" {quoter}. {reply}

@@ -75,6 +75,10 @@ class Split:
         own = np.flatnonzero(~self.augmented)
         return self if len(own) == len(self) else Split(self.name, self.rows.select(own), f"{self.digest}:data")
 
+    def only_augmented(self) -> Split:
+        """The rows that `augment` added; they are the last ones."""
+        return Split(self.name, self.rows.select(np.flatnonzero(self.augmented)), f"{self.digest}:augment")
+
     def _numbers(self, column: str) -> np.ndarray:
         return self.rows.with_format("arrow")[:][column].to_numpy().astype(np.int64, copy=False)
 

@@ -1,18 +1,20 @@
 """Losses, batches, cached teacher targets and the trainer."""
 
+from evenodd.training.average import mix_weights
 from evenodd.training.ceiling import ceiling_figures, training_flops
 from evenodd.training.fit import Fit, FitContext, FitData, fit
 from evenodd.training.losses import label_weights
 from evenodd.training.objective import DistillObjective, LabelObjective, needs_live_teacher
 from evenodd.training.precision import best_device, choose_precision
 from evenodd.training.predict import predict_logits
-from evenodd.training.targets import TeacherTargets, target_megabytes, teacher_targets
+from evenodd.training.targets import JoinedTargets, TeacherTargets, target_megabytes, teacher_targets
 
 __all__ = [
     "DistillObjective",
     "Fit",
     "FitContext",
     "FitData",
+    "JoinedTargets",
     "LabelObjective",
     "TeacherTargets",
     "best_device",
@@ -20,6 +22,7 @@ __all__ = [
     "choose_precision",
     "fit",
     "label_weights",
+    "mix_weights",
     "needs_live_teacher",
     "predict_logits",
     "target_megabytes",

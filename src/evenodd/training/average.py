@@ -1,4 +1,4 @@
-"""The mean of the trained weights over the last part of a fit."""
+"""Means of weights: over the last part of one fit, and of two fits."""
 
 from __future__ import annotations
 
@@ -65,6 +65,30 @@ class WeightAverage(TrainerCallback):
 
     def _first(self, steps: int) -> int:
         return round((1 - self.share) * steps)
+
+
+def mix_weights(model: nn.Module, other: nn.Module, share: float) -> None:
+    """Puts the weighted mean of two models' weights into the first one.
+
+    What one fit knows and the other has unlearnt is mostly there between them, as long as both began at the same
+    weights.
+
+    Args:
+        model: changed in place; its weights count 1 - share.
+        other: of the same architecture.
+        share: 0 to 1, of the other's weights.
+
+    Raises:
+        ValueError: tensors that the other lacks, or has in another shape.
+
+    Source: Wortsman et al. 2022, arXiv 2109.01903.
+    """
+    theirs = other.state_dict()
+    for name, value in model.state_dict().items():
+        if name not in theirs or theirs[name].shape != value.shape:
+            raise ValueError(f"weights of two fits cannot be mixed: '{name}' is not the same in both.")
+        if value.is_floating_point():
+            value.lerp_(theirs[name].to(value), share)
 
 
 def _trained(model: nn.Module) -> list[nn.Parameter]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from evenodd.config import DistillSettings
 from evenodd.training.losses import attention_loss, hidden_loss, label_loss, soft_target_loss
-from evenodd.training.targets import TeacherTargets
+from evenodd.training.targets import JoinedTargets, TeacherTargets
 
 Batch = dict[str, Tensor]
 INPUTS = ("input_ids", "attention_mask")
@@ -68,7 +68,7 @@ class DistillObjective:
         teacher_layers: tuple[int, ...],
         *,
         weight: Tensor | None = None,
-        targets: TeacherTargets | None = None,
+        targets: TeacherTargets | JoinedTargets | None = None,
         teacher: PreTrainedModel | None = None,
     ) -> None:
         self.settings, self.weight = settings, weight

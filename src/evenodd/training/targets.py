@@ -52,6 +52,25 @@ class TeacherTargets:
         return {"teacher_logits": torch.from_numpy(self.logits[rows]), "teacher_hidden": hidden}
 
 
+@dataclass(frozen=True)
+class JoinedTargets:
+    """Outputs of two teachers: the first one's of the rows up to some position, the other's of those after it.
+
+    Rows that were added to the data are taught by a teacher that was trained on them, the data by one that was not.
+    """
+
+    first: TeacherTargets
+    rest: TeacherTargets
+
+    def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
+        """Targets of a batch, as `TeacherTargets.fields` gives them."""
+        rows, count = np.asarray(rows), len(self.first.logits)
+        late = rows >= count
+        own, added = self.first.fields(rows[~late], layers), self.rest.fields(rows[late] - count, layers)
+        places = torch.from_numpy(np.argsort(np.argsort(late, kind="stable"), kind="stable"))
+        return {name: torch.cat([own[name], added[name]])[places] for name in own}
+
+
 def _reopen(logits: str, hidden: str) -> TeacherTargets:
     return TeacherTargets(np.load(logits, mmap_mode="r"), np.load(hidden, mmap_mode="r"))
 
