@@ -59,14 +59,14 @@ def newest_winner() -> str:
     """The variant that the newest comparison named.
 
     Raises:
-        ValueError: nothing was compared yet.
+        ValueError: nothing was compared yet, or no variant won: an older winner is not taken in its place.
     """
-    for found in tracking.find_runs({"stage": "compare"}):
-        if found.data.tags.get("winner_version"):
-            return found.data.tags["winner_version"]
-    raise ValueError(
-        "no comparison has named a winner yet: pass -P model=odd (an alias or version), or run compare first."
-    )
+    found = tracking.find_runs({"stage": "compare"})
+    version = found[0].data.tags.get("winner_version") if found else None
+    if not version:
+        why = "the newest comparison named no winner" if found else "nothing was compared yet"
+        raise ValueError(f"{why}: pass -P model=odd (an alias or version), or run compare first.")
+    return str(version)
 
 
 def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:

@@ -69,7 +69,15 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
         )
     if layer_map:
         lines.append(f"Teacher layers kept: {', '.join(map(str, layer_map))}.")
-    lines.append(f"Rows: {corpus.name}, {len(corpus.train):,} for training, labels {', '.join(corpus.label_names)}.")
+    added = corpus.counts.get("augmented", 0)
+    own = len(corpus.train) - added
+    lines.append(f"Rows: {corpus.name}, {own:,} for training, labels {', '.join(corpus.label_names)}.")
+    if added:
+        data = plan.settings.data
+        lines.append(
+            f"Counterexamples: {added:,} made from templates, about {data.augment_rows:,} an epoch; the weights are "
+            f"{data.augment_mix:g} of this fit and {1 - data.augment_mix:.2g} of the same fit without them."
+        )
     table = [f"| {key} | {figures[key]:.4f} |" for key in SHOWN if key in figures]
     return "\n\n".join([*lines, "\n".join(["| figure | value |", "|---|---|", *table])])
 
@@ -94,7 +102,12 @@ def model_entry(
         "decision": decision.to_dict(),
         "layer_map": list(layer_map) if layer_map else None,
         "teacher": plan.settings.teacher.source,
-        "data": {"name": corpus.name, "digest": corpus.digest, "synthetic": corpus.synthetic},
+        "data": {
+            "name": corpus.name,
+            "digest": corpus.digest,
+            "synthetic": corpus.synthetic,
+            "counterexamples": corpus.counts.get("augmented", 0),
+        },
     }
     return ModelEntry(
         registered_name=plan.settings.model_name,
@@ -129,6 +142,8 @@ def limits(facts: Mapping[str, Any]) -> tuple[str, ...]:
     lines = []
     if facts["data"]["synthetic"]:
         lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
+    if facts["data"].get("counterexamples"):
+        lines.append("Fitted on counterexamples as well, which are made from templates: real texts say it otherwise.")
     if "hate" in facts["labels"]:
         lines.append("hate means an attack on people for the group they belong to; abuse of one person is noHate here.")
         lines.append("Weakest on negated hate, on counter-speech that quotes hate and on neutral mentions of a group.")

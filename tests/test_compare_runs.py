@@ -16,6 +16,7 @@ from evenodd.evidence.augmentation import Arm, compare_augmentation
 from evenodd.evidence.behaviour import load_suite, score_suite
 from evenodd.evidence.metrics import average_precision, f1_macro
 from pipelines.compare import Compared, compare_runs, counterparts
+from pipelines.export import newest_winner
 from pipelines.measure import unseen_cases
 from pipelines.runs import read_run
 
@@ -69,6 +70,17 @@ def test_a_model_that_always_says_no_cannot_win(tracking, corpus, tmp_path) -> N
     assert "does not exceed the floor" in alone.verdict.text
     beside = compare(corpus, [never, add_finished(tracking, corpus, Made("even"))], tmp_path)
     assert beside.verdict.winner == "even"
+
+
+def test_an_older_winner_does_not_stand_in_for_none(tracking, corpus, tmp_path) -> None:
+    """`export` and `promote` would ship what the newest comparison did not name."""
+    with pytest.raises(ValueError, match="nothing was compared yet"):
+        newest_winner()
+    won = compare(corpus, [add_finished(tracking, corpus, Made("even"))], tmp_path)
+    assert newest_winner() == won.winner_version
+    compare(corpus, [add_finished(tracking, corpus, Made("odd", skill=float("-inf")))], tmp_path)
+    with pytest.raises(ValueError, match="named no winner"):
+        newest_winner()
 
 
 def test_counterparts_differ_in_counterexamples_alone(tracking, corpus) -> None:
