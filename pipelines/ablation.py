@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from evenodd import tracking
 from evenodd.config import flatten, resolve_settings
-from evenodd.variants.catalog import find_variant
+from evenodd.variants.catalog import Variant, find_variant
 from pipelines.fit import seed_plans
 from pipelines.fit_variant import FittedRun
-from pipelines.materials import gather
+from pipelines.materials import divisions, gather
 from pipelines.plan import Parameters, Plan
 from pipelines.study import Progress, fit_plans
 
@@ -41,6 +41,7 @@ def run(parameters: Parameters) -> None:
         raise ValueError(f"variants={name}: it has no distillation terms; name a distilled student, such as odd.")
     plans = ablation_plans(name, parameters)
     materials = gather(settings)
+    divisions(materials, settings)
     tracking.configure(settings.experiment)
     with tracking.start_run(f"ablation · {name} · {materials.corpus.name}", tags={"stage": "ablation"}):
         fits = fit_plans(plans, materials, Progress(len(plans)), fresh=settings.run.fresh)
@@ -69,8 +70,14 @@ def ablation_plans(name: str, parameters: Parameters) -> list[Plan]:
             continue
         plans = seed_plans(name, {**parameters, **changes})
         variant = replace(plans[0].variant, name=f"{name}-{ablation}", summary=f"{name}, {ablation.replace('-', ' ')}")
-        by_name.append([Plan(variant, plan.settings, plan.teacher) for plan in plans])
+        by_name.append([renamed(plan, variant) for plan in plans])
     return [plan for seed in zip(*by_name, strict=True) for plan in seed]
+
+
+def renamed(plan: Plan, variant: Variant) -> Plan:
+    """The same plan, and the one without added rows behind it, under another variant's name."""
+    plain = replace(plan.plain, variant=variant) if plan.plain else None
+    return replace(plan, variant=variant, plain=plain)
 
 
 def ablation_table(name: str, runs: list[FittedRun]) -> pd.DataFrame:

@@ -149,7 +149,13 @@ def _distillation(
     megabytes = target_megabytes(teacher, len(store))
     layers = built.layer_map or ()
     cast(nn.Module, teacher).to(best_device())
-    if needs_live_teacher(settings) or megabytes > settings.cache_budget_mb:
+    live = needs_live_teacher(settings) or megabytes > settings.cache_budget_mb
+    if live and plan.plain is not None:
+        raise ValueError(
+            f"distillation with counterexamples reads two teachers' targets from a cache, {megabytes:.0f} MB here: "
+            "raise distill.cache_budget_mb and ask for no term that needs a live teacher, or pass data.augment_mix=1."
+        )
+    if live:
         log.info("teacher runs live | its targets would take %.0f MB of %d", megabytes, settings.cache_budget_mb)
         return DistillObjective(settings, layers, weight=weight, teacher=teacher)
     precision = choose_precision(plan.settings.train.precision, best_device())

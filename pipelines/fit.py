@@ -7,7 +7,7 @@ from dataclasses import replace
 from evenodd import tracking
 from evenodd.variants import VARIANTS
 from pipelines.fit_variant import FittedRun, fit_variant
-from pipelines.materials import Materials, gather
+from pipelines.materials import Materials, divisions, gather
 from pipelines.plan import Parameters, Plan, about_teacher, make_plan
 from pipelines.tune import tune
 
@@ -17,6 +17,7 @@ def run(entry: str, parameters: Parameters) -> None:
     name = next(variant.name for variant in VARIANTS.values() if variant.entry == entry)
     plan = make_plan(name, parameters)
     materials = gather(plan.settings)
+    divisions(materials, plan.settings)
     tracking.configure(plan.settings.experiment)
     seeds, trials = plan.settings.evidence.seeds, plan.settings.tune.trials
     if seeds == 1 and not trials:

@@ -171,10 +171,21 @@ def _fit_and_measure(
     fitted.figures["cost/parameters"] = float(total)
     built.model.to("cpu")
     if plain:
+        _check_same_layers(built, plain)
         mix = settings.data.augment_mix
         mix_weights(built.model, tracking.load_model(plain.model_uri)[0], 1 - mix)
         log.info("%s | weights: %g of this fit, %g of run %s", plan.variant.name, mix, round(1 - mix, 6), plain.run_id)
     return built, fitted, measure(built.model, built.tokenizer, materials, settings)
+
+
+def _check_same_layers(built: Built, plain: FittedRun) -> None:
+    """Weights of different teacher layers have the same shapes and nothing else in common."""
+    tag = tracking.get_run(plain.run_id).data.tags.get("layer_map")
+    if tag != (str(built.layer_map) if built.layer_map else None):
+        raise RuntimeError(
+            f"the layers {built.layer_map} were chosen with counterexamples and {tag} without: their weights cannot be "
+            "mixed. Name the layers (-P layers=…), or pass -P data.augment_mix=1."
+        )
 
 
 def epoch_metrics(
@@ -264,6 +275,7 @@ def _tags(plan: Plan, materials: Materials, fingerprint: str) -> dict[str, str]:
         "seed": str(plan.settings.seed),
         "fingerprint": fingerprint,
         "data_digest": materials.corpus.digest,
+        "validation_digest": materials.corpus.validation.digest,
         "data_name": materials.corpus.name,
         "synthetic": str(materials.corpus.synthetic).lower(),
         "git_dirty": _git_dirty(),

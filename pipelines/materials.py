@@ -53,7 +53,8 @@ class Materials:
         key = settings.data.model_dump_json()
         if key not in self._others:
             other = gather(settings)
-            if settings.data.split_seed != self.settings.split_seed and other.corpus.digest == self.corpus.digest:
+            anew = settings.data.split_seed != self.settings.split_seed
+            if anew and other.corpus.test.digest == self.corpus.test.digest:
                 raise ValueError(
                     f"vary_split: the rows of '{settings.data.source}' come divided, so every seed would have the same "
                     "splits; leave vary_split out."

@@ -18,6 +18,7 @@ Parameters = dict[str, str]
 # Settings that decide what a fit gives, by what the variant is made of.
 COMMON = ("seed", "data", "teacher", "train", "decision")
 STUDENT, DISTILLED, ADAPTED = ("variant",), ("distill",), ("lora",)
+AUGMENT = ("data.augment_rows", "data.augment_turns", "data.augment_mix", "data.augment_kinds")
 NOT_THE_RESULT = ("train.processes", "train.log_steps", "distill.cache_budget_mb", "data.source", "teacher.source")
 
 
@@ -45,9 +46,8 @@ class Plan:
     def fingerprint(self, corpus_digest: str, encoder_digest: str) -> str:
         """Same settings, rows, encoder, teacher and version of the package: same fingerprint, whatever the paths."""
         flat = flatten(self.settings)
-        chosen = {
-            k: str(v) for k, v in flat.items() if k.partition(".")[0] in self.sections and k not in NOT_THE_RESULT
-        }
+        unused = NOT_THE_RESULT + (AUGMENT if self.settings.data.augment == "none" else ())
+        chosen = {k: str(v) for k, v in flat.items() if k.partition(".")[0] in self.sections and k not in unused}
         teacher = self.teacher.fingerprint(corpus_digest, encoder_digest) if self.teacher else None
         parts = [self.variant.name, chosen, corpus_digest, encoder_digest, teacher, __version__]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:20]
@@ -99,7 +99,12 @@ def _check_sections(parameters: Parameters) -> None:
     content = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     sections = content.get("variants") if isinstance(content, dict) else None
     known = {*VARIANTS, *(variant.family for variant in VARIANTS.values())}
-    unknown = [str(key) for key in sections if key not in known] if isinstance(sections, dict) else []
+    if not isinstance(sections, dict):
+        return
+    for key, part in sections.items():
+        if isinstance(part, dict) and "data" in part:
+            raise ValueError(f"config='{path}': variants: {key}: data: all variants share their rows; say it above.")
+    unknown = [str(key) for key in sections if key not in known]
     if unknown:
         raise ValueError(
             f"config='{path}': variants: {', '.join(unknown)} not known; there are {', '.join(sorted(known))}."

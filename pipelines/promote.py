@@ -86,7 +86,7 @@ def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[st
 def figures_of(found: tracking.Version) -> dict[str, Any]:
     """Everything measured of a version: by its own run, and by the newest export of it."""
     run = tracking.get_run(found.run_id)
-    figures: dict[str, Any] = dict(run.data.metrics) | {"data_digest": run.data.tags.get("data_digest", "")}
+    figures: dict[str, Any] = dict(run.data.metrics) | {"validation_digest": run.data.tags.get("validation_digest", "")}
     for export in tracking.find_runs({"stage": "export", "source_run_id": found.run_id})[:1]:
         figures |= {key: value for key, value in export.data.metrics.items() if key.startswith(("cost/", "parity/"))}
     return figures
@@ -152,11 +152,11 @@ def rival(found: tracking.Version, champion: tracking.Version | None) -> trackin
 
 
 def against(found: tracking.Version, champion: tracking.Version | None, settings: Settings) -> dict[str, float]:
-    """Upper bound of the interval of macro-F1 minus the champion's, on the validation rows that both have scored."""
+    """Upper bound of the interval of macro-F1 minus the champion's; nothing where their validation rows differ."""
     if champion is None or champion.run_id == found.run_id:
         return {}
-    digests = [tracking.get_run(version.run_id).data.tags.get("data_digest") for version in (found, champion)]
-    if digests[0] != digests[1]:
+    digests = [tracking.get_run(version.run_id).data.tags.get("validation_digest") for version in (found, champion)]
+    if digests[0] is None or digests[0] != digests[1]:
         return {}
     runs = {name: {0: validation_scores(v)} for name, v in (("candidate", found), ("champion", champion))}
     aligned = align(runs)

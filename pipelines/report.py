@@ -114,7 +114,8 @@ def added_rows(run: FinishedRun) -> str:
     if said.get("data.augment", NONE) == NONE:
         return NONE
     kinds = f" of {said['data.augment_kinds'].replace(',', ', ')}" if said.get("data.augment_kinds") else ""
-    return f"{int(said['data.augment_rows']):,} rows an epoch{kinds}"
+    mix = f"{float(said['data.augment_mix']):.0%} of the mix"
+    return f"{int(said['data.augment_rows']):,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
 
 
 def answers(run: FinishedRun, suite: Suite) -> BehaviourReport | None:

@@ -21,7 +21,7 @@ from evenodd.variants.catalog import find_variant
 from pipelines.compare import compare_runs
 from pipelines.fit import seed_plans
 from pipelines.fit_variant import FittedRun, find_fitted, fit_variant, log_data_report
-from pipelines.materials import Materials, gather
+from pipelines.materials import Materials, divisions, gather
 from pipelines.plan import Parameters, Plan
 from pipelines.tune import tune
 
@@ -66,6 +66,7 @@ def fit_variants(stage: str, parameters: Parameters, finish: Callable[[Fits, Mat
     for name in names:
         seed_plans(name, parameters, parameters)
     materials = gather(settings)
+    divisions(materials, settings)
     tracking.configure(settings.experiment)
     seeds, trials = settings.evidence.seeds, settings.tune.trials
     title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"

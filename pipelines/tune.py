@@ -65,7 +65,8 @@ def tune(
 ) -> Tuned:
     """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
 
-    With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched.
+    With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched. Trials with
+    counterexamples are scored on weights that are not mixed with those of the fit without.
 
     Args:
         name: of the variant.

@@ -103,6 +103,7 @@ def add_finished(tracking: ModuleType, corpus: Corpus, made: Made, *, model_uri:
     called = suite.cases["hateful"].to_numpy() == right
     behaviour = score_suite(suite, called).metrics()
     own = {"variant": made.variant, "seed": str(made.seed), "data_digest": corpus.digest, "version": "1"}
+    own["validation_digest"] = corpus.validation.digest
     own |= {"model_uri": model_uri or "models:/none", **tags}
     with tracking.start_run(f"{made.variant} · seed {made.seed}", tags=own) as run_id:
         tracking.log_settings(resolve_settings(dict(made.parameters)), ("seed", "data", "train"))

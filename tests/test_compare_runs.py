@@ -104,14 +104,15 @@ def test_the_report_shows_runs_with_and_without_counterexamples(tracking, corpus
     compared = compare(corpus, plain, tmp_path)
     means = logged(tracking, compared.run_id, "augmentation").set_index("counterexamples")
     changes = logged(tracking, compared.run_id, "augmentation_changes").iloc[0]
-    assert set(means.index) == {"none", "100 rows an epoch"}
-    suite_gain = means.loc["100 rows an epoch", "balanced accuracy"] - means.loc["none", "balanced accuracy"]
+    added = "100 rows an epoch (4 sets, 90% of the mix)"
+    assert set(means.index) == {"none", added}
+    suite_gain = means.loc[added, "balanced accuracy"] - means.loc["none", "balanced accuracy"]
     assert changes["balanced accuracy"] == pytest.approx(suite_gain)
     assert suite_gain == pytest.approx(0.3, abs=0.05)
     assert changes["average precision low"] <= changes["average precision"] <= changes["average precision high"]
     page = compared.report.read_text(encoding="utf-8")
     assert "<h2>Counterexamples</h2>" in page
-    assert "odd with 100 rows an epoch against none (2 seeds)" in page
+    assert f"odd with {added} against none (2 seeds)" in page
 
 
 def test_changes_by_counterexamples_are_paired_differences(corpus: Corpus) -> None:

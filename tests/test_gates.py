@@ -21,7 +21,7 @@ GOOD = {
     "parity/max_abs_diff": 1e-6,
     "cost/latency_p50_ms": 4.0,
     "cost/onnx_mb": 20.0,
-    "data_digest": "abc",
+    "validation_digest": "abc",
 }
 STRICT = GateSettings(
     min_behaviour=0.8, max_group_gap=0.1, max_ece=0.05, max_latency_ms=10, max_onnx_mb=50, require_parity=True
@@ -31,7 +31,7 @@ NAMES = ("above_floor", "champion", "behaviour", "group_gap", "calibration", "la
 
 def test_every_gate_passes_on_good_figures() -> None:
     """A gate that cannot pass would stop every promotion."""
-    gates = check_gates(GOOD, STRICT, {"validation/f1_macro": 0.77, "data_digest": "abc"})
+    gates = check_gates(GOOD, STRICT, {"validation/f1_macro": 0.77, "validation_digest": "abc"})
     assert tuple(gate.name for gate in gates) == NAMES
     assert failed(gates) == ()
 
@@ -52,7 +52,7 @@ def test_every_gate_passes_on_good_figures() -> None:
 )
 def test_each_gate_stops_what_it_is_for(key: str, value: float, gate: str) -> None:
     """A gate whose comparison points the wrong way lets the worst through."""
-    gates = check_gates(GOOD | {key: value}, STRICT, {"validation/f1_macro": 0.1, "data_digest": "abc"})
+    gates = check_gates(GOOD | {key: value}, STRICT, {"validation/f1_macro": 0.1, "validation_digest": "abc"})
     assert gate in failed(gates)
     found = next(g for g in gates if g.name == gate)
     assert str(found).startswith("FAILED")
@@ -101,9 +101,9 @@ def test_gates_that_are_not_asked_are_not_checked() -> None:
 
 def test_champion_interval_decides_before_the_plain_difference() -> None:
     """A slightly lower score whose interval reaches above 0 is not significantly worse."""
-    champion = {"validation/f1_macro": 0.79, "data_digest": "abc"}
+    champion = {"validation/f1_macro": 0.79, "validation_digest": "abc"}
     assert "champion" in failed(check_gates(GOOD, GateSettings(), champion))
-    close = GOOD | {"champion/difference_high": 0.004, "data_digest": "other"}
+    close = GOOD | {"champion/difference_high": 0.004, "validation_digest": "other"}
     assert "champion" not in failed(check_gates(close, GateSettings(), champion))
     allowed = GateSettings(max_worse_than_champion=0.02)
     assert "champion" not in failed(check_gates(GOOD, allowed, champion))
@@ -111,7 +111,7 @@ def test_champion_interval_decides_before_the_plain_difference() -> None:
 
 def test_scores_on_other_data_are_not_compared() -> None:
     """A champion measured on easier rows would look better than it is."""
-    gates = check_gates(GOOD, GateSettings(), {"validation/f1_macro": 0.5, "data_digest": "xyz"})
+    gates = check_gates(GOOD, GateSettings(), {"validation/f1_macro": 0.5, "validation_digest": "xyz"})
     champion = next(gate for gate in gates if gate.name == "champion")
     assert not champion.passed
     assert "different data" in champion.text

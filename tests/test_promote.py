@@ -121,6 +121,20 @@ def test_an_always_no_model_is_refused_in_one_line(store, add, monkeypatch, caps
     assert run.info.status == "FAILED"
 
 
+def test_other_training_rows_do_not_bar_a_version_from_the_same_validation_rows(store: ModuleType, add) -> None:
+    """A model with counterexamples could never follow one without; other validation rows say nothing."""
+    one, two, three = add("odd", seed=1), add("odd", seed=2), add("odd", seed=3)
+    asked = settings(**{"gates.above_floor": "false", "gates.max_ece": "1"})
+    runs = [store.find_version(version, NAME).run_id for version in (one, two, three)]
+    MlflowClient().set_tag(runs[1], "data_digest", "with counterexamples")
+    MlflowClient().set_tag(runs[2], "validation_digest", "other rows")
+    promote(one, "first", asked)
+    promote(two, "second", asked)
+    with pytest.raises(RuntimeError, match="measured on different data"):
+        promote(three, "third", asked)
+    assert champion() == two
+
+
 def test_what_is_significantly_worse_than_the_champion_is_refused(store: ModuleType, add) -> None:
     """A weaker model would take the champion's place because it is above the floor."""
     good, worse = add("odd", skill=5.0), add("even", skill=1.3)

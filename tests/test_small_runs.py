@@ -194,7 +194,9 @@ def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
     plain_student = tracking.get_run(student.data.tags["plain_run_id"])
     assert plain_student.data.tags["teacher_run_id"] == teacher.data.tags["plain_run_id"]
     compared = only_run(tracking, stage="compare")
-    assert "with 60 rows an epoch against none" in tracking.artifact_text(compared.info.run_id, "augmentation.txt")
+    assert "with 60 rows an epoch (4 sets, 0% of the mix) against none" in tracking.artifact_text(
+        compared.info.run_id, "augmentation.txt"
+    )
 
 
 def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):

@@ -106,8 +106,29 @@ def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
 
 def test_tuning_with_varied_splits_is_refused():
     """Its trials would be scored on rows that are test rows of another seed."""
-    with pytest.raises(ValueError, match="trials with vary_split"):
-        resolve_settings({"vary_split": "true", "trials": "3"})
+    with pytest.raises(ValueError, match=r"^trials with vary_split"):
+        resolve_settings({"vary_split": "true", "seeds": "2", "trials": "3"})
+    with pytest.raises(ValueError, match=r"^vary_split needs several seeds"):
+        resolve_settings({"vary_split": "true"})
+
+
+def test_settings_of_counterexamples_do_not_matter_without_them():
+    """Every plain fit would be made again beside each number of added rows."""
+    nothing: Any = None
+    said = {"data.augment_rows": "7", "data.augment_mix": "0.5"}
+    found = [
+        study.study_plans(("odd",), more, nothing, study.Progress(1))[0][0].fingerprint("rows", "encoder")
+        for more in ({}, said, said | {"augment": "counterexamples"})
+    ]
+    assert found[0] == found[1] != found[2]
+
+
+def test_a_variant_with_rows_of_its_own_is_refused(tmp_path):
+    """Its teacher would be fitted on rows that its own settings do not name."""
+    path = tmp_path / "config.yaml"
+    path.write_text("variants: {student: {data: {augment: none}}}")
+    with pytest.raises(ValueError, match="student: data: all variants share their rows"):
+        study.study_plans(("odd",), {"config": str(path)}, None, study.Progress(1))
 
 
 @pytest.fixture

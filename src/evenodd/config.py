@@ -270,7 +270,9 @@ class Settings(Frozen):
     run: RunSettings = RunSettings()
 
     @model_validator(mode="after")
-    def _tuned_on_rows_of_their_own(self) -> Settings:
+    def _splits_for_seeds(self) -> Settings:
+        if self.evidence.vary_split and self.evidence.seeds == 1:
+            raise ValueError("vary_split needs several seeds, each with its own splits: pass seeds=5")
         if self.evidence.vary_split and self.tune.trials:
             raise ValueError(
                 "trials with vary_split: rows that the trials are scored on would be test rows of another seed; "
@@ -439,5 +441,7 @@ def _explain(fault: Any) -> str:
     if fault["type"] == "extra_forbidden":
         return _unknown(path)
     message = fault["msg"].removeprefix("Value error, ")
+    if not path:
+        return f"{message}."
     short = next((key for key, full in SHORT_NAMES.items() if full == path), path)
     return f"{short}={fault['input']!r}: {message[0].lower()}{message[1:]}."

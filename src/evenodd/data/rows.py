@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import datasets
 import numpy as np
+import pyarrow.compute as pc
 
 SPLITS = ("train", "validation", "test")
 AUGMENT = "augment"
@@ -54,7 +55,8 @@ class Split:
     @property
     def augmented(self) -> np.ndarray:
         """Which rows were added by `augment`, bool, (rows,)."""
-        return self.rows.with_format("arrow")[:]["origin"].to_numpy(zero_copy_only=False) == AUGMENT
+        origin = self.rows.with_format("arrow")[:]["origin"]
+        return np.asarray(pc.equal(origin, AUGMENT).to_numpy(), dtype=bool)
 
     def turns(self, count: int) -> np.ndarray | None:
         """In which epoch of `count` a row stands: the added ones take turns, as many in each; -1: in every epoch.

@@ -89,7 +89,7 @@ def check_gates(
             `floor/validation_tfidf_f1_macro`; `champion/difference_high`, the upper bound of the interval of macro-F1
             minus the champion's on paired validation rows, when it was computed; `behaviour/balanced_accuracy`,
             `behaviour/group_gap`, `validation/ece`, `parity/passed` (0 or 1) and `parity/max_abs_diff`,
-            `cost/latency_p50_ms`, `cost/onnx_mb`; `data_digest`, to tell whether the champion saw the same rows.
+            `cost/latency_p50_ms`, `cost/onnx_mb`; `validation_digest`, to tell whether the champion saw the same rows.
         settings: bounds; None is not asked.
         champion: figures of the version that holds the alias now; None when nobody does.
 
@@ -161,7 +161,7 @@ def _against_champion(figures: Mapping[str, Any], settings: GateSettings, champi
     if new is None or old is None:
         who = "this version" if new is None else "the champion"
         return Gate("champion", False, None, -margin, f"{who} has no {SCORE}: evaluate both on the same rows.")
-    if figures.get("data_digest") != champion.get("data_digest"):
+    if figures.get("validation_digest") != champion.get("validation_digest"):
         text = "this version and the champion were measured on different data: evaluate both on the same rows."
         return Gate("champion", False, None, -margin, text)
     passed = new - old >= -margin

@@ -79,14 +79,15 @@ def mix_weights(model: nn.Module, other: nn.Module, share: float) -> None:
         share: 0 to 1, of the other's weights.
 
     Raises:
-        ValueError: tensors that the other lacks, or has in another shape.
+        ValueError: tensors that one of them lacks, or has in another shape; nothing is changed.
 
     Source: Wortsman et al. 2022, arXiv 2109.01903.
     """
-    theirs = other.state_dict()
-    for name, value in model.state_dict().items():
-        if name not in theirs or theirs[name].shape != value.shape:
+    ours, theirs = model.state_dict(), other.state_dict()
+    for name in sorted(ours.keys() | theirs.keys()):
+        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape:
             raise ValueError(f"weights of two fits cannot be mixed: '{name}' is not the same in both.")
+    for name, value in ours.items():
         if value.is_floating_point():
             value.lerp_(theirs[name].to(value), share)
 

@@ -74,11 +74,18 @@ class TokenBudgetSampler(Sampler[list[int]]):
         return len(self.ordered) / max(len(self), 1)
 
     @property
+    def mean_tokens(self) -> float:
+        """Tokens of a row on average, over a whole cycle of epochs."""
+        always = self.turns < 0
+        tokens = self.lengths[always].sum() + self.lengths[~always].sum() / self.cycle
+        return float(tokens) / max(len(self.ordered), 1)
+
+    @property
     def padding_share(self) -> float:
         """Share of a batch's tokens that are padding, over an epoch."""
         ends = np.append(self.starts[1:], len(self.ordered))
         padded = int(np.sum((ends - self.starts) * self.ordered[ends - 1]))
-        return 1 - float(self.ordered.sum()) / padded if padded else 0.0
+        return 1 - self.mean_tokens * len(self.ordered) / padded if padded else 0.0
 
 
 def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int, min_rows: int = 1) -> np.ndarray:

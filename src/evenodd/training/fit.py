@@ -117,7 +117,7 @@ def fit(
     figures = fitted.figures
     figures |= ceiling_figures(
         model,
-        data.train.lengths,
+        data.train.lengths if data.turns is None else data.train.lengths[data.turns <= 0],
         rows_per_second=figures["cost/train_rows_per_second"],
         precision=precision,
         processes=settings.processes,
@@ -267,7 +267,7 @@ class EncoderTrainer(Trainer):
         figures = {
             "cost/train_seconds": seconds,
             "cost/train_rows_per_second": rows / seconds,
-            "cost/train_tokens_per_second": rows * float(np.mean(self.sampler.ordered)) / seconds,
+            "cost/train_tokens_per_second": rows * self.sampler.mean_tokens / seconds,
             "cost/padding_share": self.sampler.padding_share,
             "train/averaged_weights": float(averaged),
         }

@@ -56,7 +56,8 @@ class TeacherTargets:
 class JoinedTargets:
     """Outputs of two teachers: the first one's of the rows up to some position, the other's of those after it.
 
-    Rows that were added to the data are taught by a teacher that was trained on them, the data by one that was not.
+    Rows that were added to the data are taught by a teacher that was trained on such rows, the data by one that
+    was not.
     """
 
     first: TeacherTargets
