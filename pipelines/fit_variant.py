@@ -180,10 +180,11 @@ def _fit_and_measure(
 
 def _check_same_layers(built: Built, plain: FittedRun) -> None:
     """Weights of different teacher layers have the same shapes and nothing else in common."""
-    tag = tracking.get_run(plain.run_id).data.tags.get("layer_map")
-    if tag != (str(built.layer_map) if built.layer_map else None):
+    kept = ",".join(map(str, built.layer_map or ()))
+    others = tracking.get_run(plain.run_id).data.tags.get("layer_map", "")
+    if kept != others:
         raise RuntimeError(
-            f"the layers {built.layer_map} were chosen with counterexamples and {tag} without: their weights cannot be "
+            f"layers {kept} were chosen with counterexamples and {others} without: their weights cannot be "
             "mixed. Name the layers (-P layers=…), or pass -P data.augment_mix=1."
         )
 
