@@ -190,6 +190,7 @@ def _report(
     facts = {
         "data": corpus.name,
         "rows": ", ".join(f"{split.name} {len(split):,}" for split in corpus.splits),
+        **({"of them counterexamples": f"{corpus.counts['augmented']:,}"} if "augmented" in corpus.counts else {}),
         "digest": corpus.digest[:12],
         "encoder": materials.encoder_name,
         "seeds": f"{len({run.seed for run in runs})}{', each with its own splits' if len(compared.tests) > 1 else ''}",
