@@ -74,7 +74,7 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     else:
         suite = unseen_cases(suite, trained_on)
     probabilities = scorer.probabilities(suite.texts)
-    report = score_suite(suite, probabilities.argmax(axis=1) == scorer.decision.positive)
+    report = score_suite(suite, scorer.decision.labels(probabilities) == scorer.decision.positive)
     figures = {f"behaviour/{key}": value for key, value in report.metrics().items() if value == value}
     tracking.log_metrics(figures)
     tracking.log_table("functionalities", report.by_functionality.reset_index())
@@ -93,7 +93,11 @@ def score_file(scorer: Scorer, settings: Settings) -> None:
     logits = scorer.logits(texts)
     probabilities = scorer.decision.probabilities(logits)
     figures = classification_metrics(
-        rows.labels, probabilities, label_names=scorer.label_names, positive=scorer.positive
+        rows.labels,
+        probabilities,
+        label_names=scorer.label_names,
+        positive=scorer.positive,
+        predictions=logits.argmax(axis=1),
     ) | decision_metrics(scorer.decision, logits, rows.labels)
     named = {f"evaluate/{key}": value for key, value in figures.items()}
     tracking.log_metrics(named)
@@ -107,7 +111,7 @@ def write_predictions(
     path: Path, texts: list[str], scorer: Scorer, probabilities: np.ndarray, truth: list[str] | None = None
 ) -> None:
     """Text, true label where known, label, decision, score and probabilities of each row, as CSV."""
-    decisions = scorer.decision.decide(probabilities)
+    decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
     columns = ["text", *(["truth"] if truth else []), "label", "decision", "score"]
     columns += [f"p_{name}" for name in scorer.label_names]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -117,7 +121,7 @@ def write_predictions(
             p = probabilities[index]
             score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
             known = [truth[index]] if truth else []
-            label = scorer.label_names[int(p.argmax())]
+            label = scorer.label_names[labels[index]]
             writer.writerow([text, *known, label, decisions[index], f"{score:.6f}", *(f"{v:.6f}" for v in p)])
     log.info("predictions of %s texts in %s", f"{len(texts):,}", path)
 

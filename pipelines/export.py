@@ -168,6 +168,7 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
         teacher=facts["teacher"],
         layer_map=tuple(facts["layer_map"]) if facts["layer_map"] else None,
         temperature=decision["temperature"],
+        bias=tuple(decision.get("bias", ())),
         threshold=decision["threshold"],
         review=tuple(decision["review"]),
         target=decision["target"],

@@ -118,7 +118,11 @@ def text_logits(
 
 def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -> dict[str, float]:
     figures = classification_metrics(
-        scored.labels, scored.probabilities, label_names=corpus.label_names, positive=corpus.positive
+        scored.labels,
+        scored.probabilities,
+        label_names=corpus.label_names,
+        positive=corpus.positive,
+        predictions=scored.predictions,
     )
     if scored.logits is not None:
         figures |= decision_metrics(decision, scored.logits, scored.labels)

@@ -96,8 +96,8 @@ def _json_lines(path: Path, lines: Iterator[str]) -> Iterator[dict]:
 
 def _rows(texts: list[str], scorer: Scorer) -> Iterator[list[str]]:
     probabilities = scorer.probabilities(texts)
-    decisions = scorer.decision.decide(probabilities)
-    for text, decision, p in zip(texts, decisions, probabilities, strict=True):
+    decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
+    for text, decision, number, p in zip(texts, decisions, labels, probabilities, strict=True):
         score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
-        label = scorer.label_names[int(p.argmax())]
+        label = scorer.label_names[number]
         yield [text, label, decision, f"{score:.6f}", *(f"{value:.6f}" for value in p)]

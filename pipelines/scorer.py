@@ -52,7 +52,7 @@ class Scorer:
         return self.decision.probabilities(self.logits(texts))
 
     def is_positive(self, texts: Sequence[str]) -> np.ndarray:
-        """Whether the positive label is the most probable one: bool, (n,)."""
+        """Whether the model calls them by the positive label: bool, (n,)."""
         return self.logits(texts).argmax(axis=1) == self.decision.positive
 
 

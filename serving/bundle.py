@@ -188,6 +188,11 @@ def _decision_faults(description: dict[str, Any]) -> Iterable[str]:
     temperature, threshold = decision.get("temperature"), decision.get("threshold")
     if not _is_number(temperature) or temperature <= 0:
         yield f"decision.temperature={temperature!r}: a number above 0 is needed."
+    bias = decision.get("bias", [])
+    if bias and not (
+        isinstance(bias, list) and len(bias) == len(description["labels"]) and all(_is_number(value) for value in bias)
+    ):
+        yield f"decision.bias={bias!r}: a number for each label is needed."
     if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
         yield f"decision.threshold={threshold!r}: a probability is needed."
     if threshold is None and description.get("positive") is not None:

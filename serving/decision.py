@@ -11,17 +11,20 @@ REVIEW = "review"
 CLIP = 1e-4
 
 
-def calibrate(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Softmax of logits / temperature.
+def calibrate(logits: np.ndarray, temperature: float, bias: tuple[float, ...] = ()) -> np.ndarray:
+    """Softmax of logits / temperature + bias.
 
     Args:
         logits: float, (rows, labels).
         temperature: > 0.
+        bias: of each label; empty: none.
 
     Returns:
         Probabilities, float64, (rows, labels).
     """
     scaled = logits.astype(np.float64) / temperature
+    if bias:
+        scaled += bias
     scaled -= scaled.max(axis=1, keepdims=True)
     exponentials = np.exp(scaled)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -65,6 +68,7 @@ class Policy:
     positive: int | None
     threshold: float | None
     review: tuple[float, float] | None
+    bias: tuple[float, ...] = ()
 
     @classmethod
     def from_description(cls, description: dict[str, Any]) -> Policy:
@@ -76,20 +80,22 @@ class Policy:
             None if positive is None else labels.index(positive),
             decision.get("threshold"),
             None if review is None else (float(review[0]), float(review[1])),
+            tuple(float(value) for value in decision.get("bias", ())),
         )
 
     def decide(self, probabilities: np.ndarray) -> dict[str, Any]:
         """`label`, `decision`, `score` and `probabilities` by name.
 
-        The label is the most probable one. With a positive label the decision is `review` inside the band, else whether
-        the positive probability reaches the threshold; without one it is `review` below the band's upper end. The
-        score is the probability of the positive label, or else of the label.
+        The label is the one with the highest logit: the most probable one, unless a bias was fitted. With a positive
+        label the decision is `review` inside the band, else whether the positive probability reaches the threshold;
+        without one it is `review` below the band's upper end. The score is the probability of the positive label, or
+        else of the label.
 
         Args:
             probabilities: float64, (labels,).
         """
         values = probabilities.tolist()
-        top = int(probabilities.argmax())
+        top = int(self._scaled(probabilities).argmax())
         if self.positive is None:
             score = values[top]
             doubtful = self.review is not None and score < self.review[1]
@@ -114,18 +120,22 @@ class Policy:
         Returns:
             bool, (rows,).
         """
-        odds = log_odds(probabilities)
-        ordered = np.sort(odds, axis=1)
-        near = ordered[:, -1] - ordered[:, -2] <= 2 * margin
+        odds, scaled = log_odds(probabilities), np.sort(self._scaled(probabilities), axis=1)
+        near = scaled[:, -1] - scaled[:, -2] <= 2 * margin
         review = () if self.review is None else self.review
         if self.positive is None:
-            score, bounds = ordered[:, -1], review[1:]
+            score, bounds = odds.max(axis=1), review[1:]
         else:
             score, bounds = odds[:, self.positive], (0.5 if self.threshold is None else self.threshold, *review)
         for bound in bounds:
             if bound > 0:
                 near |= np.abs(score - log_odds(bound)) <= margin
         return near
+
+    def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
+        """Log-odds without the bias: the label is where they are highest; same shape."""
+        odds = log_odds(probabilities)
+        return odds - 2 * np.asarray(self.bias) if self.bias else odds
 
     def _binary(self, score: float, positive: int) -> str:
         if self.review is not None and self.review[0] <= score < self.review[1]:

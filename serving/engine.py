@@ -124,7 +124,7 @@ class Engine:
         """Fills the rows of the batches with one graph's probabilities."""
         for batch in batches:
             logits = self._sessions[kind].run(self._feed([windows[i] for i in batch]))
-            rows[batch] = calibrate(logits, self._temperature)
+            rows[batch] = calibrate(logits, self._temperature, self.policy.bias)
 
     def needs_exact(self, counts: Sequence[int]) -> bool:
         """Whether texts of so many windows have to be scored exactly for their labels to be the float32 graph's.

@@ -19,7 +19,7 @@ class ModelName(BaseModel):
 class Result(BaseModel):
     """One text's answer."""
 
-    label: str = Field(description="the most probable label")
+    label: str = Field(description="the label that the model gives")
     decision: str = Field(description="the label after threshold and review band, or `review`")
     score: float = Field(
         description="calibrated probability of the positive label, or of the label when none is positive"

@@ -132,6 +132,26 @@ def test_temperature_never_changes_the_label() -> None:
     assert own <= min(negative_log_likelihood(logits, labels, t) for t in np.geomspace(0.06, 19, 60)) + 1e-6
 
 
+@pytest.mark.parametrize("positive", [0, 1])
+def test_a_bias_takes_back_what_a_class_weight_added(positive: int) -> None:
+    """Probabilities of a model trained with class weights are too high, which no temperature repairs."""
+    rng = np.random.default_rng()
+    true = np.zeros((30_000, 2))
+    true[:, positive] = rng.normal(-2.0, 2.0, len(true))
+    labels = (softmax(true, axis=1)[:, 1] > rng.random(len(true))).astype(np.int64)
+    weighted = true * 1.5
+    weighted[:, positive] += 1.8
+    decision = fit_decision(weighted, labels, DecisionSettings(), label_names=NAMES, positive=NAMES[positive])
+    assert decision.temperature == pytest.approx(1.5, rel=0.15)
+    assert decision.bias[positive] == pytest.approx(-1.2, abs=0.2)
+    found = decision.probabilities(weighted)
+    np.testing.assert_allclose(found, softmax(true, axis=1), atol=0.05)
+    assert (decision.labels(found) == weighted.argmax(axis=1)).all()
+    assert (found.argmax(axis=1) != weighted.argmax(axis=1)).mean() > 0.05, "the label is not the more probable one"
+    figures = decision_metrics(decision, weighted, labels)
+    assert figures["ece"] < 0.012 < figures["ece_before"]
+
+
 def test_threshold_is_the_best_of_all() -> None:
     """A threshold off by one row loses macro-F1 without an error."""
     rng = np.random.default_rng()

@@ -23,15 +23,17 @@ CONTENTS = BundleContents(
 SETTINGS = [
     Boundaries(1.0, 1, 0.6, (0.35, 0.55)),
     Boundaries(1.0, 0, 0.2, (0.0, 0.0)),
+    Boundaries(1.0, 1, 0.3, (0.2, 0.45), (0.0, -1.0)),
     Boundaries(1.0, None, None, (0.0, 0.7)),
 ]
+NAMED = ["band", "no band", "bias", "multiclass"]
 
 
 def random_probabilities(rows: int, labels: int, rng: np.random.Generator) -> np.ndarray:
     return np.exp(logits := rng.normal(scale=2, size=(rows, labels))) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("boundaries", SETTINGS, ids=["band", "no band", "multiclass"])
+@pytest.mark.parametrize("boundaries", SETTINGS, ids=NAMED)
 def test_what_is_not_near_keeps_its_outcome_however_it_moves(boundaries: Boundaries) -> None:
     """A margin in another unit than the distance, or half of it, lets labels through that change."""
     rng = np.random.default_rng()
@@ -51,13 +53,13 @@ def test_what_is_not_near_keeps_its_outcome_however_it_moves(boundaries: Boundar
     assert (moved & ~tight).any(), "a margin that is too small shows"
 
 
-@pytest.mark.parametrize("boundaries", SETTINGS, ids=["band", "no band", "multiclass"])
+@pytest.mark.parametrize("boundaries", SETTINGS, ids=NAMED)
 def test_the_service_means_the_same_by_near_and_by_outcome(boundaries: Boundaries) -> None:
     """Measured by one rule and served by another, the margin proves nothing."""
     from serving.decision import Policy
 
     labels = ("a", "b", "c")[: 3 if boundaries.positive is None else 2]
-    policy = Policy(labels, boundaries.positive, boundaries.threshold, boundaries.review)
+    policy = Policy(labels, boundaries.positive, boundaries.threshold, boundaries.review, boundaries.bias)
     rows = random_probabilities(2000, len(labels), np.random.default_rng())
     for margin in (0.05, 0.4, 1.5):
         np.testing.assert_array_equal(policy.near_boundary(rows, margin), boundaries.near(rows, margin))

@@ -109,6 +109,18 @@ def test_calibrate_is_softmax_of_divided_logits() -> None:
     np.testing.assert_allclose(calibrate(logits, 2.0)[1], [1.0, 0.0])
 
 
+@pytest.mark.parametrize("bias", [(0.0, -1.1), (0.7, 0.0)])
+def test_a_bias_moves_probabilities_and_never_the_label(bias: tuple[float, float]) -> None:
+    """The label would no longer be the registered model's."""
+    logits = np.random.default_rng().normal(scale=3, size=(500, 2))
+    found = calibrate(logits, 1.3, bias)
+    scaled = np.exp(logits / 1.3 + np.array(bias))
+    np.testing.assert_allclose(found, scaled / scaled.sum(axis=1, keepdims=True))
+    policy = Policy(("noHate", "hate"), 1, 0.3, (0.2, 0.4), bias)
+    assert [policy.decide(row)["label"] for row in found] == [policy.labels[top] for top in logits.argmax(axis=1)]
+    assert (found.argmax(axis=1) != logits.argmax(axis=1)).any()
+
+
 @pytest.mark.parametrize(
     ("score", "decision"),
     [(0.1, "noHate"), (0.29, "noHate"), (0.3, "review"), (0.69, "review"), (0.7, "hate"), (0.99, "hate")],
@@ -215,6 +227,8 @@ SPOILED = [
     ({"labels": ["hate"]}, "at least two"),
     ({"positive": "love"}, "positive='love'"),
     ({"decision.temperature": 0}, "decision.temperature=0"),
+    ({"decision.bias": [0.0]}, "decision.bias=[0.0]: a number for each label"),
+    ({"decision.bias": [0.0, None]}, "a number for each label"),
     ({"decision.threshold": None}, "decision.threshold is missing"),
     ({"decision.threshold": 1.5}, "decision.threshold=1.5"),
     ({"decision.review": [0.7, 0.3]}, "decision.review"),

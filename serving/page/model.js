@@ -58,7 +58,7 @@ function layers(model, highest) {
 
 function decisionFacts(model) {
   const band = reviewBand(model);
-  const { temperature, target } = model.decision ?? {};
+  const { temperature, bias, target } = model.decision ?? {};
   return [
     ["Threshold", isBinary(model) && model.decision?.threshold !== null ? share(model.decision.threshold) : null],
     [
@@ -67,6 +67,7 @@ function decisionFacts(model) {
     ],
     ["Fitted for", target],
     ["Temperature", temperature === undefined ? null : share(temperature)],
+    ["Bias", bias?.some((value) => value) ? bias.map(share).join(", ") : null],
   ];
 }
 

@@ -1,6 +1,7 @@
-"""From logits to `hate`, `noHate` or `review`: temperature, threshold and review band, all fitted on validation.
+"""From logits to `hate`, `noHate` or `review`: temperature, bias, threshold and review band, all fitted on validation.
 
-Only the temperature changes probabilities, and it never changes which label is the most probable.
+Temperature and bias make probabilities that come true; the label stays the one with the highest logit. The bias is
+needed where a class weight trained the model as if the positive label were more frequent than it is.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
 from evenodd.config import DecisionSettings
 from evenodd.evidence.metrics import FloatArray, IntArray, expected_calibration_error, positive_index
 
 TEMPERATURE_RANGE = (0.05, 20.0)
+MOST_BIAS = 6.0
+TINY = 1e-300
 REVIEW = "review"
 
 
@@ -27,6 +30,7 @@ class Decision:
 
     Attributes:
         temperature: > 0; logits are divided by it.
+        bias: added to each scaled logit; empty: none.
         threshold: probability of the positive label from which it is decided; None without a positive label.
         review: (low, high); with a threshold, low <= p(positive) < high goes to people; without, max p < high does.
         target: what the threshold was chosen for.
@@ -40,10 +44,16 @@ class Decision:
     target: str
     positive: int | None
     label_names: tuple[str, ...]
+    bias: tuple[float, ...] = ()
 
     def probabilities(self, logits: NDArray) -> FloatArray:
-        """Calibrated probabilities: softmax(logits / temperature), float64, (rows, labels)."""
-        return softmax(np.asarray(logits, dtype=np.float64) / self.temperature, axis=1)
+        """Calibrated probabilities: softmax(logits / temperature + bias), float64, (rows, labels)."""
+        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
+        return softmax(scaled + self.bias if self.bias else scaled, axis=1)
+
+    def labels(self, probabilities: FloatArray) -> IntArray:
+        """Numbers of the labels with the highest logits, told from calibrated probabilities: int64, (rows,)."""
+        return most_likely(probabilities, self.bias)
 
     def outcomes(self, probabilities: FloatArray) -> IntArray:
         """Label numbers, and -1 for review, int64, (rows,)."""
@@ -67,6 +77,7 @@ class Decision:
             "threshold": self.threshold,
             "review": list(self.review),
             "target": self.target,
+            **({"bias": list(self.bias)} if self.bias else {}),
         }
 
     @classmethod
@@ -75,9 +86,17 @@ class Decision:
         low, high = (float(edge) for edge in values["review"])
         threshold = None if values["threshold"] is None else float(values["threshold"])
         index = positive_index(label_names, positive)
+        bias = tuple(float(value) for value in values.get("bias", ()))
         return cls(
-            float(values["temperature"]), threshold, (low, high), str(values["target"]), index, tuple(label_names)
+            float(values["temperature"]), threshold, (low, high), str(values["target"]), index, tuple(label_names), bias
         )
+
+
+def most_likely(probabilities: FloatArray, bias: Sequence[float] = ()) -> IntArray:
+    """The label with the highest logit, where `bias` went into the probabilities: int64, (rows,)."""
+    if not len(bias):
+        return np.asarray(probabilities).argmax(axis=1)
+    return (np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(bias)).argmax(axis=1)
 
 
 def negative_log_likelihood(logits: NDArray, labels: IntArray, temperature: float = 1.0) -> float:
@@ -100,6 +119,28 @@ def fit_temperature(logits: NDArray, labels: IntArray) -> float:
         lambda log_t: negative_log_likelihood(logits, labels, float(np.exp(log_t))), bounds=bounds, method="bounded"
     )
     return float(np.exp(found.x))
+
+
+def fit_scale_and_bias(logits: NDArray, labels: IntArray, positive: int) -> tuple[float, tuple[float, float]]:
+    """Temperature and bias of two labels with the lowest negative log likelihood: logistic regression on the score.
+
+    Args:
+        logits: float64, (rows, 2).
+        labels: int64, (rows,).
+        positive: number of the label that the bias is about; the other one's is 0.
+
+    Source: Platt 1999, "Probabilistic outputs for support vector machines".
+    """
+    score, sign = logits[:, positive] - logits[:, 1 - positive], np.where(labels == positive, 1.0, -1.0)
+
+    def loss(values: FloatArray) -> float:
+        return float(np.logaddexp(0.0, -sign * (score * np.exp(-values[0]) + values[1])).mean())
+
+    start = np.array([np.log(fit_temperature(logits, labels)), 0.0])
+    low, high = np.log(TEMPERATURE_RANGE)
+    found = minimize(loss, start, method="L-BFGS-B", bounds=[(low, high), (-MOST_BIAS, MOST_BIAS)]).x
+    bias = (0.0, float(found[1])) if positive == 1 else (float(found[1]), 0.0)
+    return float(np.exp(found[0])), bias
 
 
 def _threshold_table(hits: NDArray[np.bool_], scores: FloatArray) -> dict[str, FloatArray]:
@@ -175,7 +216,7 @@ def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple
 def fit_decision(
     logits: NDArray, labels: IntArray, settings: DecisionSettings, *, label_names: Sequence[str], positive: str | None
 ) -> Decision:
-    """Temperature, threshold and review band from the validation rows.
+    """Temperature, bias, threshold and review band from the validation rows.
 
     Args:
         logits: float, (rows, labels).
@@ -193,15 +234,17 @@ def fit_decision(
         raise ValueError(
             f"logits {logits.shape}, labels {labels.shape}: finite logits, (rows, {len(label_names)}), are needed."
         )
-    index, temperature = positive_index(label_names, positive), fit_temperature(logits, labels)
-    calibrated = softmax(logits / temperature, axis=1)
+    index = positive_index(label_names, positive)
     if index is None:
-        sure = calibrated.max(axis=1)
+        temperature = fit_temperature(logits, labels)
+        sure = softmax(logits / temperature, axis=1).max(axis=1)
         edge = float(np.quantile(sure, settings.review_share)) if settings.review_share else 0.0
         return Decision(temperature, None, (0.0, edge), settings.target, None, tuple(label_names))
+    temperature, bias = fit_scale_and_bias(logits, labels, index)
+    calibrated = softmax(logits / temperature + bias, axis=1)
     threshold = fit_threshold(labels == index, calibrated[:, index], settings)
     band = fit_review_band(calibrated[:, index], threshold, settings.review_share)
-    return Decision(temperature, threshold, band, settings.target, index, tuple(label_names))
+    return Decision(temperature, threshold, band, settings.target, index, tuple(label_names), bias)
 
 
 def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> dict[str, float]:
@@ -220,7 +263,7 @@ def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> d
         "ece_before": expected_calibration_error(labels, before),
         "ece": expected_calibration_error(labels, after),
         "log_loss_before": negative_log_likelihood(logits, labels),
-        "log_loss": negative_log_likelihood(logits, labels, decision.temperature),
+        "log_loss": float(-np.log(np.clip(after[np.arange(len(labels)), labels], TINY, 1.0)).mean()),
         "review_share": float(1 - decided.mean()),
         "automated_accuracy": float((outcome == labels)[decided].mean()) if decided.any() else float("nan"),
     }

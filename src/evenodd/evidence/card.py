@@ -90,6 +90,8 @@ def _decision(facts: Mapping[str, Any]) -> str:
         return ""
     low, high = decision["review"]
     rows = [("temperature", f"{decision['temperature']:.3f}"), ("chosen for", decision["target"])]
+    if decision.get("bias"):
+        rows.insert(1, ("bias", ", ".join(f"{value:+.3f}" for value in decision["bias"])))
     if decision.get("threshold") is not None:
         rows.append((f"threshold on `{facts.get('positive')}`", f"{decision['threshold']:.3f}"))
         rows.append(("sent to people", f"{low:.3f} to {high:.3f}" if high > low else "nothing"))

@@ -25,7 +25,7 @@ class Scored:
         labels: int64, (rows,), numbers of the label names.
         probabilities: float64, (rows, labels), each row sums to 1.
         row_ids: int64, (rows,), position in the source; None: 0, 1, 2, ... Rows are paired by it.
-        logits: float32, (rows, labels), before any temperature; None when not kept.
+        logits: float32, (rows, labels), before any calibration; None when not kept.
     """
 
     labels: IntArray
@@ -43,8 +43,8 @@ class Scored:
 
     @property
     def predictions(self) -> IntArray:
-        """Most probable label of each row, int64, (rows,)."""
-        return self.probabilities.argmax(axis=1)
+        """The label of each row, which has the highest logit (probability, where none are kept): int64, (rows,)."""
+        return (self.probabilities if self.logits is None else self.logits).argmax(axis=1)
 
     @property
     def ids(self) -> IntArray:
@@ -172,7 +172,12 @@ def positive_index(label_names: Sequence[str], positive: str | None) -> int | No
 
 
 def classification_metrics(
-    labels: IntArray, probabilities: FloatArray, *, label_names: Sequence[str], positive: str | None
+    labels: IntArray,
+    probabilities: FloatArray,
+    *,
+    label_names: Sequence[str],
+    positive: str | None,
+    predictions: IntArray | None = None,
 ) -> dict[str, float]:
     """Every quality figure of one scored split, by the names that MLflow shows after `split/`.
 
@@ -181,6 +186,7 @@ def classification_metrics(
         probabilities: float64, (rows, labels).
         label_names: in the order of the columns.
         positive: the label that average precision is about, for two labels; None or more labels: the mean over all.
+        predictions: int64, (rows,), the labels given; None: the most probable ones.
 
     Returns:
         accuracy, f1_macro, average_precision, ece (see `expected_calibration_error`), log_loss (nats), and for each
@@ -193,7 +199,8 @@ def classification_metrics(
     check_scores(labels, probabilities)
     if len(label_names) != probabilities.shape[1]:
         raise ValueError(f"label_names={tuple(label_names)}: the probabilities have {probabilities.shape[1]} columns.")
-    counts = confusion(labels, probabilities.argmax(axis=1), len(label_names))
+    given = probabilities.argmax(axis=1) if predictions is None else np.asarray(predictions, dtype=np.int64)
+    counts = confusion(labels, given, len(label_names))
     precision, recall, f1 = rates(counts)
     own = probabilities[np.arange(len(labels)), labels]
     values = {

@@ -56,13 +56,13 @@ def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
         raise ValueError(f"{name}: scored rows without logits: pass Scored(..., logits=...).")
     raw = Decision(1.0, None, (0.0, 0.0), decision.target, None, decision.label_names)
     before = Scored(scored.labels, raw.probabilities(scored.logits), scored.row_ids)
-    after = Scored(scored.labels, decision.probabilities(scored.logits), scored.row_ids)
+    after = Scored(scored.labels, decision.probabilities(scored.logits), scored.row_ids, scored.logits)
     figures = decision_metrics(decision, scored.logits, scored.labels)
     reviewed, right = 100 * figures["review_share"], 100 * figures["automated_accuracy"]
     words = (
-        f"{name}, on test. Temperature {decision.temperature:.2f} takes the expected calibration error from "
-        f"{figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends {reviewed:.0f} % of the texts to "
-        f"people, and {right:.1f} % of the others are decided rightly."
+        f"{name}, on test. Temperature {decision.temperature:.2f}{_bias_words(decision)} takes the expected "
+        f"calibration error from {figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends "
+        f"{reviewed:.0f} % of the texts to people, and {right:.1f} % of the others are decided rightly."
     )
     pictures = (
         Picture(plot_reliability(before, after), "Share right against confidence, before and after calibration."),
@@ -71,6 +71,12 @@ def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
         Picture(plot_confusion(after, decision.label_names), "Counts of true against predicted labels."),
     )
     return Section("Calibration and decision", (words,), pictures)
+
+
+def _bias_words(decision: Decision) -> str:
+    if decision.positive is None or not decision.bias:
+        return ""
+    return f" and a bias of {decision.bias[decision.positive]:+.2f}"
 
 
 def behaviour_section(

@@ -59,6 +59,7 @@ class BundleContents:
         teacher: what the weights started from.
         layer_map: teacher layers kept, from 1; None for a full-depth model.
         temperature: > 0, divides the logits.
+        bias: added to each scaled logit; empty: none.
         threshold: probability of the positive label from which it is called, or None.
         review: [low, high) of the probability that people look at.
         target: what the threshold was fitted for.
@@ -80,6 +81,7 @@ class BundleContents:
     teacher: str | None = None
     layer_map: tuple[int, ...] | None = None
     temperature: float = 1.0
+    bias: tuple[float, ...] = ()
     threshold: float | None = 0.5
     review: tuple[float, float] = (0.5, 0.5)
     target: str = "f1_macro"
@@ -94,7 +96,7 @@ class BundleContents:
     def boundaries(self) -> Boundaries:
         """Where labels and decisions change."""
         positive = None if self.positive is None else self.labels.index(self.positive)
-        return Boundaries(self.temperature, positive, self.threshold, self.review)
+        return Boundaries(self.temperature, positive, self.threshold, self.review, self.bias)
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,9 @@ class Bundle:
         return session_logits(open_session(self.path / graphs[kind], provider, threads=threads), self.encoder, texts)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """Calibrated probabilities: float64, (n, labels), softmax of logits over the temperature."""
-        return calibrated(logits, self.manifest["decision"]["temperature"])
+        """Calibrated probabilities: float64, (n, labels)."""
+        decision = self.manifest["decision"]
+        return calibrated(logits, decision["temperature"], decision.get("bias", ()))
 
 
 def _single(kind: str) -> str:
@@ -149,9 +152,10 @@ def _single(kind: str) -> str:
     return EXACT if kind == CHECKED else kind
 
 
-def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """softmax(logits / temperature): float64, (n, labels)."""
-    return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=-1)
+def calibrated(logits: np.ndarray, temperature: float, bias: Sequence[float] = ()) -> np.ndarray:
+    """softmax(logits / temperature + bias): float64, (n, labels)."""
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    return softmax(scaled + np.asarray(bias) if len(bias) else scaled, axis=-1)
 
 
 def pool_windows(probabilities: np.ndarray, pooling: str, positive: int | None) -> np.ndarray:
@@ -248,6 +252,7 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
             "threshold": contents.threshold,
             "review": list(contents.review),
             "target": contents.target,
+            **({"bias": list(contents.bias)} if contents.bias else {}),
         },
         "graphs": {kind: FILES[kind] for kind in graphs.paths},
         "recommended": graphs.recommended,
@@ -292,7 +297,7 @@ class _Scorer:
                 f"labels={list(self.contents.labels)}: {len(self.contents.labels)} names, but the graph has "
                 f"{logits.shape[1]} outputs."
             )
-        rows = calibrated(logits, self.contents.temperature)
+        rows = calibrated(logits, self.contents.temperature, self.contents.bias)
         ends = np.cumsum([len(parts) for parts in windows])
         return np.array(
             [pool_windows(part, self.contents.pooling, self.positive) for part in np.split(rows, ends[:-1])]

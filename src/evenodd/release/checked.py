@@ -44,16 +44,19 @@ class Boundaries:
         positive: number of the positive label, or None.
         threshold: of the positive label's probability, or None.
         review: [low, high).
+        bias: added to each scaled logit; empty: none. The label is the one with the highest logit without it.
     """
 
     temperature: float
     positive: int | None
     threshold: float | None
     review: tuple[float, float]
+    bias: tuple[float, ...] = ()
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """float64, (n, labels)."""
-        return softmax(np.asarray(logits, dtype=np.float64) / self.temperature, axis=-1)
+        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
+        return softmax(scaled + np.asarray(self.bias) if self.bias else scaled, axis=-1)
 
     def outcome(self, probabilities: np.ndarray) -> np.ndarray:
         """A number for each row that is the same for the same label and decision: int64, (n,)."""
@@ -62,11 +65,11 @@ class Boundaries:
         if self.positive is None:
             low, call = -1.0, np.zeros_like(call)
         decision = np.where((low <= score) & (score < high), 2, call)
-        return np.asarray(probabilities.argmax(axis=1) * 3 + decision, dtype=np.int64)
+        return np.asarray(self._scaled(probabilities).argmax(axis=1) * 3 + decision, dtype=np.int64)
 
     def near(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
         """Whether label or decision could be others if every log-odds moved by up to `margin`: bool, (n,)."""
-        odds = np.sort(log_odds(probabilities), axis=1)
+        odds = np.sort(self._scaled(probabilities), axis=1)
         near = odds[:, -1] - odds[:, -2] <= 2 * margin
         score = log_odds(self._score(probabilities))
         threshold = 0.5 if self.threshold is None else self.threshold
@@ -75,6 +78,11 @@ class Boundaries:
             if bound > 0:
                 near |= np.abs(score - log_odds(bound)) <= margin
         return np.asarray(near)
+
+    def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
+        """Log-odds without the bias: the label is where they are highest."""
+        odds = log_odds(probabilities)
+        return odds - 2 * np.asarray(self.bias) if self.bias else odds
 
     def _score(self, probabilities: np.ndarray) -> np.ndarray:
         return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
