@@ -17,7 +17,7 @@ from transformers import AutoConfig
 from evenodd import tracking, tuning
 from evenodd.config import SHORT_NAMES, flatten
 from evenodd.release.bench import latency_p50_ms
-from evenodd.training import Fit, FitContext, fit
+from evenodd.training import FitContext, fit
 from evenodd.variants.lora import merge_lora
 from pipelines.build import Built, build
 from pipelines.fit_variant import epoch_metrics, fit_variant, plain_teacher_uri
@@ -147,7 +147,7 @@ def _run_trial(
 def _score_trial(
     search: Search, plan: Plan, teachers: Teachers, folder_name: str, report: tuning.Report
 ) -> tuple[float, ...]:
-    """Validation macro-F1 of the best epoch, and latency when it is asked for. The test split is not read."""
+    """Validation macro-F1 of the weights that the fit leaves, and latency when asked for. Test is not read."""
     corpus = search.materials.corpus
     folder = plan.settings.home / "trials" / folder_name
     shutil.rmtree(folder, ignore_errors=True)
@@ -159,7 +159,7 @@ def _score_trial(
         fitted = fit(built.model, data, plan.settings.train, built.objective, context)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    values = {"f1": _best_score(fitted)}
+    values = {"f1": fitted.score}
     if "latency" in plan.settings.tune.objective:
         values["latency"] = _latency(built, plan)
         tracking.log_metrics({"cost/latency_p50_ms": values["latency"]})
@@ -178,10 +178,6 @@ def _by_epoch(report: tuning.Report) -> Callable[[dict[str, float], int], None]:
             report(metrics[SCORE], epochs)
 
     return forward
-
-
-def _best_score(fitted: Fit) -> float:
-    return max(float(row["value"]) for row in fitted.history if row["metric"] == SCORE)
 
 
 def _latency(built: Built, plan: Plan) -> float:

@@ -50,6 +50,17 @@ def test_no_group_is_in_two_splits(rows: int, groups: int, kinds: int, seed: int
     assert all(len(np.unique(dealt[group == number])) == 1 for number in np.unique(group))
 
 
+@pytest.mark.parametrize("groups", [0, 34])
+def test_a_label_without_rows_does_not_hold_the_split_up(groups: int) -> None:
+    """Its share of nothing is not a number, which dealt out 2^63 groups one by one."""
+    labels, group, keys = make_rows(200, groups, 3, 5)
+    labels = np.where(labels == 1, 3, labels)
+    dealt = assign_splits(labels, group, keys, shares=SHARES, seed=1)
+    shares = np.bincount(dealt, minlength=3) / len(dealt)
+    assert np.abs(shares - np.array(SHARES)).max() < 0.1
+    assert all(len(np.unique(dealt[group == number])) == 1 for number in np.unique(group))
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.integers(200, 600), st.integers(2, 4), st.integers(0, 2**31 - 1))
 def test_rows_without_groups_get_the_shares_to_the_row(rows: int, kinds: int, seed: int) -> None:

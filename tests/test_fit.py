@@ -96,7 +96,7 @@ def test_the_weights_that_remain_are_the_best_epochs(data: FitData, tmp_path: Pa
 
     model = tiny_model()
     fitted = fit(model, data, BEST_EPOCH, LabelObjective(), context(tmp_path, score=score))
-    assert fitted.best_epoch == 2
+    assert (fitted.best_epoch, fitted.score) == (2, 0.9)
     assert not fitted.averaged
     remaining = torch.from_numpy(predict_logits(model, data.validation))
     torch.testing.assert_close(remaining, after[1]["logits"])
@@ -133,6 +133,7 @@ def test_a_mean_that_is_much_worse_than_the_best_epoch_is_not_taken(
     model = tiny_model()
     fitted = fit(model, data, SETTINGS, LabelObjective(), context(tmp_path, score=score))
     assert fitted.averaged is averaged
+    assert fitted.score == (mean_scores if averaged else 0.6)
     np.testing.assert_allclose(predict_logits(model, data.validation), after[3 if averaged else 1], atol=1e-5)
 
 

@@ -118,6 +118,7 @@ class _Deck:
         self.first_key = np.full(self.size, np.iinfo(np.int64).max)
         np.minimum.at(self.first_key, groups, keys)
         self.totals = np.bincount(labels, minlength=self.kinds).astype(np.float64)
+        self.occurring = np.maximum(self.totals, 1)  # a divisor, also for a label without a row
         sizes = np.bincount(groups, minlength=self.size)
         self.piles = self._singles(labels, sizes) + self._larger(labels, sizes)
         self.piles.sort(key=lambda pile: (-pile[0].sum(), pile[0].tolist()))
@@ -161,7 +162,7 @@ class _Deck:
         """How many of a pile's groups go to each split; `need` is brought up to date."""
         dealt = np.zeros(len(need), dtype=np.int64)
         if many > len(need):
-            weights = np.where(counts.sum() <= room, np.maximum((need * (counts / self.totals)).sum(axis=1), 0), 0)
+            weights = np.where(counts.sum() <= room, np.maximum((need * (counts / self.occurring)).sum(axis=1), 0), 0)
             dealt += np.floor(many * weights / max(weights.sum(), 1e-12) * (1 - 1e-12)).astype(np.int64)
             need -= dealt[:, None] * counts
         for _ in range(many - int(dealt.sum())):
@@ -171,7 +172,7 @@ class _Deck:
         return dealt
 
     def _draw(self, counts: np.ndarray, need: np.ndarray, room: np.ndarray, rng: np.random.Generator) -> int:
-        worth = (need * (counts / self.totals**2)).sum(axis=1)
+        worth = (need * (counts / self.occurring**2)).sum(axis=1)
         fits = (counts <= need + 0.5).all(axis=1) & (counts.sum() <= room) & (worth > 0)
         if not fits.any():
             return int(np.argmax(np.where(counts.sum() <= room, worth, -np.inf)))

@@ -82,6 +82,7 @@ class Fit:
 
     Attributes:
         averaged: whether the weights are the mean of the late ones, not those of the best epoch.
+        score: macro-F1 on validation of the weights left.
     """
 
     history: list[dict[str, Any]]
@@ -89,6 +90,7 @@ class Fit:
     best_epoch: int = 0
     train_loss: float = field(default=float("nan"))
     averaged: bool = False
+    score: float = float("nan")
 
 
 def fit(
@@ -230,6 +232,7 @@ class EncoderTrainer(Trainer):
     def take_average(self) -> bool:
         """Puts the mean of the late weights in place of the best epoch's where `fit` says so; whether it did."""
         best = self.state.best_metric
+        self.score = float("nan") if best is None else best
         if not self.average.count or best is None or round(self.state.epoch or 0) < self.settings.epochs:
             return False
         self.average.swap(self.encoder)
@@ -244,6 +247,7 @@ class EncoderTrainer(Trainer):
             best,
             "taken" if taken else "best epoch kept",
         )
+        self.score = found if taken else best
         return taken
 
     def _validate(self) -> dict[str, float]:
@@ -273,7 +277,7 @@ class EncoderTrainer(Trainer):
         }
         last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
         loss = float(np.mean(last)) if last else float("nan")
-        return Fit(_tidy(history), figures, round(best["epoch"]), loss, averaged)
+        return Fit(_tidy(history), figures, round(best["epoch"]), loss, averaged, self.score)
 
     def _diverged(self, what: str) -> NoReturn:
         raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
