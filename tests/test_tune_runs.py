@@ -14,10 +14,10 @@ from pipelines import tune as tuning_runs
 PARAMETERS = {"trials": "8", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
 
 
-def _score(search: Any, plan: Any, teacher_uri: str, folder: str, report: Any) -> tuple[float, ...]:
+def _score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, report: Any) -> tuple[float, ...]:
     """Stands for a fit: the best near a learning rate of 3e-4; the third fails, the eighth is pruned."""
     number = int(folder.rpartition("-")[2])
-    assert teacher_uri == "models:/teacher"
+    assert teachers == ("models:/teacher", "models:/plain")
     if number == 2:
         raise RuntimeError("training diverged")
     if number == 7:
@@ -34,6 +34,7 @@ def tuned(tracking, monkeypatch) -> tuple[str, dict[str, str]]:
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
     monkeypatch.setattr(tuning_runs, "_score_trial", _score)
     monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
+    monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
     with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
         found = tuning_runs.tune("odd", PARAMETERS, materials).parameters
     return run_id, found
