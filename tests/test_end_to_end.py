@@ -190,6 +190,11 @@ def test_the_served_bento_answers_as_the_registered_model(served, environ) -> No
     assert sum(a != b for a, b in zip(expected, found, strict=True)) == 0
 
 
+def _hear_ctrl_c() -> None:
+    """A shell starts background commands with Ctrl-C ignored, which their children inherit; a terminal does not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, environ, how) -> None:
     """Hours of training lost, a run that looks alive for ever, or two versions of one fit."""
@@ -200,9 +205,8 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     home = store / "home"
     command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "distill_odd", "--env-manager", "local"]
     command += ["-P", "config=configs/quick.yaml", "-P", f"home={home}"]
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environ, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, preexec_fn=_hear_ctrl_c, **quiet)
     deadline = time.monotonic() + 300
     while not list(home.glob("fits/*/checkpoint-*/complete")):
         assert time.monotonic() < deadline
