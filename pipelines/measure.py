@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.special import softmax
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
@@ -132,16 +133,14 @@ def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -
 def scores_to_bytes(scored: Scored) -> bytes:
     """Row ids, labels and logits as a compressed NumPy archive."""
     if scored.logits is None:
-        raise ValueError("scores without logits cannot be kept: the temperature would be applied twice.")
+        raise ValueError("scores without logits cannot be kept: they would be calibrated twice.")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, row_ids=scored.ids, labels=scored.labels, logits=scored.logits)
     return buffer.getvalue()
 
 
-def read_scores(path: Path, temperature: float) -> Scored:
-    """Scored rows out of such an archive."""
+def read_scores(path: Path) -> Scored:
+    """Scored rows out of such an archive, with probabilities before any calibration."""
     with np.load(path) as archive:
-        logits = archive["logits"].astype(np.float64) / temperature
-        exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = exponents / exponents.sum(axis=1, keepdims=True)
+        probabilities = softmax(archive["logits"].astype(np.float64), axis=1)
         return Scored(archive["labels"], probabilities, archive["row_ids"], archive["logits"])

@@ -171,7 +171,7 @@ def against(found: tracking.Version, champion: tracking.Version | None, settings
 
 def validation_scores(version: tracking.Version) -> Scored:
     """The scored validation rows of a version's run."""
-    return read_scores(tracking.download(version.run_id, "scores/validation.npz"), 1.0)
+    return read_scores(tracking.download(version.run_id, "scores/validation.npz"))
 
 
 def previous_champion(registered_name: str) -> str:

@@ -95,7 +95,7 @@ def augmentation(compared: Comparison, materials: Materials, settings: Settings)
         return None
     suite = untrained(load_suite(), corpus.train.texts)[0]
     arms = [
-        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test"), 1.0), answers(run, suite))
+        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run, suite))
         for run in (*compared.runs, *compared.counterparts)
     ]
     same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
@@ -204,7 +204,7 @@ def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
     corpus = materials.corpus
     facts = tracking.artifact_json(run.run_id, "decision.json")
     decision = Decision.from_dict(facts, label_names=corpus.label_names, positive=corpus.positive)
-    scored = read_scores(_file(run, "test"), decision.temperature)
+    scored = read_scores(_file(run, "test"))
     sections = [decision_section(run.variant, scored, decision)]
     report = answers(run, untrained(load_suite(), corpus.train.texts)[0])
     if report is not None:

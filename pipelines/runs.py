@@ -46,8 +46,7 @@ def read_run(run_id: str) -> FinishedRun:
     """
     run = tracking.get_run(run_id)
     tags = dict(run.data.tags)
-    temperature = tracking.artifact_json(run_id, "decision.json")["temperature"]
-    scored = read_scores(tracking.download(run_id, "scores/validation.npz"), temperature)
+    scored = read_scores(tracking.download(run_id, "scores/validation.npz"))
     history = pd.read_csv(tracking.download(run_id, "tables/history.csv"))
     metrics = dict(run.data.metrics)
     return FinishedRun(run_id, tags["variant"], int(tags["seed"]), tags["version"], metrics, tags, scored, history)

@@ -22,9 +22,7 @@ def calibrate(logits: np.ndarray, temperature: float, bias: tuple[float, ...] = 
     Returns:
         Probabilities, float64, (rows, labels).
     """
-    scaled = logits.astype(np.float64) / temperature
-    if bias:
-        scaled += bias
+    scaled = logits.astype(np.float64) / temperature + np.asarray(bias or 0.0)
     scaled -= scaled.max(axis=1, keepdims=True)
     exponentials = np.exp(scaled)
     return exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -134,8 +132,7 @@ class Policy:
 
     def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
         """Log-odds without the bias: the label is where they are highest; same shape."""
-        odds = log_odds(probabilities)
-        return odds - 2 * np.asarray(self.bias) if self.bias else odds
+        return log_odds(probabilities) - 2 * np.asarray(self.bias or 0.0)
 
     def _binary(self, score: float, positive: int) -> str:
         if self.review is not None and self.review[0] <= score < self.review[1]:

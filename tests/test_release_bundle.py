@@ -16,8 +16,9 @@ from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from evenodd.config import ExportSettings
+from evenodd.evidence.calibration import calibrate
 from evenodd.release import bundle as bundle_module
-from evenodd.release.bundle import BundleContents, calibrated, pool_windows, read_bundle, write_bundle
+from evenodd.release.bundle import BundleContents, pool_windows, read_bundle, write_bundle
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.export import Graphs, export_graphs
 from evenodd.release.parity import torch_logits
@@ -68,7 +69,7 @@ def test_samples_hold_what_torch_says_of_whole_windows(folder: Path) -> None:
     for sample in bundle.manifest["samples"]:
         ids = encoder.windows([sample["text"]])[0]
         texts_logits = np.concatenate([_torch_row(model, encoder, row) for row in ids])
-        expected = pool_windows(calibrated(texts_logits, 1.7), "max", 1)
+        expected = pool_windows(calibrate(texts_logits, 1.7), "max", 1)
         np.testing.assert_allclose(sample["probabilities"]["fp32"], expected, atol=1e-4)
         assert sum(sample["probabilities"]["int8"]) == pytest.approx(1, abs=1e-5)
     assert max(len(encoder.windows([s["text"]])[0]) for s in bundle.manifest["samples"]) > 1, (

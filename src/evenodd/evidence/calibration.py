@@ -48,8 +48,7 @@ class Decision:
 
     def probabilities(self, logits: NDArray) -> FloatArray:
         """Calibrated probabilities: softmax(logits / temperature + bias), float64, (rows, labels)."""
-        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
-        return softmax(scaled + self.bias if self.bias else scaled, axis=1)
+        return calibrate(logits, self.temperature, self.bias)
 
     def labels(self, probabilities: FloatArray) -> IntArray:
         """Numbers of the labels with the highest logits, told from calibrated probabilities: int64, (rows,)."""
@@ -92,11 +91,14 @@ class Decision:
         )
 
 
+def calibrate(logits: NDArray, temperature: float, bias: Sequence[float] = ()) -> FloatArray:
+    """softmax(logits / temperature + bias): float64, (rows, labels). An empty bias is none."""
+    return softmax(np.asarray(logits, dtype=np.float64) / temperature + np.asarray(bias or 0.0), axis=-1)
+
+
 def most_likely(probabilities: FloatArray, bias: Sequence[float] = ()) -> IntArray:
     """The label with the highest logit, where `bias` went into the probabilities: int64, (rows,)."""
-    if not len(bias):
-        return np.asarray(probabilities).argmax(axis=1)
-    return (np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(bias)).argmax(axis=1)
+    return (np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(bias or 0.0)).argmax(axis=1)
 
 
 def negative_log_likelihood(logits: NDArray, labels: IntArray, temperature: float = 1.0) -> float:
@@ -241,7 +243,7 @@ def fit_decision(
         edge = float(np.quantile(sure, settings.review_share)) if settings.review_share else 0.0
         return Decision(temperature, None, (0.0, edge), settings.target, None, tuple(label_names))
     temperature, bias = fit_scale_and_bias(logits, labels, index)
-    calibrated = softmax(logits / temperature + bias, axis=1)
+    calibrated = calibrate(logits, temperature, bias)
     threshold = fit_threshold(labels == index, calibrated[:, index], settings)
     band = fit_review_band(calibrated[:, index], threshold, settings.review_share)
     return Decision(temperature, threshold, band, settings.target, index, tuple(label_names), bias)

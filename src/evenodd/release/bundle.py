@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 from tokenizers import Tokenizer
 
+from evenodd.evidence.calibration import calibrate
 from evenodd.release.checked import CHECKED, EXACT, Boundaries
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
@@ -144,18 +144,12 @@ class Bundle:
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities: float64, (n, labels)."""
         decision = self.manifest["decision"]
-        return calibrated(logits, decision["temperature"], decision.get("bias", ()))
+        return calibrate(logits, decision["temperature"], decision.get("bias", ()))
 
 
 def _single(kind: str) -> str:
     """The graph whose labels and decisions a kind has."""
     return EXACT if kind == CHECKED else kind
-
-
-def calibrated(logits: np.ndarray, temperature: float, bias: Sequence[float] = ()) -> np.ndarray:
-    """softmax(logits / temperature + bias): float64, (n, labels)."""
-    scaled = np.asarray(logits, dtype=np.float64) / temperature
-    return softmax(scaled + np.asarray(bias) if len(bias) else scaled, axis=-1)
 
 
 def pool_windows(probabilities: np.ndarray, pooling: str, positive: int | None) -> np.ndarray:
@@ -297,7 +291,7 @@ class _Scorer:
                 f"labels={list(self.contents.labels)}: {len(self.contents.labels)} names, but the graph has "
                 f"{logits.shape[1]} outputs."
             )
-        rows = calibrated(logits, self.contents.temperature, self.contents.bias)
+        rows = calibrate(logits, self.contents.temperature, self.contents.bias)
         ends = np.cumsum([len(parts) for parts in windows])
         return np.array(
             [pool_windows(part, self.contents.pooling, self.positive) for part in np.split(rows, ends[:-1])]

@@ -19,8 +19,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from numpy.typing import ArrayLike
-from scipy.special import logit, softmax
+from scipy.special import logit
 
+from evenodd.evidence.calibration import calibrate
 from evenodd.release.encode import TextEncoder
 from evenodd.release.parity import rows_logits
 from evenodd.release.sessions import open_session, run_session
@@ -55,8 +56,7 @@ class Boundaries:
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """float64, (n, labels)."""
-        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
-        return softmax(scaled + np.asarray(self.bias) if self.bias else scaled, axis=-1)
+        return calibrate(logits, self.temperature, self.bias)
 
     def outcome(self, probabilities: np.ndarray) -> np.ndarray:
         """A number for each row that is the same for the same label and decision: int64, (n,)."""
@@ -81,8 +81,7 @@ class Boundaries:
 
     def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
         """Log-odds without the bias: the label is where they are highest."""
-        odds = log_odds(probabilities)
-        return odds - 2 * np.asarray(self.bias) if self.bias else odds
+        return log_odds(probabilities) - 2 * np.asarray(self.bias or 0.0)
 
     def _score(self, probabilities: np.ndarray) -> np.ndarray:
         return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
