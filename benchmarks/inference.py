@@ -228,6 +228,7 @@ def main() -> None:
     table.to_csv(options.output / "inference.csv", index=False)
     plot(table).savefig(options.output / "inference.png", dpi=120)
     if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(figures(table), indent=1) + "\n", encoding="utf-8")
 
 

@@ -31,6 +31,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.figures import write_figures
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import Stopwatch
 from evenodd.config import DataSettings, DistillSettings, TrainSettings
@@ -210,9 +211,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=given.work) as work:
         figures = run(sizes, Path(work))
     print(table(figures))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(given.json, figures)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.figures import write_figures
 from benchmarks.models import prepare, served
 
 ROOT = Path(__file__).parents[1]
@@ -299,8 +300,7 @@ def main() -> None:
     (given.out / "serving.md").write_text(table(figures) + "\n", encoding="utf-8")
     plot(figures, given.out / "serving.png")
     print(table(figures))
-    if given.json:
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(given.json, figures)
 
 
 if __name__ == "__main__":

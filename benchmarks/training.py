@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import os
 import statistics
 import sys
@@ -27,6 +26,7 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.figures import write_figures
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import CLASSROOM_TOKENS, RECIPES, Bench, Measured, part_of, run_recipe
 from evenodd.config import DataSettings, TrainSettings
@@ -181,9 +181,7 @@ def main() -> None:
     transformers_logging.set_verbosity_error()
     figures = run(quick=given.quick, data=given.data, seeds=given.seeds, epochs=given.epochs, home=given.home)
     print(table(figures))
-    if given.json:
-        given.json.parent.mkdir(parents=True, exist_ok=True)
-        given.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_figures(given.json, figures)
 
 
 if __name__ == "__main__":

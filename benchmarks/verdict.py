@@ -181,6 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{kind:18} {', '.join(f'{k} {v:.3f}' for k, v in found[kind].items())}")
     print(f"{found['draws']} draws of each kind in {found['seconds']:.0f} s")
     if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
