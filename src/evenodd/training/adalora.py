@@ -35,6 +35,7 @@ class OrthogonalObjective:
 
     def __init__(self, objective: Objective, weight: float = ORTHOGONAL_WEIGHT) -> None:
         self.objective, self.weight = objective, weight
+        self.reads_all_tokens = objective.reads_all_tokens
 
     def fields(self, rows: np.ndarray) -> Batch:
         return self.objective.fields(rows)

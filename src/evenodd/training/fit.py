@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -26,9 +27,12 @@ from evenodd.data import TokenStore
 from evenodd.training.adalora import RankAllocation
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
+from evenodd.training.casting import cast_once
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
+from evenodd.training.first_token import first_token_in_last_layer
+from evenodd.training.memory import keep_freed_memory
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
@@ -117,13 +121,14 @@ def fit(
     else:
         fitted = _fit(model, data, settings, objective, context)
     figures = fitted.figures
-    figures |= ceiling_figures(
-        model,
-        data.train.lengths if data.turns is None else data.train.lengths[data.turns <= 0],
-        rows_per_second=figures["cost/train_rows_per_second"],
-        precision=precision,
-        processes=settings.processes,
-    )
+    with _needed_tokens(model, objective):
+        figures |= ceiling_figures(
+            model,
+            data.train.lengths if data.turns is None else data.train.lengths[data.turns <= 0],
+            rows_per_second=figures["cost/train_rows_per_second"],
+            precision=precision,
+            processes=settings.processes,
+        )
     _say(fitted, precision)
     return fitted
 
@@ -146,14 +151,21 @@ def _say(fitted: Fit, precision: Precision) -> None:
 def _fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
+    keep_freed_memory()
     resume = last_checkpoint(context.folder)
     trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
     if resume:
         log.info("going on from %s", resume)
-    trainer.train(resume_from_checkpoint=str(resume) if resume else None)
-    averaged = trainer.take_average()
+    with _needed_tokens(model, objective), cast_once(model, trainer.precision):
+        trainer.train(resume_from_checkpoint=str(resume) if resume else None)
+        averaged = trainer.take_average()
     _take_autocast_off(model)
     return trainer.finish(averaged)
+
+
+def _needed_tokens(model: nn.Module, objective: Objective) -> AbstractContextManager[object]:
+    """The last layer on the first token, unless the objective compares the others too."""
+    return nullcontext() if objective.reads_all_tokens else first_token_in_last_layer(model)
 
 
 def _take_autocast_off(model: nn.Module) -> None:

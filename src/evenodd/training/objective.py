@@ -21,6 +21,11 @@ INPUTS = ("input_ids", "attention_mask")
 class Objective(Protocol):
     """One value a row for each term of the loss."""
 
+    @property
+    def reads_all_tokens(self) -> bool:
+        """Whether a term reads more of the last layer than its first token."""
+        ...
+
     def fields(self, rows: np.ndarray) -> Batch:
         """Tensors that a batch of these rows needs beside its token ids and labels."""
         ...
@@ -36,6 +41,8 @@ class LabelObjective:
     Args:
         weight: float, (labels,), see `label_weights`.
     """
+
+    reads_all_tokens = False
 
     def __init__(self, weight: Tensor | None = None) -> None:
         self.weight = weight
@@ -73,7 +80,8 @@ class DistillObjective:
     ) -> None:
         self.settings, self.weight = settings, weight
         self.teacher_layers = teacher_layers
-        self.targets = None if needs_live_teacher(settings) else targets
+        self.reads_all_tokens = needs_live_teacher(settings)
+        self.targets = None if self.reads_all_tokens else targets
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None and self.targets is None else None
         if self.targets is None and self.teacher is None:
             raise ValueError("distillation: neither cached targets nor a live teacher that these terms can use.")

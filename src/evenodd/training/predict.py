@@ -13,6 +13,7 @@ from torch import nn
 
 from evenodd.data import TokenStore
 from evenodd.training.batches import TokenBudgetSampler
+from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.precision import Precision, autocast
 
 TOKEN_BUDGET = 4096
@@ -36,7 +37,7 @@ def predict_logits(
         share: number of this process and how many divide the batches; the others' rows are 0.
     """
     logits = np.zeros((len(store), _labels(model)), dtype=np.float32)
-    with evaluating(model):
+    with evaluating(model), first_token_in_last_layer(model):
         for rows, batch in islice(sorted_batches(store, token_budget), share[0], None, share[1]):
             with autocast(precision, _device(model).type):
                 logits[rows] = model(**to_device(batch, model)).logits.float().cpu().numpy()

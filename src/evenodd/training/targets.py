@@ -20,6 +20,7 @@ from transformers import PreTrainedModel
 
 from evenodd.data import TokenStore
 from evenodd.data.folders import FORMAT, new_folder
+from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.precision import Precision, autocast
 from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_batches, to_device
 from evenodd.variants.encoder import state_digest
@@ -108,7 +109,7 @@ def _write(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision:
     log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
     logits = _create(folder / "logits.npy", np.float32, (len(store), config.num_labels))
     hidden = _create(folder / "hidden.npy", np.float16, (len(store), config.num_hidden_layers, config.hidden_size))
-    with evaluating(teacher):
+    with evaluating(teacher), first_token_in_last_layer(teacher):
         for rows, batch in sorted_batches(store, TOKEN_BUDGET):
             with autocast(precision, next(teacher.parameters()).device.type):
                 output = teacher(**to_device(batch, teacher), output_hidden_states=True)
