@@ -52,24 +52,43 @@ def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, mo
     assert found.tokens == bench.train.lengths[bench.rows(96)].sum()
     assert 96 / 64 <= found.steps <= 96
     assert found.seconds > 0
-    assert found.flops > 0
+    assert found.flops >= found.executed_flops > 0
+    assert (found.flops > found.executed_flops) == (RECIPES[name].how == "ours")
     assert all(torch.equal(value, before[key]) for key, value in bench.teacher.state_dict().items())
+
+
+def figures_of(sentences_per_second: float, share: float) -> dict[str, float]:
+    shares = {"share_of_ceiling": share, "share_of_ceiling_executed": share / 2}
+    return {"sentences_per_second": sentences_per_second, **shares}
 
 
 def test_ratios_are_ours_over_theirs() -> None:
     """The bars are read off these."""
-    speeds = {name: {"sentences_per_second": 10.0, "share_of_ceiling": 0.1} for name in RECIPES}
-    speeds["ours"] |= {"sentences_per_second": 150.0, "share_of_ceiling": 0.4}
+    speeds = {name: figures_of(10.0, 0.1) for name in RECIPES} | {"ours": figures_of(150.0, 0.4)}
     found = training.ratios(speeds)
     assert found["ours_over_classroom"] == 15
     assert found["teacher_over_trainer_fp32"] == found["lora_over_trainer_fp32"] == 1
     assert (found["share_of_ceiling"], found["best_share_of_ceiling"]) == (0.4, 0.4)
+    assert found["best_share_of_ceiling_executed"] == 0.2
+
+
+def test_a_slow_round_slows_both_sides_of_a_ratio() -> None:
+    """Medians of each line, divided, would mix a peer's quiet round with a loud one of ours."""
+    rounds = []
+    for load, ratio in ((1.0, 15.0), (4.0, 16.0), (2.0, 14.0)):
+        found = {name: figures_of(12.0 / load, 0.1) for name in RECIPES}
+        found["ours"] = figures_of(12.0 * ratio / load, 0.4 / load)
+        rounds.append(found | {"product": {"fp32": 200.0 / load, "bf16": 800.0 / load}})
+    found = training.summary(rounds)
+    assert found["ours_over_classroom"] == 15
+    assert found["recipes"]["ours"]["rounds"] == [180.0, 48.0, 84.0]
+    assert found["recipes"]["ours"]["sentences_per_second"] == 84.0
+    assert found["product_gflops"] == {"fp32": 100.0, "bf16": 400.0}
     rest = dict.fromkeys(("tokens_per_second", "rows_per_step", "peak_mb"), 1.0)
-    rows = {name: figures | rest for name, figures in speeds.items()}
-    text = training.table(
-        {"recipes": rows, "product_gflops": {"fp32": 1, "bf16": 2}, "teacher_pass_seconds": 3} | found
-    )
-    assert all(name in text for name in (*RECIPES, *training.RATIOS))
+    for figures in found["recipes"].values():
+        figures |= rest
+    text = training.table(found | {"teacher_pass_seconds": 3})
+    assert all(name in text for name in (*RECIPES, *training.RATIOS, *training.SHARES))
 
 
 def test_peaks_are_seen_and_begin_anew() -> None:

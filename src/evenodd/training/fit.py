@@ -32,7 +32,7 @@ from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
 from evenodd.training.first_token import first_token_in_last_layer
-from evenodd.training.memory import keep_freed_memory
+from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
@@ -151,12 +151,11 @@ def _say(fitted: Fit, precision: Precision) -> None:
 def _fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
-    keep_freed_memory()
     resume = last_checkpoint(context.folder)
     trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
     if resume:
         log.info("going on from %s", resume)
-    with _needed_tokens(model, objective), cast_once(model, trainer.precision):
+    with _needed_tokens(model, objective), cast_once(model, trainer.precision), freed_memory_kept():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         averaged = trainer.take_average()
     _take_autocast_off(model)
