@@ -246,8 +246,9 @@ def _log_details(built: Built, measured: Measured) -> None:
             path.write_bytes(scores_to_bytes(scored))
             tracking.log_file(path, "scores")
         if measured.behaviour:
-            path = Path(folder) / "behaviour.npz"
-            np.savez_compressed(path, predicted_positive=measured.behaviour.cases["predicted_positive"].to_numpy())
+            path, cases = Path(folder) / "behaviour.npz", measured.behaviour.cases
+            ids, called = cases["case_id"].to_numpy(str), cases["predicted_positive"].to_numpy(bool)
+            np.savez_compressed(path, case_id=ids, predicted_positive=called)
             tracking.log_file(path, "scores")
 
 

@@ -15,7 +15,7 @@ from evenodd.config import Settings
 from evenodd.data import Split
 from evenodd.evidence import Decision, Floors, Scored
 from evenodd.evidence.augmentation import NONE, Arm, Augmentation, compare_augmentation
-from evenodd.evidence.behaviour import BehaviourReport, Suite, kin, load_suite, plot_behaviour, score_suite, untrained
+from evenodd.evidence.behaviour import BehaviourReport, answered, kin, load_suite, plot_behaviour
 from evenodd.evidence.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.evidence.datareport import plot_data
 from evenodd.evidence.report import Report, Section, write_report
@@ -93,9 +93,8 @@ def augmentation(compared: Comparison, materials: Materials, settings: Settings)
     corpus = materials.corpus
     if not compared.counterparts:
         return None
-    suite = untrained(load_suite(), corpus.train.texts)[0]
     arms = [
-        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run, suite))
+        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run))
         for run in (*compared.runs, *compared.counterparts)
     ]
     same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
@@ -118,13 +117,12 @@ def added_rows(run: FinishedRun) -> str:
     return f"{int(said['data.augment_rows']):,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
 
 
-def answers(run: FinishedRun, suite: Suite) -> BehaviourReport | None:
-    """What a run said to the suite; None when it was not asked, or the suite was another one then."""
+def answers(run: FinishedRun) -> BehaviourReport | None:
+    """What a run said to the project's own suite; None when it was not asked, or the suite was another one then."""
     if "behaviour/balanced_accuracy" not in run.metrics:
         return None
     with np.load(_file(run, "behaviour")) as archive:
-        called = archive["predicted_positive"]
-    return score_suite(suite, called) if len(called) == len(suite) else None
+        return answered(load_suite(), archive["case_id"], archive["predicted_positive"])
 
 
 def kin_of(run: FinishedRun) -> pd.DataFrame | None:
@@ -206,7 +204,7 @@ def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
     decision = Decision.from_dict(facts, label_names=corpus.label_names, positive=corpus.positive)
     scored = read_scores(_file(run, "test"))
     sections = [decision_section(run.variant, scored, decision)]
-    report = answers(run, untrained(load_suite(), corpus.train.texts)[0])
+    report = answers(run)
     if report is not None:
         table = report.by_functionality.reset_index()
         asked = kin_of(run)

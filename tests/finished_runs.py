@@ -114,7 +114,8 @@ def add_finished(tracking: ModuleType, corpus: Corpus, made: Made, *, model_uri:
             for name, found in scored.items():
                 (path := Path(folder) / f"{name}.npz").write_bytes(scores_to_bytes(found))
                 tracking.log_file(path, "scores")
-            np.savez_compressed(path := Path(folder) / "behaviour.npz", predicted_positive=called)
+            kept: dict[str, Any] = {"case_id": suite.cases["case_id"].to_numpy(str), "predicted_positive": called}
+            np.savez_compressed(path := Path(folder) / "behaviour.npz", **kept)
             tracking.log_file(path, "scores")
         if not model_uri:
             return run_id

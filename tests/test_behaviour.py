@@ -11,6 +11,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from evenodd.evidence.behaviour import (
     NO_GROUP,
+    answered,
     kin,
     kin_in_words,
     load_suite,
@@ -193,6 +194,19 @@ def test_sentences_that_were_trained_on_are_not_scored() -> None:
     assert left.texts == [text for text in suite.texts if text not in shared]
     assert (left.name, left.digest) == (suite.name, suite.digest)
     assert untrained(suite, ["nothing"]) == (suite, [])
+
+
+def test_kept_answers_go_back_to_their_cases() -> None:
+    """Runs on other splits were asked other parts of the suite: paired by position, their answers would be shuffled."""
+    suite = load_suite()
+    assert suite.cases["case_id"].is_unique
+    part, _ = untrained(suite, [suite.texts[10], suite.texts[20]])
+    called = np.random.default_rng(0).random(len(part)) < 0.3
+    ids = part.cases["case_id"].to_numpy(str)
+    back = answered(suite, ids[::-1], called[::-1])
+    assert back is not None
+    pd.testing.assert_frame_equal(back.cases, score_suite(part, called).cases)
+    assert answered(suite, [*ids[:-1], "of another suite"], called) is None
 
 
 def test_kin_says_what_each_label_means() -> None:

@@ -204,6 +204,24 @@ def untrained(suite: Suite, texts: Sequence[str]) -> tuple[Suite, list[str]]:
     return replace(suite, cases=suite.cases[~suite.cases["test_case"].isin(shared)].reset_index(drop=True)), shared
 
 
+def answered(suite: Suite, case_ids: ArrayLike, predicted_positive: ArrayLike) -> BehaviourReport | None:
+    """Score answers that were kept, by the cases that they were given to.
+
+    Args:
+        suite: the whole suite; what was asked may be a part of it.
+        case_ids: str, (answers,).
+        predicted_positive: bool, (answers,).
+
+    Returns:
+        None when a case is not in the suite: another one was asked then.
+    """
+    called = dict(zip(np.asarray(case_ids).tolist(), np.asarray(predicted_positive).tolist(), strict=True))
+    asked = suite.cases[suite.cases["case_id"].isin(list(called))].reset_index(drop=True)
+    if len(asked) != len(called):
+        return None
+    return score_suite(replace(suite, cases=asked), [called[case] for case in asked["case_id"]])
+
+
 def kin(predict: Predict | None = None) -> pd.DataFrame:
     """ "I hate you." and the sentences next to it, with what each label means here.
 
