@@ -14,7 +14,7 @@ import pytest
 
 from evenodd.data import sample_phrases
 from evenodd.data.augment import HATE, OTHER, WEIGHTS, counterexamples, group_terms, kind_counts
-from evenodd.data.augment_phrases import GROUPS
+from evenodd.data.augment.phrases import GROUPS
 from evenodd.data.sample import sample_rows
 from evenodd.data.templates import delexicalise, normalise
 from evenodd.evidence.behaviour import kin, load_suite

@@ -5,7 +5,7 @@ A classifier has to have met these words to find them. `{slurs}` are several peo
 
 from __future__ import annotations
 
-from evenodd.data.augment_phrases import phrases
+from evenodd.data.augment.phrases import phrases
 from evenodd.data.templates import lines
 
 # by group: plural and singular

@@ -1,6 +1,6 @@
 """Templates of the counterexamples that are no hate, by kind.
 
-Slots are those of `augment_phrases`; `{G}` is a group, `{S}` one member of it with its article, `{s}` without, and
+Slots are those of `phrases`; `{G}` is a group, `{S}` one member of it with its article, `{s}` without, and
 `{claim}` a whole hateful sentence about the same group, made by one of the hateful kinds.
 """
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from evenodd.data.augment_clauses import CLAUSE_HATE_FRAMES, CLAUSE_OTHER_FRAMES, CLAUSE_SLOTS
-from evenodd.data.augment_hate import HATE_FRAMES
-from evenodd.data.augment_other import OTHER_FRAMES
-from evenodd.data.augment_phrases import GROUP_WEIGHTS, GROUPS, SLOTS
-from evenodd.data.augment_slurs import SLUR_HATE_FRAMES, SLUR_OTHER_FRAMES, SLURS
+from evenodd.data.augment.clauses import CLAUSE_HATE_FRAMES, CLAUSE_OTHER_FRAMES, CLAUSE_SLOTS
+from evenodd.data.augment.hate import HATE_FRAMES
+from evenodd.data.augment.other import OTHER_FRAMES
+from evenodd.data.augment.phrases import GROUP_WEIGHTS, GROUPS, SLOTS
+from evenodd.data.augment.slurs import SLUR_HATE_FRAMES, SLUR_OTHER_FRAMES, SLURS
 from evenodd.data.templates import fill, normalise, sentence
 
 WEIGHTS = {

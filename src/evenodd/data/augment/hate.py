@@ -1,6 +1,6 @@
 """Templates of the counterexamples that are hate, by kind.
 
-Slots are those of `augment_phrases`; `{G}` is a group, `{S}` one member of it with its article, `{s}` without.
+Slots are those of `phrases`; `{G}` is a group, `{S}` one member of it with its article, `{s}` without.
 """
 
 from __future__ import annotations

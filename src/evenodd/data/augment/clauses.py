@@ -1,12 +1,12 @@
 """Templates of the counterexamples in which a second clause, a condition, a speaker or a report decides, by kind.
 
-Slots are those of `augment_phrases` and of `CLAUSE_SLOTS`; `{G}` is a group, `{S}` one member of it with its article,
+Slots are those of `phrases` and of `CLAUSE_SLOTS`; `{G}` is a group, `{S}` one member of it with its article,
 `{s}` without.
 """
 
 from __future__ import annotations
 
-from evenodd.data.augment_phrases import phrases
+from evenodd.data.augment.phrases import phrases
 from evenodd.data.templates import lines
 
 CLAUSE_HATE_FRAMES: dict[str, tuple[str, ...]] = {
