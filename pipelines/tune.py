@@ -65,6 +65,9 @@ def tune(
 ) -> Tuned:
     """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
 
+    The two best trials and the settings as given are fitted again under `tune.confirm_seeds` further seeds, and the
+    best of them over those seeds is taken: it may be the settings as given.
+
     With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched. Trials with
     counterexamples are scored on weights that are not mixed with those of the fit without.
 
@@ -90,6 +93,8 @@ def tune(
     evaluate = partial(_run_trial, search, study, teachers)
     log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
     ran = tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+    if len(wanted.objective) == 1 and not wanted.worker:
+        _confirm(search, study, teachers)
     _log_study(search, study)
     return Tuned(search.with_settings(tuning.best_trial(study).params), ran)
 
@@ -144,6 +149,37 @@ def _run_trial(
     return values
 
 
+def _confirm(search: Search, study: optuna.Study, teachers: Teachers) -> None:
+    """Fits the finalists under further seeds; what another call has done before is not done again."""
+    first, count = search.plan.settings.seed, search.plan.settings.tune.confirm_seeds
+    known = tuning.confirmations(study)
+    for trial in tuning.finalists(study) if count else ():
+        for seed in range(first + 1, first + 1 + count):
+            if seed not in known.get(trial.number, {}):
+                tuning.keep_confirmation(study, trial, seed, _score_again(search, study, teachers, trial, seed))
+    for number, mean in tuning.confirmed_means(study).items():
+        log.info("tuning %s | trial %d | mean macro-F1 %.4f over %d further seeds", search.name, number, mean, count)
+
+
+def _score_again(
+    search: Search, study: optuna.Study, teachers: Teachers, trial: optuna.trial.FrozenTrial, seed: int
+) -> float:
+    """A finalist's macro-F1 under another seed; 0 where the fit fails."""
+    plan = search.plan_with({**trial.params, "seed": seed})
+    tags = {"stage": "confirmation", "tuned_variant": search.name, "trial": str(trial.number), "seed": str(seed)}
+    log.info("tuning %s | fitting trial %d again | seed %d", search.name, trial.number, seed)
+    try:
+        with tracking.start_run(f"trial {trial.number} · seed {seed}", tags=tags, nested=True):
+            tracking.log_settings(plan.settings, plan.sections)
+            folder = f"{study.study_name}-seed{seed}-{trial.number}"
+            score = _score_trial(search, plan, teachers, folder, lambda f1_macro, epoch: None)[0]
+            tracking.flush()
+    except tuning.FAULTS as error:
+        log.warning("trial %d under seed %d failed | %s", trial.number, seed, error)
+        return 0.0
+    return score
+
+
 def _score_trial(
     search: Search, plan: Plan, teachers: Teachers, folder_name: str, report: tuning.Report
 ) -> tuple[float, ...]:
@@ -189,7 +225,7 @@ def _log_study(search: Search, study: optuna.Study) -> None:
     objective = search.plan.settings.tune.objective
     best = tuning.best_trial(study)
     table = tuning.trials_table(study, objective)
-    given = tuning.given_score(study)
+    given = tuning.given_trial(study)
     tracking.log_figures(tuning.study_figures(study))
     tracking.log_table("trials", table)
     config = search.parameters.get("config")
@@ -201,10 +237,18 @@ def _log_study(search: Search, study: optuna.Study) -> None:
     states = table["state"].value_counts()
     figures = {f"tuning/{state.name.lower()}": float(states.get(state.name.lower(), 0)) for state in TrialState}
     figures |= {f"tuning/best_{name}": value for name, value in zip(objective, best.values, strict=True)}
+    means = tuning.confirmed_means(study) if len(objective) == 1 else {}
     if given is not None:
-        figures["tuning/given_f1"] = given
+        figures["tuning/given_f1"] = given.values[0]
+    for which, trial in (("best", best), ("given", given)):
+        if trial is not None and trial.number in means:
+            figures[f"tuning/confirmed_{which}_f1"] = means[trial.number]
     tracking.log_metrics(figures)
     tracking.set_tags({"study": study.study_name, "best_trial": str(best.number)})
     log.info(
-        "tuning %s | best trial %d: %.4f (as given: %s) | %s", search.name, best.number, best.values[0], given, path
+        "tuning %s | trial %d is taken%s | %s",
+        search.name,
+        best.number,
+        ": nothing holds that is better than the settings as given" if given and best.number == given.number else "",
+        path,
     )

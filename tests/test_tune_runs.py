@@ -71,6 +71,22 @@ def test_the_best_settings_go_into_the_final_fit_and_a_file(tuned, tracking, tmp
         assert tracking.download(parent, f"plots/{name}.png", tmp_path / "down").stat().st_size > 1000
 
 
+def test_finalists_are_fitted_again_under_other_seeds(tuned, tracking):
+    """Six runs: the two best trials and the settings as given, two seeds each, with their own settings."""
+    parent, found = tuned
+    runs = tracking.find_runs({"stage": "confirmation", "mlflow.parentRunId": parent})
+    asked = sorted((int(run.data.tags["trial"]), int(run.data.params["seed"])) for run in runs)
+    numbers = sorted({number for number, _ in asked})
+    assert asked == [(number, seed) for number in numbers for seed in (1, 2)]
+    assert len(numbers) == 3
+    assert numbers[0] == 0
+    metrics = tracking.get_run(parent).data.metrics
+    assert metrics["tuning/confirmed_best_f1"] == pytest.approx(metrics["tuning/best_f1"])
+    assert metrics["tuning/confirmed_best_f1"] > metrics["tuning/confirmed_given_f1"]
+    best = {run.data.params["train.learning_rate"] for run in runs if run.data.tags["trial"] != "0"}
+    assert found["train.learning_rate"] in best
+
+
 def test_no_trials_change_nothing(tracking):
     """A study would be opened for everybody who never asked for one."""
     parameters = {"train.epochs": "2"}

@@ -107,8 +107,40 @@ def test_tuning_never_ends_below_the_settings_as_given(tmp_path):
     assert tuning.run_trials(study, SPACE, 3, score) == 2
     assert sum(tuning.GIVEN in trial.user_attrs for trial in study.trials) == 1
     assert study.trials[0].params["train.learning_rate"] == Settings().train.learning_rate
-    assert tuning.given_score(study) == study.trials[0].value
-    assert tuning.best_trial(study).value >= tuning.given_score(study)
+    given = tuning.given_trial(study)
+    assert given == study.trials[0]
+    assert tuning.best_trial(study).value >= given.value
+
+
+def test_a_lucky_trial_gives_way_to_one_that_holds_under_other_seeds(tmp_path):
+    """The best of many trials on one seed owes its place to that seed."""
+    scores = iter([0.70, 0.74, 0.60, 0.73, 0.72])
+    study = open_at(tmp_path)
+    tuning.enqueue_given(study, SPACE, flatten(Settings()))
+    tuning.run_trials(study, SPACE, 5, lambda number, settings, report: (next(scores),))
+    assert tuning.best_trial(study).number == 1
+    assert [trial.number for trial in tuning.finalists(study)] == [1, 3, 0]
+    for number, found in ((1, (0.68, 0.70)), (3, (0.73, 0.71)), (0, (0.69, 0.71))):
+        for seed, value in enumerate(found, start=1):
+            tuning.keep_confirmation(study, study.trials[number], seed, value)
+    assert tuning.confirmed_means(study) == pytest.approx({0: 0.70, 1: 0.69, 3: 0.72})
+    assert tuning.best_trial(open_at(tmp_path)).number == 3
+    table = tuning.trials_table(study, ("f1",)).set_index("trial")
+    assert table["confirmed_f1"].dropna().to_dict() == pytest.approx({0: 0.70, 1: 0.69, 3: 0.72})
+    tuning.keep_confirmation(study, study.trials[0], 2, 0.99)
+    assert tuning.best_trial(study).number == 0, "the settings as given can win"
+    tuning.keep_confirmation(study, study.trials[0], 3, 0.10)
+    assert list(tuning.confirmed_means(study)) == [0], "means over other seeds do not compare"
+
+
+def test_nothing_is_confirmed_where_nothing_beat_the_settings_as_given(tmp_path):
+    scores = iter([0.75, 0.74, 0.60])
+    study = open_at(tmp_path)
+    tuning.enqueue_given(study, SPACE, flatten(Settings()))
+    tuning.run_trials(study, SPACE, 3, lambda number, settings, report: (next(scores),))
+    assert tuning.finalists(study) == []
+    assert tuning.confirmed_means(study) == {}
+    assert tuning.best_trial(study) == tuning.given_trial(study)
 
 
 def test_a_failed_trial_is_failed_and_keeps_its_fault(tmp_path):

@@ -158,6 +158,11 @@ class TuneSettings(Frozen):
     storage: str | None = Field(None, description="URL of Optuna's database; None: a SQLite file of its own")
     objective: tuple[Literal["f1", "latency"], ...] = ("f1",)
     timeout_seconds: int | None = Field(None, ge=1, description="no further trial is started after so long")
+    confirm_seeds: int = Field(
+        2,
+        ge=0,
+        description="further seeds under which the two best trials and the settings as given are fitted to choose",
+    )
     worker: bool = Field(False, description="help with the trials of a shared study; the final fit is another's")
 
     _names = field_validator("objective", mode="before")(_split_names)

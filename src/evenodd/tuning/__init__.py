@@ -1,17 +1,17 @@
 """Search spaces, the Optuna study that several workers may share, and its figures."""
 
+from evenodd.tuning.confirm import GIVEN, confirmations, confirmed_means, finalists, keep_confirmation
 from evenodd.tuning.plots import study_figures
 from evenodd.tuning.space import Space, check_objective, search_space
 from evenodd.tuning.study import (
     FAULTS,
-    GIVEN,
     Evaluate,
     Pruned,
     Report,
     best_trial,
     best_yaml,
     enqueue_given,
-    given_score,
+    given_trial,
     open_study,
     run_trials,
     study_name,
@@ -28,8 +28,12 @@ __all__ = [
     "best_trial",
     "best_yaml",
     "check_objective",
+    "confirmations",
+    "confirmed_means",
     "enqueue_given",
-    "given_score",
+    "finalists",
+    "given_trial",
+    "keep_confirmation",
     "open_study",
     "run_trials",
     "search_space",

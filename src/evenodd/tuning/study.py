@@ -32,6 +32,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from evenodd.tuning.confirm import GIVEN, confirmed_means
 from evenodd.tuning.space import Space
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ Pruned = optuna.TrialPruned
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"f1": "maximize", "latency": "minimize"}
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 F1_GIVEN_UP = 0.01
-GIVEN = "given"
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
 CLOCK_SHIFT_SECONDS = 2.0  # a process's time of creation is told from the clock, which may have been set since
 
@@ -94,12 +94,10 @@ def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -
     study.enqueue_trial(known, user_attrs={GIVEN: True})
 
 
-def given_score(study: optuna.Study) -> float | None:
-    """Macro-F1 of the trial with the settings as given, when it was completed."""
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        if trial.user_attrs.get(GIVEN):
-            return float(trial.values[0])
-    return None
+def given_trial(study: optuna.Study) -> FrozenTrial | None:
+    """The trial with the settings as given, when it was completed."""
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return next((trial for trial in completed if trial.user_attrs.get(GIVEN)), None)
 
 
 def run_trials(
@@ -153,9 +151,13 @@ def fail_interrupted(study: optuna.Study) -> None:
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
-    """The trial with the highest macro-F1; with latency, the fastest that gives up at most 0.01 of it."""
+    """The trial to go on with: the highest macro-F1, over the confirming seeds where there are any.
+
+    With latency, the fastest that gives up at most 0.01 of the highest.
+    """
     if len(study.directions) == 1:
-        return study.best_trial
+        means = confirmed_means(study)
+        return study.trials[max(means, key=lambda number: means[number])] if means else study.best_trial
     front = study.best_trials
     best = max(trial.values[0] for trial in front)
     return min((trial for trial in front if trial.values[0] >= best - F1_GIVEN_UP), key=lambda trial: trial.values[1])
@@ -183,8 +185,9 @@ def best_yaml(study: optuna.Study, variant: str, base: Path | None = None) -> st
 
 
 def trials_table(study: optuna.Study, objective: tuple[str, ...]) -> pd.DataFrame:
-    """One row for each trial: `trial`, `state`, the objective, `epochs_seen`, `seconds`, `fault`, and its settings."""
-    rows = []
+    """One row for each trial: `trial`, `state`, the objective, `confirmed_f1` (mean over the confirming seeds),
+    `epochs_seen`, `seconds`, `fault`, and its settings."""
+    rows, means = [], confirmed_means(study) if len(objective) == 1 else {}
     for trial in study.get_trials():
         values = trial.values if trial.state == TrialState.COMPLETE else [None] * len(objective)
         rows.append(
@@ -192,6 +195,7 @@ def trials_table(study: optuna.Study, objective: tuple[str, ...]) -> pd.DataFram
                 "trial": trial.number,
                 "state": trial.state.name.lower(),
                 **dict(zip(objective, values, strict=True)),
+                "confirmed_f1": means.get(trial.number),
                 "epochs_seen": len(trial.intermediate_values),
                 "seconds": trial.user_attrs.get("seconds"),
                 "fault": trial.user_attrs.get("fault"),
