@@ -135,27 +135,3 @@ def _trained(model: PeftModel) -> PeftModel:
             if parameter.requires_grad and "magnitude" not in name:
                 parameter.add_(0.05 * torch.randn(parameter.shape, generator=generator))
     return model.eval()
-
-
-def test_query_key_and_value_share_a_mask_and_layers_do_not() -> None:
-    """A mask for each projection costs three times as much; one for all layers drops the same units."""
-    model = add_lora(tiny_model("bert"), LoraSettings(rank=RANK, dropout=0.5)).train()
-    inputs = random_batch()
-    seen: dict[str, torch.Tensor] = {}
-    for name, module in model.named_modules():
-        if name.endswith("lora_A.default"):
-            module.register_forward_pre_hook(lambda _, given, name=name: seen.update({name: given[0]}))
-    model(**inputs)
-    by_layer: dict[str, list[torch.Tensor]] = {}
-    for name, given in seen.items():
-        by_layer.setdefault(name.partition(".layer.")[2][0], []).append(given)
-    assert len(by_layer) == 3
-    for query, key, value in by_layer.values():
-        assert torch.equal(query, key)
-        assert torch.equal(key, value)
-    dropped = [given[0] == 0 for given in by_layer.values()]
-    assert not torch.equal(dropped[0], dropped[1])
-    first = by_layer["0"][0]
-    model(**inputs)
-    assert not torch.equal(seen[next(iter(seen))] == 0, first == 0), "the mask of the step before"
-    torch.testing.assert_close(model.eval()(**inputs).logits, merge_lora(model)(**inputs).logits)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from evenodd.config import LoraSettings
-from evenodd.variants.lora import head_modules, lora_targets, share_dropout
+from evenodd.variants.lora import head_modules, lora_targets
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
         modules_to_save=list(head_modules(model)),
         bias="none",
     )
-    return share_dropout(get_peft_model(model, config))
+    return get_peft_model(model, config)
 
 
 def schedule_ranks(model: PeftModel, total_steps: int) -> None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import tempfile
-import weakref
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, TaskType, get_peft_model
-from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -69,7 +67,7 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
     Raises:
         ValueError: see `lora_targets`.
     """
-    return share_dropout(get_peft_model(model, _config(settings, lora_targets(model, settings), head_modules(model))))
+    return get_peft_model(model, _config(settings, lora_targets(model, settings), head_modules(model)))
 
 
 def add_hybrid_lora(model: PreTrainedModel, settings: LoraSettings, sensitive: LayerMap) -> PeftModel:
@@ -91,46 +89,7 @@ def add_hybrid_lora(model: PreTrainedModel, settings: LoraSettings, sensitive: L
     if not targets:
         raise ValueError(f"lora.targets={','.join(wanted)}: none of them lies in the layers {sensitive} of '{path}'.")
     full = tuple(f"{path}.{number - 1}" for number in range(1, depth + 1) if number not in sensitive)
-    return share_dropout(get_peft_model(model, _config(settings, targets, (*head_modules(model), *full))))
-
-
-def share_dropout(model: PeftModel) -> PeftModel:
-    """Gives adapters that lie side by side, as those of query, key and value, one dropout; the same model."""
-    for parent in model.modules():
-        held: list[Any] = [child.lora_dropout for child in parent.children() if isinstance(child, LoraLayer)]
-        for name in {name for dropouts in held for name in dropouts}:
-            beside = [dropouts for dropouts in held if isinstance(dropouts[name], nn.Dropout)]
-            shared = SharedDropout(beside[0][name].p) if beside else None
-            for dropouts in beside:
-                dropouts[name] = shared
-    return model
-
-
-class SharedDropout(nn.Dropout):
-    """Dropout that is drawn once for every module that reads the same tensor.
-
-    Query, key and value read one hidden state; a mask for each costs three times as much and teaches nothing more.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__(p)
-        self.forget()
-
-    def forget(self) -> None:
-        """Lets go of what was drawn last."""
-        self.read: weakref.ref[Tensor] | None = None
-        self.dropped: Tensor | None = None
-
-    def forward(self, input: Tensor) -> Tensor:
-        if not self.training:
-            return input
-        if self.dropped is None or self.read is None or self.read() is not input:
-            self.read, self.dropped = weakref.ref(input), super().forward(input)
-        return self.dropped
-
-    def train(self, mode: bool = True) -> SharedDropout:
-        self.forget()
-        return super().train(mode)
+    return get_peft_model(model, _config(settings, targets, (*head_modules(model), *full)))
 
 
 def _config(settings: LoraSettings, targets: tuple[str, ...], trained: tuple[str, ...]) -> LoraConfig:
