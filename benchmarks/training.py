@@ -7,7 +7,7 @@ student, seed and trial shares, is timed apart.
 
 Every recipe is timed several times, in rounds through the whole list, and ratios are taken within a round: other work
 on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
-allocator holds for a process.
+allocator and of oneDNN holds for a process.
 
     python -m benchmarks.training            speeds, and the macro-F1 that each recipe reaches over three seeds
     python -m benchmarks.training --quick    speeds alone, in under five minutes on two cores
@@ -23,11 +23,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ from evenodd.data import load_corpus, resolve_model, token_store
 from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
 from evenodd.training.precision import DTYPES, best_device, measure_product
 from evenodd.variants import load_encoder
+from pipelines.command import ENVIRONMENT
 
 ROUNDS = 3
 PRODUCT_SIZE = 2048
@@ -90,7 +91,7 @@ def run(
     with tempfile.TemporaryDirectory() as work:
         task = Task(data, home, Path(work), fitted=not quick)
         _tell(f"preparing {data}")
-        with Side(task) as ours, Side(task) as peers:
+        with Side(task, ENVIRONMENT) as ours, Side(task) as peers:
             sides = {"ours": ours, "classroom": peers, "trainer": peers}
             rounds = [_round(number, sides) for number in range(1, ROUNDS + 1)]
             figures = summary(rounds) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
@@ -102,14 +103,18 @@ def run(
 class Side:
     """A process that measures recipes, one after another, as it is asked.
 
+    Args:
+        task: what it measures on.
+        environ: variables of its own.
+
     Raises:
         RuntimeError: the process died or failed.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_measure_as_asked, args=(theirs, task), daemon=True)
+        self.process = context.Process(target=_measure_as_asked, args=(theirs, task, dict(environ)), daemon=True)
         self.teacher_pass_seconds = 0.0
 
     def __enter__(self) -> Side:
@@ -142,7 +147,8 @@ class Side:
         return self.pipe.recv()
 
 
-def _measure_as_asked(pipe: Connection, task: Task) -> None:
+def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> None:
+    os.environ.update(environ)
     _be_quiet()
     bench, seconds = prepare(task)
     pipe.send(seconds)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pandas as pd
 import pytest
+from tracking_store import mlflow_store
 
+from evenodd import tracking as tracking_module
 from evenodd.config import resolve_settings
 from evenodd.tuning import Pruned
 from pipelines import tune as tuning_runs
@@ -29,16 +34,27 @@ def _score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, 
     return (score,)
 
 
-@pytest.fixture
-def tuned(tracking, monkeypatch) -> tuple[str, dict[str, str]]:
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[ModuleType]:
+    """A tracking store for all tests here: they only read what one tuning left."""
+    folder = tmp_path_factory.mktemp("tuned")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):
+        patch.chdir(folder)
+        yield tracking_module
+
+
+@pytest.fixture(scope="module")
+def tuned(tracking: ModuleType) -> Iterator[tuple[str, dict[str, str]]]:
     """Id of the parent run and the parameters for the final fit."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
-    monkeypatch.setattr(tuning_runs, "_score_trial", _score)
-    monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
-    monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
-    with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
-        found = tuning_runs.tune("odd", PARAMETERS, materials).parameters
-    return run_id, found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning_runs, "_score_trial", _score)
+        patch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
+        patch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
+        with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
+            found = tuning_runs.tune("odd", PARAMETERS, materials).parameters
+        yield run_id, found
 
 
 def test_trials_lie_beneath_one_parent_and_say_how_they_ended(tuned, tracking):
