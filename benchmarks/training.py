@@ -47,7 +47,7 @@ from pipelines.command import ENVIRONMENT
 ROUNDS = 3
 PRODUCT_SIZE = 2048
 SHARES = ("share_of_ceiling", "share_of_ceiling_executed", "best_share_of_ceiling", "best_share_of_ceiling_executed")
-WARM_UP_ROWS = 64
+WARM_UP_ROWS = 32
 QUICK_VALIDATION_ROWS = 128
 RATIOS = {
     "ours_over_classroom": ("ours", "classroom"),
