@@ -45,7 +45,7 @@ def test_backend_gets_a_project_that_it_can_run(submitted: tuple[Path, list[str]
     command = get_entry_point_command(project, "study", {"variants": "odd,even"}, None)
     assert shlex.split(command[0])[:5] == ["env", "PYTHONPATH=src", "python", "-m", "pipelines"]
     assert arguments[2:4] == ["-e", "study"]
-    assert arguments[-4:] == ["-P", "home=/work/.evenodd", "-P", "variants=odd,even"]
+    assert arguments[-4:] == ["-P", "home=/data/.evenodd", "-P", "variants=odd,even"]
     backend = json.loads((folder / "backend.json").read_text())
     assert backend["repository-uri"] == "registry.example/evenodd"
     assert backend["kube-context"] == "here"
@@ -68,4 +68,4 @@ def test_job_is_valid_once_filled_in() -> None:
     pod = job["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert pod["containers"][0]["resources"]["limits"]["memory"]
-    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/work"]
+    assert [mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]] == ["/data"]

@@ -2,7 +2,7 @@
 # Starts an entry point as a Kubernetes job through MLflow's backend.
 #
 #   REPOSITORY=registry.example/evenodd KUBE_MLFLOW_TRACKING_URI=http://mlflow.default:5000 \
-#     deploy/training/submit.sh study -P variants=odd,even -P seeds=5 -P data=/work/rows.jsonl
+#     deploy/training/submit.sh study -P variants=odd,even -P seeds=5 -P data=/data/rows.jsonl
 #
 # REPOSITORY: where the job's image is pushed. KUBE_MLFLOW_TRACKING_URI: the tracking server as pods reach it;
 # MLFLOW_TRACKING_URI: as this machine does. KUBE_CONTEXT: other than the current one. IMAGE: what the job runs in, built from
@@ -30,4 +30,4 @@ template="$project/deploy/training/job.yaml"
 printf '{"repository-uri": "%s", "kube-job-template-path": "%s"%s}\n' "$REPOSITORY" "$template" "$context" \
   > "$project/backend.json"
 mlflow run "$project" -e "$entry" --experiment-name "${MLFLOW_EXPERIMENT_NAME:-evenodd}" --backend kubernetes \
-  --backend-config "$project/backend.json" -P home=/work/.evenodd "$@"
+  --backend-config "$project/backend.json" -P home=/data/.evenodd "$@"
