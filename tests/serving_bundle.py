@@ -13,6 +13,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,57 +133,58 @@ def seal(folder: Path) -> None:
     path.write_text(json.dumps(description, indent=1))
 
 
-def write_bundle(
-    folder: Path,
-    *,
-    labels: Sequence[str] = ("noHate", "hate"),
-    positive: str | None = "hate",
-    variant: str = "odd",
-    int8: bool = False,
-    margin: float | None = None,
-    seed: int = 0,
-    model: PreTrainedModel | None = None,
-    tokenizer_file: Path | None = None,
-    max_length: int = 32,
-    window_overlap: int = 8,
-    decision: dict[str, Any] | None = None,
-) -> Path:
+@dataclass(frozen=True)
+class Kind:
+    """What a bundle for tests holds; `margin` makes it answer from int8 with float32 near a boundary."""
+
+    labels: tuple[str, ...] = ("noHate", "hate")
+    positive: str | None = "hate"
+    variant: str = "odd"
+    int8: bool = False
+    margin: float | None = None
+    seed: int = 0
+
+
+def write_bundle(folder: Path, kind: Kind) -> Path:
     """A whole bundle in `folder`, which is made. Returns the folder."""
     folder.mkdir(parents=True)
-    export_graph(model or tiny_bert(len(labels), seed=seed), folder / "model.onnx")
-    if tokenizer_file is None:
-        tiny_tokenizer().save(str(folder / "tokenizer.json"))
-    else:
-        tokenizer = Tokenizer.from_file(str(tokenizer_file))
-        tokenizer.no_truncation()
-        tokenizer.no_padding()
-        tokenizer.save(str(folder / "tokenizer.json"))
-    graphs = {"fp32": "model.onnx"}
-    if int8:
-        quantize(folder / "model.onnx", folder / "model.int8.onnx", lightly=margin is not None)
-        graphs["int8"] = "model.int8.onnx"
-    (folder / "card.md").write_text(f"# {variant}\n\nA tiny model of random weights, for tests.\n")
-    description = {
+    export_graph(tiny_bert(len(kind.labels), seed=kind.seed), folder / "model.onnx")
+    tiny_tokenizer().save(str(folder / "tokenizer.json"))
+    if kind.int8:
+        quantize(folder / "model.onnx", folder / "model.int8.onnx", lightly=kind.margin is not None)
+    (folder / "card.md").write_text(f"# {kind.variant}\n\nA tiny model of random weights, for tests.\n")
+    (folder / "bundle.json").write_text(json.dumps(describe(kind)))
+    seal(folder)
+    return folder
+
+
+def describe(kind: Kind) -> dict[str, Any]:
+    """The content of `bundle.json`, digests and samples left to `seal`."""
+    return {
         "format": 1,
         "name": "hate-speech",
-        "variant": variant,
+        "variant": kind.variant,
         "version": "3",
         "run_id": "0" * 32,
         "created": "2026-01-02T03:04:05+00:00",
-        "labels": list(labels),
-        "positive": positive,
-        "task": "binary" if len(labels) == 2 else "multiclass",
-        "max_length": max_length,
+        "labels": list(kind.labels),
+        "positive": kind.positive,
+        "task": "binary" if len(kind.labels) == 2 else "multiclass",
+        "max_length": 32,
         "pad_token_id": 0,
         "inputs": ["input_ids", "attention_mask", "token_type_ids"],
         "pooling": "max",
-        "window_overlap": window_overlap,
+        "window_overlap": 8,
         "provider": "auto",
-        "decision": decision
-        or {"temperature": 1.5, "threshold": 0.5 if positive else None, "review": [0.4, 0.6], "target": "f1_macro"},
-        "graphs": graphs,
-        "recommended": {"cpu": "checked" if margin else "int8" if int8 else "fp32", "cuda": "fp32"},
-        "checked": {"kind": "int8", "margin": margin, "share": 0.2, "max_abs_diff": 0.1} if margin else None,
+        "decision": {
+            "temperature": 1.5,
+            "threshold": 0.5 if kind.positive else None,
+            "review": [0.4, 0.6],
+            "target": "f1_macro",
+        },
+        "graphs": {"fp32": "model.onnx"} | ({"int8": "model.int8.onnx"} if kind.int8 else {}),
+        "recommended": {"cpu": "checked" if kind.margin else "int8" if kind.int8 else "fp32", "cuda": "fp32"},
+        "checked": {"kind": "int8", "margin": kind.margin, "share": 0.2, "max_abs_diff": 0.1} if kind.margin else None,
         "data": {"name": "sample", "digest": "0" * 64, "synthetic": True},
         "teacher": "minilm",
         "layer_map": [1, 3, 5],
@@ -195,9 +197,6 @@ def write_bundle(
             "length_counts": [5, 20, 40, 30, 5],
         },
     }
-    (folder / "bundle.json").write_text(json.dumps(description))
-    seal(folder)
-    return folder
 
 
 def copy_bundle(source: Path, target: Path) -> Path:
@@ -206,18 +205,18 @@ def copy_bundle(source: Path, target: Path) -> Path:
     return target
 
 
+KINDS = {
+    "binary": Kind(),
+    "int8": Kind(int8=True),
+    "checked": Kind(int8=True, margin=CHECKED_MARGIN),
+    "even": Kind(variant="even", seed=1),
+    "multiclass": Kind(labels=("calm", "rude", "cruel"), positive=None, variant="three", seed=2),
+}
+
+
 @functools.cache
 def shared_bundle(kind: str = "binary") -> Path:
-    """A bundle made once a test run, not to be changed: `binary`, `int8`, `checked`, `even` or `multiclass`."""
+    """A bundle made once a test run, not to be changed: of one of `KINDS`."""
     folder = Path(tempfile.mkdtemp(prefix="evenodd-test-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    if kind == "int8":
-        return write_bundle(folder / kind, int8=True)
-    if kind == "checked":
-        return write_bundle(folder / kind, int8=True, margin=CHECKED_MARGIN)
-    if kind == "even":
-        return write_bundle(folder / kind, variant="even", seed=1)
-    if kind == "multiclass":
-        names = ("calm", "rude", "cruel")
-        return write_bundle(folder / kind, labels=names, positive=None, variant="three", seed=2)
-    return write_bundle(folder / kind)
+    return write_bundle(folder / kind, KINDS[kind])
