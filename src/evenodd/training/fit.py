@@ -27,7 +27,6 @@ from evenodd.data import TokenStore
 from evenodd.training.adalora import RankAllocation
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
-from evenodd.training.casting import cast_once
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
@@ -155,7 +154,7 @@ def _fit(
     trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
     if resume:
         log.info("going on from %s", resume)
-    with _needed_tokens(model, objective), cast_once(model, trainer.precision), freed_memory_kept():
+    with _needed_tokens(model, objective), freed_memory_kept():
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         averaged = trainer.take_average()
     _take_autocast_off(model)
