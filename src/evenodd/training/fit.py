@@ -37,6 +37,7 @@ from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
 from evenodd.training.processes import rank_and_world, run_in_processes, share_of_batch, sum_over_processes
 from evenodd.training.progress import Progress
+from evenodd.training.vocabulary import used_tokens_only
 from evenodd.variants.encoder import word_embeddings
 
 log = logging.getLogger(__name__)
@@ -151,10 +152,14 @@ def _fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
     resume = last_checkpoint(context.folder)
-    trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
-    if resume:
-        log.info("going on from %s", resume)
-    with _needed_tokens(model, objective), freed_memory_kept():
+    with (
+        used_tokens_only(model, (data.train, data.validation)),
+        _needed_tokens(model, objective),
+        freed_memory_kept(),
+    ):
+        trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
+        if resume:
+            log.info("going on from %s", resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         averaged = trainer.take_average()
     _take_autocast_off(model)
