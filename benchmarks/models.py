@@ -42,7 +42,7 @@ def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = Non
     """
     from benchmarks.peers import save_mlflow_model
 
-    full, student = _registered(versions) if versions else _fitted_here()
+    full, student = registered(versions) if versions else _fitted_here()
     full.model.eval().save_pretrained(work / "torch")
     full.tokenizer.save_pretrained(str(work / "torch"))
     for name, fitted in (("bundle", full), ("student", student)):
@@ -53,7 +53,8 @@ def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = Non
     (work / "one_text.py").write_text(source, encoding="utf-8")
 
 
-def _registered(versions: tuple[str, str]) -> tuple[Fitted, Fitted]:
+def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
+    """A registered full model and its student, with the decisions that were fitted for them."""
     from evenodd import tracking
     from evenodd.config import Settings
 
@@ -112,7 +113,7 @@ def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
     contents = BundleContents(name="bench", variant="bench", labels=LABELS, positive="hate", **fitted.decision)
     with tempfile.TemporaryDirectory() as graphs_folder:
         graphs = export_graphs(
-            fitted.model, fitted.tokenizer, Path(graphs_folder), settings, [], validation_texts=texts, max_length=128
+            fitted.model, fitted.tokenizer, Path(graphs_folder), settings, texts, validation_texts=texts, max_length=128
         )
         graphs = recommend(with_checked(graphs, contents, texts), Settings())
         write_bundle(folder, graphs, contents, texts)

@@ -105,11 +105,21 @@ def test_head_stays_in_float(tmp_path: Path) -> None:
     assert any("classifier" in name for name in head)
 
 
-def test_static_without_calibration_texts_is_refused(tmp_path: Path) -> None:
+def test_head_stays_in_float_in_the_file_too(tmp_path: Path) -> None:
+    """The quantizer renames the head's products before it looks at which to leave out."""
+    model, plain, _ = plain_graph("bert", tmp_path)
+    graph = onnx.load(str(write_int8(plain, tmp_path / "int8.onnx", Int8Recipe("dynamic"))))
+    quantised = [node.input[1] for node in graph.graph.node if node.op_type == "MatMulInteger"]
+    assert len(quantised) == 6 * model.config.num_hidden_layers
+    assert [name for name in quantised if "pooler" in name or "classifier" in name] == []
+
+
+@pytest.mark.parametrize("recipe", [r for r in INT8_RECIPES if r.needs_calibration], ids=lambda recipe: recipe.name)
+def test_ranges_without_calibration_texts_are_refused(recipe: Int8Recipe, tmp_path: Path) -> None:
     """Ranges out of nothing clip everything."""
     _, plain, _ = plain_graph("bert", tmp_path)
     with pytest.raises(ValueError, match="calibration_texts is empty"):
-        write_int8(plain, tmp_path / "int8.onnx", Int8Recipe("static", method="static"), [])
+        write_int8(plain, tmp_path / "int8.onnx", recipe, [])
 
 
 def test_export_makes_every_kind_and_records_every_candidate(tmp_path: Path) -> None:

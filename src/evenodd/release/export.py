@@ -31,7 +31,7 @@ FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx", "int8": "model.int8.on
 SPEED_TEXTS = 128
 SPEED_REPEATS = 3
 TIE = 1.05
-CALIBRATION_TEXTS = 64
+CALIBRATION_TEXTS = 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ExportData:
     """Texts that an export is measured on.
 
     Attributes:
-        calibration: training texts, for static int8.
+        calibration: training texts, for the int8 recipes that read activations.
         validation: texts of the validation split, for parity and the gates.
         labels: int64, (n,), of the validation texts, or None.
     """
@@ -107,7 +107,7 @@ def export_graphs(
         tokenizer: its tokenizer.
         out: folder for the graphs, made when missing.
         settings: kinds and gates.
-        calibration_texts: training texts, for static int8.
+        calibration_texts: training texts, for the int8 recipes that read activations.
         validation_texts: texts that parity and the gates are measured on.
         validation_labels: int64, (n,), for the macro-F1 gate of int8.
         max_length: tokens of a window.
@@ -201,7 +201,7 @@ class _Export:
             if recipe.fallback and self._gains(kind):
                 continue
             path = self.work / f"int8-{index}.onnx"
-            write_int8(self.sources[recipe.source], path, recipe, self.calibration if recipe.method == "static" else ())
+            write_int8(self.sources[recipe.source], path, recipe, self.calibration if recipe.needs_calibration else ())
             self._compare(kind, recipe.name, path)
 
     def _gains(self, kind: str) -> bool:
@@ -212,7 +212,7 @@ class _Export:
     def _recipes(self) -> list[Int8Recipe]:
         """The int8 recipes that can and should be tried; the plain graph stands in for a form that was dropped."""
         usable = [recipe for recipe in INT8_RECIPES if self.settings.thorough or not recipe.thorough]
-        usable = [recipe for recipe in usable if recipe.method != "static" or self.data.calibration]
+        usable = [recipe for recipe in usable if not recipe.needs_calibration or self.data.calibration]
         return [r if r.source in self.sources else dataclasses.replace(r, source="plain") for r in usable]
 
     def _compare(self, kind: str, recipe: str, path: Path) -> None:

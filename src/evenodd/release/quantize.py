@@ -15,6 +15,7 @@ from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from evenodd.release.encode import Feeds
 from evenodd.release.graph import quiet_libraries
+from evenodd.release.outliers import set_outliers_apart, widest_values
 
 PRODUCTS = ("MatMul", "Gemm", "Attention")
 
@@ -28,6 +29,7 @@ class Int8Recipe:
         source: which float32 graph it starts from: `lean`, `plain` or `fused`.
         method: `dynamic` takes the range of each batch's activations, `static` fixed ranges from calibration texts,
             `blocks` a range per row and block of columns.
+        outliers_apart: first take the widest activations out of the way, as `outliers.py` does.
         float_outputs: leave the second product of every feed-forward part in float; its inputs have the widest ranges.
         fallback: slower by construction, so tried only when nothing before it passed its gate.
         thorough: lost wherever it was measured, so tried only when asked for.
@@ -36,13 +38,20 @@ class Int8Recipe:
     name: str
     source: str = "lean"
     method: Literal["dynamic", "static", "blocks"] = "dynamic"
+    outliers_apart: bool = False
     float_outputs: bool = False
     fallback: bool = False
     thorough: bool = False
 
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether it reads activations of training texts."""
+        return self.method == "static" or self.outliers_apart
+
 
 INT8_RECIPES = (
-    Int8Recipe("dynamic"),
+    Int8Recipe("dynamic, outliers apart", outliers_apart=True),
+    Int8Recipe("dynamic", fallback=True),
     Int8Recipe("dynamic, plain graph", source="plain", thorough=True),
     Int8Recipe("dynamic, fused graph", source="fused", thorough=True),
     Int8Recipe("static", method="static", thorough=True),
@@ -66,16 +75,18 @@ def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequen
         source: the float32 graph that the recipe starts from.
         path: the file to write.
         recipe: what to do.
-        calibration: padded batches of training texts, for static ranges.
+        calibration: padded batches of training texts, for recipes that need them.
 
     Raises:
-        ValueError: static ranges without calibration texts.
+        ValueError: a recipe that needs calibration texts, and none.
     """
-    if recipe.method == "static" and not calibration:
+    if recipe.needs_calibration and not calibration:
         raise ValueError(f"int8 {recipe.name}: calibration_texts is empty. Pass training texts.")
     graph = onnx.load(str(source))
     del graph.graph.value_info[:]
-    left = head_products(graph) + (narrowing_products(graph) if recipe.float_outputs else [])
+    left = set_outliers_apart(graph, widest_values(source, calibration)) if recipe.outliers_apart else []
+    left += head_products(graph) + (narrowing_products(graph) if recipe.float_outputs else [])
+    left += [f"{name}_MatMul" for name in left]  # what the quantizer makes of a Gemm of that name
     with quiet_libraries():
         if recipe.method == "static":
             _write_static(graph, path, left, calibration)

@@ -1,0 +1,214 @@
+"""Outliers of activations, taken out of the way of int8's one range a batch.
+
+A few channels of an encoder are ten times as wide as all others: in a BERT of 384 channels one, at the first token, and
+one to three of the 1,536 neurons of a feed-forward part. Dynamic int8 has one step for a whole batch, so they make it
+ten times as coarse for everything. Both changes leave the float32 graph's result as it is:
+
+- In front of a feed-forward part the widest channels are divided by a constant in a copy of the layer norm, and the
+  rows of the product's weight that read them are multiplied by it (the residual reads the layer norm as it was).
+- The widest neurons of a feed-forward part are computed beside it, in float, and added to the residual.
+
+Sources: Xiao et al. 2023 (SmoothQuant), arXiv 2211.10438; Dettmers et al. 2022 (outliers in float), arXiv 2208.07339.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+from onnx import helper, numpy_helper
+from onnxruntime.transformers.onnx_model import OnnxModel
+
+from evenodd.release.encode import Feeds
+
+OUTLIERS = 16
+WIDE = 2.0
+
+
+@dataclass(frozen=True)
+class FeedForward:
+    """A feed-forward part of a traced encoder: norm → widen → bias → activation → narrow → bias → sum.
+
+    Attributes:
+        norm: the layer norm in front of it.
+        widen, narrow: its two products.
+        bias: the addition between the first one and the activation.
+        activation: one operator.
+        result: the addition of the second product's bias.
+        residual: the Sum that adds the result to what was before.
+    """
+
+    norm: onnx.NodeProto
+    widen: onnx.NodeProto
+    bias: onnx.NodeProto
+    activation: onnx.NodeProto
+    narrow: onnx.NodeProto
+    result: onnx.NodeProto
+    residual: onnx.NodeProto
+
+
+class _Graph:
+    """A graph's nodes by what they give and what they take, and its constants."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self.model = model
+        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.producers = {output: node for node in model.graph.node for output in node.output}
+        for node in model.graph.node:
+            if node.op_type == "Constant":
+                self.constants[node.output[0]] = numpy_helper.to_array(helper.get_node_attr_value(node, "value"))
+            elif node.op_type == "Identity" and node.input[0] in self.constants:
+                self.constants[node.output[0]] = self.constants[node.input[0]]
+
+    def add_constant(self, name: str, value: np.ndarray) -> str:
+        """A new initializer's name."""
+        self.model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+        return name
+
+    def only_user(self, name: str) -> onnx.NodeProto | None:
+        """The one node that takes a tensor; None when there are several or none."""
+        users = [node for node in self.model.graph.node if name in node.input]
+        return users[0] if len(users) == 1 else None
+
+    def of_type(self, name: str, kind: str) -> onnx.NodeProto | None:
+        """The node that gives a tensor, if it is of the kind."""
+        node = self.producers.get(name)
+        return node if node is not None and node.op_type == kind else None
+
+    def operand(self, node: onnx.NodeProto, *, constant: bool) -> str | None:
+        """The first input of a node that is, or is not, a constant."""
+        return next((name for name in node.input if (name in self.constants) == constant), None)
+
+
+def feed_forwards(model: onnx.ModelProto) -> list[FeedForward]:
+    """The feed-forward parts of a lean graph; parts laid out in another way are passed over."""
+    graph = _Graph(model)
+    found = (_feed_forward(graph, node) for node in model.graph.node if node.op_type == "MatMul")
+    return [part for part in found if part is not None]
+
+
+def _feed_forward(graph: _Graph, narrow: onnx.NodeProto) -> FeedForward | None:
+    weight = graph.constants.get(narrow.input[1])
+    if weight is None or weight.ndim != 2 or weight.shape[0] <= weight.shape[1]:
+        return None
+    activation = graph.producers.get(narrow.input[0])
+    bias = activation and graph.of_type(activation.input[0], "Add")
+    widened = bias and graph.operand(bias, constant=False)
+    widen = widened and graph.of_type(widened, "MatMul")
+    norm = widen and graph.of_type(widen.input[0], "LayerNormalization")
+    result = graph.only_user(narrow.output[0])
+    residual = graph.only_user(result.output[0]) if result is not None and result.op_type == "Add" else None
+    if not (activation and bias and widen and norm and result and residual) or residual.op_type != "Sum":
+        return None
+    alone = graph.only_user(widen.output[0]), graph.only_user(bias.output[0]), graph.only_user(activation.output[0])
+    if any(user is None for user in alone) or widen.input[1] not in graph.constants:
+        return None
+    return FeedForward(norm, widen, bias, activation, narrow, result, residual)
+
+
+def widest_values(path: Path, batches: Iterable[Feeds]) -> dict[str, np.ndarray]:
+    """The largest absolute value of each channel of what the products of all feed-forward parts read, by tensor.
+
+    Args:
+        path: a lean float32 graph.
+        batches: of training texts.
+
+    Returns:
+        float32, (channels,), for every input of `widen` and `narrow`.
+    """
+    model = onnx.load(str(path))
+    names = list(dict.fromkeys(n.input[0] for part in feed_forwards(model) for n in (part.widen, part.narrow)))
+    widest: dict[str, np.ndarray] = {}
+    if not names:
+        return widest
+    model.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    for feeds in batches:
+        taken = {node.name: feeds[node.name] for node in session.get_inputs()}
+        for name, value in zip(names, session.run(names, taken), strict=True):
+            found = np.abs(value).reshape(-1, value.shape[-1]).max(axis=0)
+            widest[name] = np.maximum(widest.get(name, found), found)
+    return widest
+
+
+def set_outliers_apart(model: onnx.ModelProto, widest: Mapping[str, np.ndarray]) -> list[str]:
+    """Narrows what the feed-forward products read, in place.
+
+    Args:
+        model: a lean float32 graph.
+        widest: see `widest_values`; parts it does not name, and those without outliers, stay as they are.
+
+    Returns:
+        Names of the added products, which are to stay in float.
+    """
+    graph, added = _Graph(model), []
+    for part in feed_forwards(model):
+        channels, neurons = widest.get(part.widen.input[0]), widest.get(part.narrow.input[0])
+        if neurons is not None and has_outliers(neurons):
+            added += _neurons_in_float(graph, part, outliers(neurons))
+        if channels is not None and has_outliers(channels):
+            _narrow_channels(graph, part, channels)
+    ordered = OnnxModel(model)
+    ordered.prune_graph()
+    ordered.topological_sort()
+    return added
+
+
+def outliers(widest: np.ndarray) -> np.ndarray:
+    """The widest channels, ascending: int64, (16,)."""
+    return np.sort(np.argsort(-widest, kind="stable")[:OUTLIERS])
+
+
+def has_outliers(widest: np.ndarray) -> bool:
+    """Whether the widest channel is more than twice as wide as the widest one that is not among the outliers."""
+    return len(widest) > OUTLIERS and bool(widest.max() > WIDE * np.delete(widest, outliers(widest)).max())
+
+
+def _narrow_channels(graph: _Graph, part: FeedForward, widest: np.ndarray) -> None:
+    """A copy of the layer norm in which no channel is wider than the widest one that is no outlier."""
+    divisor = np.maximum(1, widest / np.delete(widest, outliers(widest)).max())
+    norm, name = onnx.NodeProto(), f"{part.widen.name}_narrowed"
+    norm.CopyFrom(part.norm)
+    norm.name, norm.output[0] = name, name
+    for place, kind in enumerate(("gamma", "beta"), start=1):  # quantizers call theirs `_scale`
+        if place < len(norm.input):
+            norm.input[place] = graph.add_constant(f"{name}_{kind}", graph.constants[norm.input[place]] / divisor)
+    del norm.output[1:]
+    weight = graph.constants[part.widen.input[1]] * divisor[:, None]
+    part.widen.input[0], part.widen.input[1] = name, graph.add_constant(f"{name}_weight", weight)
+    graph.model.graph.node.append(norm)
+
+
+def _neurons_in_float(graph: _Graph, part: FeedForward, chosen: np.ndarray) -> list[str]:
+    """The chosen neurons beside the part, and zeros in it: the names of the two products."""
+    name, bias = f"{part.narrow.name}_outliers", graph.operand(part.bias, constant=True)
+    assert bias is not None
+    whole = {"in": graph.constants[part.widen.input[1]], "bias": graph.constants[bias]}
+    whole["out"] = graph.constants[part.narrow.input[1]]
+    axes = {"in": 1, "bias": 0, "out": 0}
+    few, rest = {}, {}
+    for key, value in whole.items():
+        few[key] = graph.add_constant(f"{name}_{key}_weight", np.take(value, chosen, axes[key]))
+        others = value.copy()
+        others[(slice(None),) * axes[key] + (chosen,)] = 0
+        rest[key] = graph.add_constant(f"{name}_{key}_rest", others)
+        graph.constants[rest[key]] = others
+    hidden = part.widen.input[0]
+    activation = onnx.NodeProto()
+    activation.CopyFrom(part.activation)
+    activation.name, activation.input[0], activation.output[0] = f"{name}_activation", f"{name}_sum", f"{name}_active"
+    products = [f"{name}_widen", f"{name}_narrow"]
+    graph.model.graph.node.extend([
+        helper.make_node("MatMul", [hidden, few["in"]], [f"{name}_wide"], name=products[0]),
+        helper.make_node("Add", [f"{name}_wide", few["bias"]], [f"{name}_sum"], name=f"{name}_bias"),
+        activation,
+        helper.make_node("MatMul", [f"{name}_active", few["out"]], [f"{name}_result"], name=products[1]),
+    ])  # fmt: skip
+    part.widen.input[1], part.narrow.input[1] = rest["in"], rest["out"]
+    part.bias.input[list(part.bias.input).index(bias)] = rest["bias"]
+    part.residual.input.append(f"{name}_result")
+    return products
