@@ -2,9 +2,11 @@
 
     python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE] [--versions TEACHER,STUDENT] [--out FOLDER]
 
-One text a request, keep-alive connections. Each service is started once, warmed up, and measured `--rounds` times at
-each concurrency; the figures are medians. Models: see benchmarks/models.py. Ours is measured as `make serve` ships it,
-and with the int8 graph alone beside it. Peers that are not installed are named and skipped.
+One text a request, keep-alive connections. In each of `--rounds` rounds every service is started, warmed up and
+measured at each concurrency, and so is the ceiling, in process; ratios are taken within a round, as other work on the
+machine slows a whole round and not one line, and all figures are medians over the rounds. Models: see
+benchmarks/models.py. Ours is measured as `make serve` ships it, and with the int8 graph alone beside it. Peers that are
+not installed are named and skipped.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ ROOT = Path(__file__).parents[1]
 CONCURRENCIES = (16, 64)
 START_SECONDS = 180
 OURS, STUDENT, INT8 = "evenodd", "evenodd, 3 layers", "evenodd, int8 alone"
+CEILING = "in process, no HTTP"
 FASTAPI, MLFLOW, INFINITY = "FastAPI + pipeline", "mlflow models serve, ONNX", "infinity-emb, ONNX"
 
 
@@ -154,30 +157,34 @@ def megabytes(process: psutil.Process) -> float:
     return total / 1e6
 
 
-def measure(contender: Contender, work: Path, texts: list[str], seconds: float, rounds: int) -> dict[str, Any]:
-    """Medians at each concurrency, and the memory at the end."""
+def measure(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
+    """One round's figures at each concurrency, and the memory at the end."""
     bodies = work / "bodies.jsonl"
     bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
     with running(contender, work) as (port, process):
         load = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--port", str(port), "--path", contender.path]
         load += ["--bodies", str(bodies), "--seconds", str(seconds)]
-        found: dict[str, Any] = {}
-        for concurrency in CONCURRENCIES:
-            runs = [
-                json.loads(subprocess.check_output([*load, "--concurrency", str(concurrency)])) for _ in range(rounds)
-            ]
-            found[str(concurrency)] = _median(runs)
+        found: dict[str, Any] = {
+            str(concurrency): json.loads(subprocess.check_output([*load, "--concurrency", str(concurrency)]))
+            for concurrency in CONCURRENCIES
+        }
         return {**found, "memory_mb": round(megabytes(process))}
 
 
-def _median(runs: list[dict[str, Any]]) -> dict[str, Any]:
-    middle = {
-        name: statistics.median(run[name] for run in runs if run[name] is not None)
-        if any(run[name] for run in runs)
-        else 0
-        for name in ("requests_per_second", "p50_ms", "p99_ms")
-    }
-    return {**middle, "errors": sum(run["errors"] for run in runs), "shed": sum(run["shed"] for run in runs)}
+def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """A service's figures over the rounds; errors and requests shed are summed."""
+    found: dict[str, Any] = {"memory_mb": statistics.median(one["memory_mb"] for one in rounds)}
+    for level in map(str, CONCURRENCIES):
+        runs = [one[level] for one in rounds]
+        middle = {
+            name: statistics.median(run[name] for run in runs if run[name] is not None)
+            if any(run[name] for run in runs)
+            else 0
+            for name in ("requests_per_second", "p50_ms", "p99_ms")
+        }
+        sums = {name: sum(run[name] for run in runs) for name in ("errors", "shed")}
+        found[level] = {**middle, **sums}
+    return found
 
 
 def read_texts(path: Path | None, count: int) -> list[str]:
@@ -199,44 +206,65 @@ def run(
     Raises:
         RuntimeError: our own service does not start. A peer that does not is named, and left out.
     """
-    services: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
     if not (work / "one_text.py").is_file():
         prepare(work, texts, versions)
     (work / "texts.json").write_text(json.dumps(texts), encoding="utf-8")
-    for contender in contenders(work):
-        if contender.needs and importlib.util.find_spec(contender.needs) is None:
-            left_out[contender.name] = f"{contender.needs} is not installed"
-        else:
+    left_out = {
+        contender.name: f"{contender.needs} is not installed"
+        for contender in contenders(work)
+        if contender.needs and importlib.util.find_spec(contender.needs) is None
+    }
+    found: list[dict[str, Any]] = []
+    for number in range(1, rounds + 1):
+        found.append({CEILING: _ceiling(work, seconds)})
+        for contender in contenders(work):
+            if contender.name in left_out:
+                continue
             try:
-                services[contender.name] = measure(contender, work, texts, seconds, rounds)
+                found[-1][contender.name] = measure(contender, work, texts, seconds)
             except RuntimeError as fault:
                 if contender.name in (OURS, INT8, STUDENT):
                     raise
                 left_out[contender.name] = str(fault).splitlines()[0]
-        print(contender.name, json.dumps(services.get(contender.name, left_out.get(contender.name))), flush=True)
-    options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
-    command = [sys.executable, "-m", "benchmarks.peers", *options]
-    rates = [json.loads(subprocess.check_output(command, cwd=ROOT)) for _ in range(rounds)]
-    figures = {**summary(services, statistics.median(rates)), **served(work / "bundle")}
+            print(f"[{number}/{rounds}]", contender.name, json.dumps(found[-1].get(contender.name)), flush=True)
+    names = [name for name in found[0] if name != CEILING and name not in left_out]
+    services = {name: medians([one[name] for one in found]) for name in names}
+    figures = {**summary(found, services), **served(work / "bundle")}
     return {**figures, "student": served(work / "student"), "services": services, "left_out": left_out}
 
 
-def summary(services: dict[str, Any], in_process: float) -> dict[str, Any]:
-    """The figures that are watched; None where a peer was skipped."""
-    ours = services[OURS]
+def _ceiling(work: Path, seconds: float) -> float:
+    """Texts per second of the int8 graph in process, one process a core."""
+    options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "benchmarks.peers", *options]
+    return float(json.loads(subprocess.check_output(command, cwd=ROOT)))
+
+
+def summary(rounds: list[dict[str, Any]], services: dict[str, Any]) -> dict[str, Any]:
+    """The figures that are watched; None where a peer was skipped.
+
+    Args:
+        rounds: in each the ceiling and every service's figures.
+        services: their medians.
+    """
 
     def ratio(peer: str, name: str = OURS) -> float | None:
-        rate = services.get(peer, {}).get("16", {}).get("requests_per_second")
-        return round(services[name]["16"]["requests_per_second"] / rate, 2) if rate else None
+        rates = [(one[name]["16"], one.get(peer, {}).get("16")) for one in rounds]
+        pairs = [(a["requests_per_second"], b["requests_per_second"]) for a, b in rates if b]
+        return round(statistics.median(a / b for a, b in pairs), 2) if pairs and all(b for _, b in pairs) else None
 
+    def share(name: str) -> float:
+        return round(statistics.median(one[name]["64"]["requests_per_second"] / one[CEILING] for one in rounds), 3)
+
+    ours = services[OURS]
     return {
         "ours_over_fastapi_c16": ratio(FASTAPI),
         "ours_over_mlflow_onnx_c16": ratio(MLFLOW),
         "ours_over_infinity_onnx_c16": ratio(INFINITY),
         "student_over_ours_c16": ratio(OURS, STUDENT),
-        "ceiling_texts_per_second": round(in_process, 1),
-        "share_of_ceiling_c64": round(ours["64"]["requests_per_second"] / in_process, 3),
+        "ceiling_texts_per_second": round(statistics.median(one[CEILING] for one in rounds), 1),
+        "share_of_ceiling_c64": share(OURS),
+        "int8_share_of_ceiling_c64": share(INT8),
         "p99_ms_c16": ours["16"]["p99_ms"],
         "errors": sum(ours[level]["errors"] for level in ("16", "64")),
         "shed": sum(ours[level]["shed"] for level in ("16", "64")),
@@ -253,7 +281,7 @@ def table(figures: dict[str, Any]) -> str:
         cells = [found[c][key] for c in ("16", "64") for key in ("requests_per_second", "p50_ms", "p99_ms")]
         sums = [sum(found[c][key] for c in ("16", "64")) for key in ("errors", "shed")]
         lines.append(f"| {name} | " + " | ".join(f"{cell:g}" for cell in [*cells, found["memory_mb"], *sums]) + " |")
-    return "\n".join([*lines, f"| in process, no HTTP | | | | {figures['ceiling_texts_per_second']:g} | | | | | |"])
+    return "\n".join([*lines, f"| {CEILING} | | | | {figures['ceiling_texts_per_second']:g} | | | | | |"])
 
 
 def plot(figures: dict[str, Any], path: Path) -> None:
@@ -267,7 +295,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
         rates = [figures["services"][name][level]["requests_per_second"] for name in names]
         bars = axes.barh([i + offset for i in range(len(names))], rates, height=0.38, label=f"{level} at a time")
         axes.bar_label(bars, fmt="%.0f", padding=3)
-    axes.axvline(figures["ceiling_texts_per_second"], linestyle="--", color="grey", label="in process, no HTTP")
+    axes.axvline(figures["ceiling_texts_per_second"], linestyle="--", color="grey", label=CEILING)
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlabel("requests per second, one text each")
@@ -291,7 +319,7 @@ def main() -> None:
     if versions is not None and len(versions) != 2:
         parser.error(f"--versions {given.versions}: two names are needed, such as teacher,odd")
     texts = read_texts(given.texts, 2000)
-    seconds, rounds = (3.0, 1) if given.quick else (8.0, given.rounds)
+    seconds, rounds = (3.0, 1) if given.quick else (6.0, given.rounds)
     with tempfile.TemporaryDirectory(prefix="evenodd-bench-") as folder:
         work = given.work or Path(folder)
         work.mkdir(parents=True, exist_ok=True)

@@ -26,7 +26,7 @@ from evenodd.training import (
     teacher_targets,
 )
 from evenodd.variants import LayerMap, check_layer_map, choose_layers, init_student, load_encoder
-from evenodd.variants.encoder import override_dropout
+from evenodd.variants.encoder import best_attention, override_dropout
 from evenodd.variants.importance import Importance
 from evenodd.variants.importance_view import importance_figure, importance_table
 from pipelines.adapters import adapter_training, add_adapters, importance_of, sensitive_layers
@@ -86,11 +86,12 @@ def build(plan: Plan, materials: Materials, teacher_uri: str | None, plain_teach
 def _start(
     plan: Plan, materials: Materials, teacher_uri: str | None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    attention = best_attention(best_device(), maps=plan.settings.distill.attention_weight > 0)
     if teacher_uri is None:
         names, dropout = materials.corpus.label_names, plan.settings.train.dropout
-        return load_encoder(materials.encoder, names, dropout=dropout)
+        return load_encoder(materials.encoder, names, attention=attention, dropout=dropout)
     model, tokenizer = tracking.load_model(teacher_uri)
-    model.set_attn_implementation("eager")
+    model.set_attn_implementation(attention)
     override_dropout(model, plan.settings.train.dropout)
     return model.float(), tokenizer
 

@@ -13,6 +13,7 @@ from evenodd.config import DistillSettings, LoraSettings
 from evenodd.training import DistillObjective, LabelObjective, training_flops
 from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
 from evenodd.variants import add_lora
+from evenodd.variants.encoder import best_attention
 from evenodd.variants.lora import add_hybrid_lora
 
 DEPTH = 4
@@ -39,11 +40,13 @@ def passed(model: Any, batch: dict[str, torch.Tensor]) -> tuple[Any, dict[str, t
     return output, {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
+@pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("kind", ["plain", "lora", "hybrid 4", "hybrid 1"])
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) & set(BUILDERS)))
-def test_logits_gradients_and_states_stay_what_they_are(family: str, kind: str) -> None:
+def test_logits_gradients_and_states_stay_what_they_are(family: str, kind: str, attention: str) -> None:
     """A layer that saves work and learns something else would be found in no speed figure."""
     model, batch = adapted(kind, family), random_batch()
+    model.set_attn_implementation(attention)
     whole, expected = passed(model, batch)
     with first_token_in_last_layer(model) as restricted:
         assert restricted
@@ -56,6 +59,12 @@ def test_logits_gradients_and_states_stay_what_they_are(family: str, kind: str) 
     for ours, theirs in zip(first.hidden_states[1:], whole.hidden_states[1:], strict=True):
         torch.testing.assert_close(ours[:, 0], theirs[:, 0], rtol=1e-5, atol=1e-5)
     assert torch.equal(passed(model, batch)[0].logits, whole.logits), "something of it stayed behind"
+
+
+def test_attention_is_fused_on_a_gpu_unless_its_maps_are_compared() -> None:
+    """Fused attention gives no maps, and on a CPU its backward pass takes five times as long."""
+    assert best_attention("cuda") == "sdpa"
+    assert best_attention("cuda", maps=True) == best_attention("cpu") == "eager"
 
 
 @pytest.mark.parametrize("family", sorted(set(BUILDERS) - set(FAMILIES)))

@@ -240,7 +240,7 @@ def serving_choice(share: float | None, asked: str = "checked", left_out: str = 
     """What `export` recommends where float32 does 100 texts a second and int8 300."""
     row = {"recipe": "lean", "flips": 0, "texts": 9, "max_abs_diff": 0.0, "failure": "", "f1_loss": None}
     chosen = {kind: Candidate(kind, megabytes=1, sentences_per_second=s, **row) for kind, s in SPEEDS.items()}
-    checked = None if share is None else Checked(0.5, share, 9, 0.4, 0.05, 1, 0)
+    checked = None if share is None else Checked(0.5, share, 1e-5, 9, 0.4, 0.05, 1, 0)
     paths = {kind: Path(kind) for kind in (("fp32",) if left_out else SPEEDS)}
     graphs = Graphs(paths, None, chosen, {"cpu": "int8", "cuda": "fp32"}, None, {"int8": left_out}, checked=checked)
     return recommend(graphs, resolve_settings({"serve.graph": asked})).recommended

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load import Run, build_request
-from benchmarks.serving import FASTAPI, OURS, STUDENT, plot, summary, table
+from benchmarks.serving import CEILING, FASTAPI, INT8, OURS, STUDENT, medians, plot, summary, table
 
 
 def figures(rate: float, p99: float = 10.0, errors: int = 0, shed: int = 0) -> dict[str, Any]:
@@ -19,25 +19,50 @@ def figures(rate: float, p99: float = 10.0, errors: int = 0, shed: int = 0) -> d
     return {"16": dict(level), "64": dict(level), "memory_mb": 100}
 
 
+def everything(*speeds: float) -> dict[str, Any]:
+    """A run whose machine had these speeds in its rounds."""
+    rounds = [
+        {
+            CEILING: 1000 * speed,
+            OURS: figures(800 * speed, 40, 1, 2),
+            INT8: figures(900 * speed),
+            STUDENT: figures(1200 * speed),
+            FASTAPI: figures(100 * speed),
+        }
+        for speed in speeds
+    ]
+    services = {name: medians([one[name] for one in rounds]) for name in rounds[0] if name != CEILING}
+    return {**summary(rounds, services), "services": services}
+
+
 def test_ratios_are_ours_over_theirs_and_missing_peers_are_none() -> None:
     """A peer that was not there must not look beaten."""
-    found = summary({OURS: figures(800, 40, 1, 2), STUDENT: figures(1200), FASTAPI: figures(100)}, 1000)
+    found = everything(1.0)
     assert found["ours_over_fastapi_c16"] == 8
     assert found["ours_over_mlflow_onnx_c16"] is None
     assert found["student_over_ours_c16"] == 1.5
     assert found["share_of_ceiling_c64"] == 0.8
+    assert found["int8_share_of_ceiling_c64"] == 0.9
     assert found["p99_ms_c16"] == 40
     assert (found["errors"], found["shed"]) == (2, 4)
 
 
+def test_ratios_are_taken_within_a_round_and_faults_are_summed() -> None:
+    """A machine that slows down between a peer's turn and ours would decide the comparison."""
+    found = everything(1.0, 0.4, 0.5)
+    assert found["ours_over_fastapi_c16"] == 8
+    assert found["share_of_ceiling_c64"] == 0.8
+    assert found["ceiling_texts_per_second"] == 500
+    assert (found["errors"], found["shed"]) == (6, 12)
+
+
 def test_table_and_plot_hold_every_service(tmp_path: Path) -> None:
     """A service that is left out is not missed."""
-    services = {OURS: figures(800), STUDENT: figures(1200), FASTAPI: figures(100)}
-    everything = {**summary(services, 1000), "services": services}
-    text = table(everything)
-    assert all(f"| {name} |" in text for name in services)
+    found = everything(1.0)
+    text = table(found)
+    assert all(f"| {name} |" in text for name in found["services"])
     assert len({line.count("|") for line in text.splitlines()}) == 1
-    plot(everything, tmp_path / "plot.png")
+    plot(found, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
 
 

@@ -2,9 +2,11 @@
 
 Dynamic int8 takes one range of activations for a whole batch, so its scores move a little with the texts beside them,
 and a label near a boundary can change. How far scores move is measured here, on validation texts in several kinds of
-batches. With a margin of a quarter more, a window whose int8 score lies further than that from every boundary has the
-label and the decision of the float32 graph; the others are run again in float32. Where a text of several windows
-takes the window with the highest positive score, the same holds for the text; pooled otherwise it is run in float32.
+batches. Windows whose int8 score lies within a margin of a boundary are run again in float32; the others have the label
+and the decision of the float32 graph, but for one in 50,000: the margin is the smallest at which the tail of the errors
+and the number of windows at each distance let no more change, and at which no validation window does. Where a text of
+several windows takes the window with the highest positive score, the same holds for the text; pooled otherwise it is
+run in float32.
 
 Distances are in log-odds, log p - log (1 - p), where errors of int8 are alike over the whole range of probabilities.
 """
@@ -30,7 +32,9 @@ log = logging.getLogger(__name__)
 
 CHECKED = "checked"
 FAST, EXACT = "int8", "fp32"
-SAFETY = 1.25
+MAY_CHANGE = 2e-5
+TAIL = 0.05
+NEAREST = 0.25
 CLIP = 1e-4
 MAX_WINDOWS = 2000
 MIXED_BATCH = 8
@@ -69,15 +73,19 @@ class Boundaries:
 
     def near(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
         """Whether label or decision could be others if every log-odds moved by up to `margin`: bool, (n,)."""
+        return np.asarray(self.distance(probabilities) <= margin)
+
+    def distance(self, probabilities: np.ndarray) -> np.ndarray:
+        """By how much every log-odds has to move before label or decision can be others: float64, (n,)."""
         odds = np.sort(self._scaled(probabilities), axis=1)
-        near = odds[:, -1] - odds[:, -2] <= 2 * margin
+        found = (odds[:, -1] - odds[:, -2]) / 2
         score = log_odds(self._score(probabilities))
         threshold = 0.5 if self.threshold is None else self.threshold
         bounds = self.review[1:] if self.positive is None else (threshold, *self.review)
         for bound in bounds:
             if bound > 0:
-                near |= np.abs(score - log_odds(bound)) <= margin
-        return np.asarray(near)
+                found = np.minimum(found, np.abs(score - log_odds(bound)))
+        return np.asarray(found)
 
     def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
         """Log-odds without the bias: the label is where they are highest."""
@@ -94,6 +102,7 @@ class Checked:
     Attributes:
         margin: log-odds; nearer than this to a boundary, a window is run again in float32.
         share: of the windows that are run again.
+        may_change: share of windows whose label or decision is expected to differ from float32's all the same.
         texts: windows measured.
         max_log_odds_diff: largest difference between int8 and float32 in any kind of batch.
         max_abs_diff: the same of a probability, among windows that are not run again: how far a score can be off.
@@ -104,6 +113,7 @@ class Checked:
 
     margin: float
     share: float
+    may_change: float
     texts: int
     max_log_odds_diff: float
     max_abs_diff: float
@@ -162,25 +172,69 @@ def compare(fast: np.ndarray, exact: np.ndarray, boundaries: Boundaries) -> Chec
         exact: float64, (windows, labels).
         boundaries: where labels and decisions change.
     """
-    distance = np.abs(log_odds(fast) - log_odds(exact)).max(axis=(0, 2))
-    margin = SAFETY * float(distance.max())
-    near = np.stack([boundaries.near(p, margin) for p in fast])
+    errors = np.abs(log_odds(fast) - log_odds(exact)).max(axis=2)
+    distances = np.stack([boundaries.distance(p) for p in fast])
     differs = np.stack([boundaries.outcome(p) for p in fast]) != boundaries.outcome(exact)
+    margin = least_margin(errors, distances, differs)
+    near = distances <= margin
     kept = np.abs(fast - exact).max(axis=2)[~near]
     held_out = 0
     for half in (0, 1):
-        other = SAFETY * float(distance[1 - half :: 2].max(initial=0.0))
-        again = np.stack([boundaries.near(p, other) for p in fast])
-        held_out += int((differs & ~again).any(axis=0)[half::2].sum())
+        other, ours = slice(1 - half, None, 2), slice(half, None, 2)
+        found = least_margin(errors[:, other], distances[:, other], differs[:, other])
+        held_out += int((differs & (distances > found)).any(axis=0)[ours].sum())
     return Checked(
         margin=margin,
         share=float(near.mean()),
+        may_change=_changing(errors, distances, margin),
         texts=len(exact),
-        max_log_odds_diff=float(distance.max()),
+        max_log_odds_diff=float(errors.max()),
         max_abs_diff=float(kept.max(initial=0.0)),
         changed=int(differs.any(axis=0).sum()),
         held_out=held_out,
     )
+
+
+def least_margin(errors: np.ndarray, distances: np.ndarray, differs: np.ndarray) -> float:
+    """The smallest margin beyond which no more than `MAY_CHANGE` of all windows are expected to change, and none does.
+
+    Args:
+        errors: float64, (kinds of batches, windows), how far int8 moved each.
+        distances: same shape, how far int8 sees each from the nearest boundary.
+        differs: bool, same shape, whether label or decision changed.
+    """
+    candidates = np.unique(np.append(distances, 0.0))
+    low, high = 0, len(candidates) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if _changing(errors, distances, candidates[middle]) <= MAY_CHANGE:
+            high = middle
+        else:
+            low = middle + 1
+    return float(max(candidates[low], distances[differs].max(initial=0.0)))
+
+
+def _changing(errors: np.ndarray, distances: np.ndarray, margin: float) -> float:
+    """Share of windows beyond the margin that are expected to change: an error at least as large as their distance."""
+    kept = distances[distances > margin]
+    return float(exceedance(errors[distances <= np.quantile(distances, NEAREST)], kept).sum() / distances.size)
+
+
+def exceedance(errors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Probability of an error larger than each size: counted where errors are many, and beyond their 95th percentile by
+    an exponential tail with the mean excess (peaks over a threshold).
+
+    Args:
+        errors: float64, (n,), at least one.
+        sizes: float64, (m,).
+    """
+    ordered = np.sort(errors)
+    threshold = float(np.quantile(ordered, 1 - TAIL))
+    counted = 1 - np.searchsorted(ordered, sizes, side="right") / len(ordered)
+    excess = ordered[ordered > threshold] - threshold
+    scale = max(float(excess.mean()) if len(excess) else 0.0, 1e-9)
+    tail = TAIL * np.exp(-np.maximum(sizes - threshold, 0.0) / scale)
+    return np.where(sizes > threshold, tail, counted)
 
 
 def _kinds_of_batches(
