@@ -62,7 +62,8 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
     for reference in versions:
         uri = tracking.find_version(reference, Settings().model_name).uri
         decision = tracking.model_metadata(uri)["decision"]
-        kept = {key: decision[key] for key in ("temperature", "threshold")} | {"review": tuple(decision["review"])}
+        kept = {key: decision[key] for key in ("temperature", "threshold")}
+        kept |= {key: tuple(decision[key]) for key in ("review", "bias")}
         found.append(Fitted(*tracking.load_model(uri), kept))
     return found[0], found[1]
 

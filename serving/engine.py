@@ -20,7 +20,7 @@ SAMPLE_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.05}
 # Padded tokens of one run, and those of them that may be padding. A core gains little from large batches and loses
 # every padded token; a GPU is the other way round.
 TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384, "tensorrt": 16_384}
-PADDING_BUDGET = {"cpu": 24, "cuda": 8_192, "tensorrt": 8_192}
+PADDING_BUDGET = {"cpu": 12, "cuda": 8_192, "tensorrt": 8_192}
 ROUND_BUDGETS = 2
 WARM_UP = ((1, 8), (8, 16), (8, 64))
 

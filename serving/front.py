@@ -42,7 +42,7 @@ Body = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
 Handler = Callable[["Front", Runtime, Scope, Receive], Awaitable[Body]]
 
 JSON_TYPE = (b"content-type", b"application/json")
-WATCH_AFTER_SECONDS = 0.05
+WATCH_AFTER_SECONDS = 0.1
 
 
 class Front:

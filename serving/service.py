@@ -15,6 +15,7 @@ import bentoml
 from bentoml.exceptions import BentoMLConfigException
 
 from . import schema
+from .accept import share_connections
 from .docs import complete
 from .front import Front
 from .runtime import Runtime, check_bundles, open_runtime
@@ -41,6 +42,8 @@ class FrontedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker."""
+        if is_main and bentoml.server_context.worker_index is not None:
+            share_connections(bentoml.server_context.worker_index)
         if LAYERS:
             self.add_asgi_middleware(Front, runtime=opened)
             return super().to_asgi(is_main)

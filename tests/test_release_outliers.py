@@ -18,6 +18,7 @@ from evenodd.release.outliers import (
     feed_forwards,
     has_outliers,
     outliers,
+    products_by_norm,
     set_outliers_apart,
     widest_values,
 )
@@ -67,12 +68,27 @@ def test_what_products_read_is_narrow_afterwards(tmp_path: Path) -> None:
     path, _, batches = lean(with_outliers(), tmp_path)
     before = widest_values(path, batches)
     graph = onnx.load(str(path))
-    set_outliers_apart(graph, before)
+    in_float = set_outliers_apart(graph, before)
     onnx.save(graph, str(tmp_path / "apart.onnx"))
     after = widest_values(tmp_path / "apart.onnx", batches)
-    assert len(after) == len(before)
+    quantised = {node.input[0] for node in graph.graph.node if node.op_type == "MatMul" and node.name not in in_float}
+    read = [values.max() for name, values in after.items() if name in quantised]
+    assert len(read) == len(before)
     assert max(values.max() for values in before.values()) > 20
-    assert max(values.max() for values in after.values()) < 8
+    assert max(read) < 8
+
+
+def test_query_key_and_value_read_one_copy(tmp_path: Path) -> None:
+    """A copy for each of the three products costs as much as narrower channels gain."""
+    model = tiny_model("bert")
+    path, _, batches = lean(model, tmp_path)
+    graph = onnx.load(str(path))
+    widest = {name: np.where(np.arange(len(v)) == 1, 100.0, v) for name, v in widest_values(path, batches).items()}
+    norms = sum(node.op_type == "LayerNormalization" for node in graph.graph.node)
+    readers = products_by_norm(graph)
+    set_outliers_apart(graph, widest)
+    assert max(len(products) for products in readers.values()) == 3
+    assert sum(node.op_type == "LayerNormalization" for node in graph.graph.node) == norms + len(readers)
 
 
 def test_int8_comes_closer(tmp_path: Path) -> None:
@@ -95,7 +111,7 @@ def test_graphs_of_every_family_are_left_as_good(family: str, tmp_path: Path) ->
     set_outliers_apart(graph, widest)
     onnx.save(graph, str(tmp_path / "apart.onnx"))
     found = session_logits(open_session(tmp_path / "apart.onnx", "cpu"), encoder, TEXTS)
-    np.testing.assert_allclose(found, session_logits(open_session(path, "cpu"), encoder, TEXTS), atol=2e-5)
+    np.testing.assert_allclose(found, session_logits(open_session(path, "cpu"), encoder, TEXTS), atol=1e-4)
 
 
 def test_outliers_are_channels_far_wider_than_the_rest() -> None:

@@ -4,8 +4,8 @@ A few channels of an encoder are ten times as wide as all others: in a BERT of 3
 one to three of the 1,536 neurons of a feed-forward part. Dynamic int8 has one step for a whole batch, so they make it
 ten times as coarse for everything. Both changes leave the float32 graph's result as it is:
 
-- In front of a feed-forward part the widest channels are divided by a constant in a copy of the layer norm, and the
-  rows of the product's weight that read them are multiplied by it (the residual reads the layer norm as it was).
+- Products read a copy of their layer norm in which the widest channels are divided by a constant, and the rows of their
+  weights that read these are multiplied by it (the residual reads the layer norm as it was).
 - The widest neurons of a feed-forward part are computed beside it, in float, and added to the residual.
 
 Sources: Xiao et al. 2023 (SmoothQuant), arXiv 2211.10438; Dettmers et al. 2022 (outliers in float), arXiv 2208.07339.
@@ -31,10 +31,9 @@ WIDE = 2.0
 
 @dataclass(frozen=True)
 class FeedForward:
-    """A feed-forward part of a traced encoder: norm → widen → bias → activation → narrow → bias → sum.
+    """A feed-forward part of a traced encoder: widen → bias → activation → narrow → bias → sum.
 
     Attributes:
-        norm: the layer norm in front of it.
         widen, narrow: its two products.
         bias: the addition between the first one and the activation.
         activation: one operator.
@@ -42,7 +41,6 @@ class FeedForward:
         residual: the Sum that adds the result to what was before.
     """
 
-    norm: onnx.NodeProto
     widen: onnx.NodeProto
     bias: onnx.NodeProto
     activation: onnx.NodeProto
@@ -99,29 +97,39 @@ def _feed_forward(graph: _Graph, narrow: onnx.NodeProto) -> FeedForward | None:
     bias = activation and graph.of_type(activation.input[0], "Add")
     widened = bias and graph.operand(bias, constant=False)
     widen = widened and graph.of_type(widened, "MatMul")
-    norm = widen and graph.of_type(widen.input[0], "LayerNormalization")
     result = graph.only_user(narrow.output[0])
     residual = graph.only_user(result.output[0]) if result is not None and result.op_type == "Add" else None
-    if not (activation and bias and widen and norm and result and residual) or residual.op_type != "Sum":
+    if not (activation and bias and widen and result and residual) or residual.op_type != "Sum":
         return None
     alone = graph.only_user(widen.output[0]), graph.only_user(bias.output[0]), graph.only_user(activation.output[0])
     if any(user is None for user in alone) or widen.input[1] not in graph.constants:
         return None
-    return FeedForward(norm, widen, bias, activation, narrow, result, residual)
+    return FeedForward(widen, bias, activation, narrow, result, residual)
+
+
+def products_by_norm(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
+    """The products with a constant matrix that read each layer norm, by the norm's output."""
+    graph = _Graph(model)
+    found: dict[str, list[onnx.NodeProto]] = {}
+    for node in model.graph.node:
+        constant = node.op_type == "MatMul" and node.input[1] in graph.constants
+        if constant and graph.of_type(node.input[0], "LayerNormalization") is not None:
+            found.setdefault(node.input[0], []).append(node)
+    return found
 
 
 def widest_values(path: Path, batches: Iterable[Feeds]) -> dict[str, np.ndarray]:
-    """The largest absolute value of each channel of what the products of all feed-forward parts read, by tensor.
+    """The largest absolute value of each channel of what products read of layer norms and activations, by tensor.
 
     Args:
         path: a lean float32 graph.
         batches: of training texts.
 
     Returns:
-        float32, (channels,), for every input of `widen` and `narrow`.
+        float32, (channels,), for every layer norm that a product reads and every input of `narrow`.
     """
     model = onnx.load(str(path))
-    names = list(dict.fromkeys(n.input[0] for part in feed_forwards(model) for n in (part.widen, part.narrow)))
+    names = [*products_by_norm(model), *(part.narrow.input[0] for part in feed_forwards(model))]
     widest: dict[str, np.ndarray] = {}
     if not names:
         return widest
@@ -146,12 +154,15 @@ def set_outliers_apart(model: onnx.ModelProto, widest: Mapping[str, np.ndarray])
         Names of the added products, which are to stay in float.
     """
     graph, added = _Graph(model), []
+    readers = products_by_norm(model)
     for part in feed_forwards(model):
-        channels, neurons = widest.get(part.widen.input[0]), widest.get(part.narrow.input[0])
+        neurons = widest.get(part.narrow.input[0])
         if neurons is not None and has_outliers(neurons):
             added += _neurons_in_float(graph, part, outliers(neurons))
+    for norm, products in readers.items():
+        channels = widest.get(norm)
         if channels is not None and has_outliers(channels):
-            _narrow_channels(graph, part, channels)
+            _narrow_channels(graph, graph.producers[norm], products, channels)
     ordered = OnnxModel(model)
     ordered.prune_graph()
     ordered.topological_sort()
@@ -168,19 +179,20 @@ def has_outliers(widest: np.ndarray) -> bool:
     return len(widest) > OUTLIERS and bool(widest.max() > WIDE * np.delete(widest, outliers(widest)).max())
 
 
-def _narrow_channels(graph: _Graph, part: FeedForward, widest: np.ndarray) -> None:
+def _narrow_channels(graph: _Graph, norm: onnx.NodeProto, products: list[onnx.NodeProto], widest: np.ndarray) -> None:
     """A copy of the layer norm in which no channel is wider than the widest one that is no outlier."""
     divisor = np.maximum(1, widest / np.delete(widest, outliers(widest)).max())
-    norm, name = onnx.NodeProto(), f"{part.widen.name}_narrowed"
-    norm.CopyFrom(part.norm)
-    norm.name, norm.output[0] = name, name
+    copy, name = onnx.NodeProto(), f"{norm.name}_narrowed"
+    copy.CopyFrom(norm)
+    copy.name, copy.output[0] = name, name
+    del copy.output[1:]
     for place, kind in enumerate(("gamma", "beta"), start=1):  # quantizers call theirs `_scale`
-        if place < len(norm.input):
-            norm.input[place] = graph.add_constant(f"{name}_{kind}", graph.constants[norm.input[place]] / divisor)
-    del norm.output[1:]
-    weight = graph.constants[part.widen.input[1]] * divisor[:, None]
-    part.widen.input[0], part.widen.input[1] = name, graph.add_constant(f"{name}_weight", weight)
-    graph.model.graph.node.append(norm)
+        if place < len(copy.input):
+            copy.input[place] = graph.add_constant(f"{name}_{kind}", graph.constants[copy.input[place]] / divisor)
+    graph.model.graph.node.append(copy)
+    for product in products:
+        weight = graph.constants[product.input[1]] * divisor[:, None]
+        product.input[0], product.input[1] = name, graph.add_constant(f"{product.name}_narrowed_weight", weight)
 
 
 def _neurons_in_float(graph: _Graph, part: FeedForward, chosen: np.ndarray) -> list[str]:

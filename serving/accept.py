@@ -1,0 +1,158 @@
+"""New connections go to the worker that holds the fewest.
+
+Workers listen on one socket, and whichever wakes first takes what is there: of 16 connections opened together one of
+two workers was seen to take all, and the other core stood idle as long as they lasted. Here each worker writes down how
+many connections it holds, and one that holds more than another leaves a new one to it for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import mmap
+import os
+import socket
+import struct
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+logger = logging.getLogger(__name__)
+
+SLOT = struct.Struct("dq")
+SLOTS = 256
+BEAT_SECONDS = 0.1
+ALIVE_SECONDS = 1.0
+PATIENCE = 0.0005
+MOST_PATIENCE = 40
+
+
+class Board:
+    """Connections of each worker of one service, in memory that they share.
+
+    Args:
+        path: a file of the service's own; made when missing.
+        slot: number of this worker, from 0.
+
+    Raises:
+        OSError: the file cannot be made.
+    """
+
+    def __init__(self, path: Path, slot: int) -> None:
+        self.path = path
+        self._slot = slot % SLOTS
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600), "r+b") as file:
+            file.truncate(SLOT.size * SLOTS)
+            self._memory = mmap.mmap(file.fileno(), SLOT.size * SLOTS)
+
+    def write(self, connections: int) -> None:
+        """What this worker holds now."""
+        SLOT.pack_into(self._memory, self._slot * SLOT.size, time.monotonic(), connections)
+
+    def least_of_others(self) -> int | None:
+        """Connections of the other worker that holds the fewest; None when no other is alive."""
+        now = time.monotonic()
+        slots = enumerate(SLOT.iter_unpack(self._memory))
+        others = [held for slot, (beat, held) in slots if slot != self._slot and 0 <= now - beat < ALIVE_SECONDS]
+        return min(others, default=None)
+
+    def remove(self) -> None:
+        """Removes the file; workers that have it open go on sharing it."""
+        self.path.unlink(missing_ok=True)
+
+
+class Acceptor:
+    """Takes connections from a listening socket, one at a time and only as many as the others; uvicorn's `Server` sees
+    it as one of its own.
+    """
+
+    def __init__(self, server: uvicorn.Server, listening: socket.socket, board: Board) -> None:
+        self._server, self._board = server, board
+        self.sockets = [listening]
+        self._loop = asyncio.get_running_loop()
+        self._left = 0
+        self._waiting: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        listening.setblocking(False)
+        self._beat()
+        self._listen()
+
+    def close(self) -> None:
+        """Takes no more."""
+        self._loop.remove_reader(self.sockets[0].fileno())
+        self._heart.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._board.remove()
+
+    async def wait_closed(self) -> None:
+        """There is nothing to wait for."""
+
+    @property
+    def _held(self) -> int:
+        return len(self._server.server_state.connections) + len(self._tasks)
+
+    def _beat(self) -> None:
+        self._board.write(self._held)
+        self._heart = self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _listen(self) -> None:
+        self._loop.add_reader(self.sockets[0].fileno(), self._ready)
+
+    def _ready(self) -> None:
+        """A connection is there: take it, or leave it to another worker for half a millisecond."""
+        self._board.write(self._held)
+        least = self._board.least_of_others()
+        if least is not None and self._held > least and self._left < MOST_PATIENCE:
+            self._left += 1
+            self._loop.remove_reader(self.sockets[0].fileno())
+            self._waiting = self._loop.call_later(PATIENCE, self._listen)
+            return
+        self._left = 0
+        with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
+            connection, _ = self.sockets[0].accept()
+            connection.setblocking(False)
+            task = self._loop.create_task(self._start(connection))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        self._board.write(self._held)
+
+    async def _start(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            await self._loop.connect_accepted_socket(self._protocol, connection, ssl=self._server.config.ssl)
+
+    def _protocol(self) -> asyncio.Protocol:
+        config: Any = self._server.config
+        made: asyncio.Protocol = config.http_protocol_class(
+            config=config,
+            server_state=self._server.server_state,
+            app_state=self._server.lifespan.state,
+            _loop=self._loop,
+        )
+        return made
+
+
+def share_connections(slot: int) -> None:
+    """From now on uvicorn's servers of this process take their part of the connections and no more.
+
+    Args:
+        slot: number of this worker, from 0. Workers of one service have the same parent.
+    """
+    path = Path(tempfile.gettempdir()) / f"evenodd-{os.getuid()}-{os.getppid()}.connections"
+    try:
+        board = Board(path, slot)
+    except OSError as fault:
+        logger.warning("connections are not shared out among the workers | %s", fault)
+        return
+    start = uvicorn.Server.startup
+
+    async def startup(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
+        await start(server, sockets=None if sockets is None else [])
+        if server.started and sockets:
+            server.servers = [Acceptor(server, listening, board) for listening in sockets]  # type: ignore[misc]
+
+    uvicorn.Server.startup = startup  # type: ignore[method-assign, assignment]
