@@ -334,8 +334,9 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
     assert answer.status_code == 503, "the server has gone"
 
 
-def test_client_that_goes_away_is_let_go(runtime: Runtime) -> None:
+def test_client_that_goes_away_is_let_go(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its texts would run for nobody."""
+    monkeypatch.setattr("serving.front.WATCH_AFTER_SECONDS", 0.01)
     gone = asyncio.Event()
     sent: list[Any] = []
 
@@ -355,7 +356,7 @@ def test_client_that_goes_away_is_let_go(runtime: Runtime) -> None:
 
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers, "query_string": b""}
-        asyncio.get_running_loop().call_later(0.06, gone.set)
+        asyncio.get_running_loop().call_later(0.03, gone.set)
         await asyncio.wait_for(Front(behind, lambda: runtime)(scope, receive, send), 5)
 
     asyncio.run(scenario())
