@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
@@ -232,3 +233,35 @@ def test_closing_finishes_what_was_accepted() -> None:
             await batcher.score(["late"])
 
     asyncio.run(scenario())
+
+
+def test_those_just_answered_join_the_next_round(stage: SimpleNamespace) -> None:
+    """Clients that ask again at once, half of them during a round, would be served in halves for ever."""
+
+    async def client(rounds: int) -> None:
+        for _ in range(rounds):
+            await stage.batcher.score(["sun"])
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        clients = [asyncio.ensure_future(client(20)) for _ in range(8)]
+        await asyncio.sleep(0.05)
+        stage.engine.gate.set()
+        await asyncio.gather(first, *clients)
+
+    asyncio.run(scenario())
+    followed = stage.engine.rounds[1:]
+    assert sum(followed) == 160
+    assert sum(size >= 7 for size in followed) >= 0.7 * len(followed)
+
+
+def test_nobody_waits_for_clients_that_do_not_ask_again(stage: SimpleNamespace) -> None:
+    """A request that comes in after a round of others must not stand still until they return."""
+
+    async def scenario() -> float:
+        await asyncio.gather(*(stage.batcher.score(["sun"]) for _ in range(8)))
+        started = time.perf_counter()
+        await stage.batcher.score(["sun"])
+        return time.perf_counter() - started
+
+    assert asyncio.run(scenario()) < 0.2
