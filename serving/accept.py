@@ -29,6 +29,7 @@ BEAT_SECONDS = 0.1
 ALIVE_SECONDS = 1.0
 PATIENCE = 0.0005
 MOST_PATIENCE = 40
+FAULT_SECONDS = 1.0
 
 
 class Board:
@@ -109,17 +110,26 @@ class Acceptor:
         least = self._board.least_of_others()
         if least is not None and self._held > least and self._left < MOST_PATIENCE:
             self._left += 1
-            self._loop.remove_reader(self.sockets[0].fileno())
-            self._waiting = self._loop.call_later(PATIENCE, self._listen)
+            self._pause(PATIENCE)
             return
         self._left = 0
-        with contextlib.suppress(BlockingIOError, InterruptedError, ConnectionAbortedError):
+        try:
             connection, _ = self.sockets[0].accept()
-            connection.setblocking(False)
-            task = self._loop.create_task(self._start(connection))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as fault:  # out of file descriptors, most likely
+            logger.error("no connection taken for a second | %s", fault)
+            self._pause(FAULT_SECONDS)
+            return
+        connection.setblocking(False)
+        task = self._loop.create_task(self._start(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
         self._board.write(self._held)
+
+    def _pause(self, seconds: float) -> None:
+        self._loop.remove_reader(self.sockets[0].fileno())
+        self._waiting = self._loop.call_later(seconds, self._listen)
 
     async def _start(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):

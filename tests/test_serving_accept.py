@@ -97,6 +97,34 @@ def test_a_worker_that_is_stuck_or_gone_is_not_waited_for(tmp_path: Path) -> Non
     assert asyncio.run(scenario()) == 4
 
 
+def test_a_fault_pauses_and_does_not_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without file descriptors a listening socket is always ready, and a loop that tries again at once does no more."""
+    monkeypatch.setattr(accept, "FAULT_SECONDS", 0.05)
+    faults = iter([OSError(24, "Too many open files")])
+
+    class Full(socket.socket):
+        def accept(self) -> Any:
+            fault = next(faults, None)
+            if fault is not None:
+                raise fault
+            return super().accept()
+
+    async def scenario() -> int:
+        shared = listening()
+        full = Full(fileno=shared.detach())
+        monkeypatch.setattr(full, "dup", lambda: full, raising=False)
+        async with workers([Board(tmp_path / "board", 0)], full) as (server,):
+            [(_, writer)] = await connect(full.getsockname()[1], 1)
+            taken = len(server.server_state.connections)
+            writer.close()
+        return taken
+
+    assert asyncio.run(scenario()) == 1
+    assert "Too many open files" in caplog.text
+
+
 def test_the_board_knows_who_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Counts that a former service left behind under the same name would keep connections waiting."""
     boards = [Board(tmp_path / "board", slot) for slot in range(3)]
