@@ -33,6 +33,7 @@ ISLAND = {
     "serving",
     "starlette",
     "tokenizers",
+    "uvicorn",
 }
 ISLAND_OPTIONAL = {"psycopg"}
 

@@ -102,7 +102,8 @@ def _feed_forward(graph: _Graph, narrow: onnx.NodeProto) -> FeedForward | None:
     if not (activation and bias and widen and result and residual) or residual.op_type != "Sum":
         return None
     alone = graph.only_user(widen.output[0]), graph.only_user(bias.output[0]), graph.only_user(activation.output[0])
-    if any(user is None for user in alone) or widen.input[1] not in graph.constants:
+    constant = widen.input[1] in graph.constants and graph.operand(bias, constant=True) is not None
+    if any(user is None for user in alone) or not constant:
         return None
     return FeedForward(widen, bias, activation, narrow, result, residual)
 
@@ -197,8 +198,8 @@ def _narrow_channels(graph: _Graph, norm: onnx.NodeProto, products: list[onnx.No
 
 def _neurons_in_float(graph: _Graph, part: FeedForward, chosen: np.ndarray) -> list[str]:
     """The chosen neurons beside the part, and zeros in it: the names of the two products."""
-    name, bias = f"{part.narrow.name}_outliers", graph.operand(part.bias, constant=True)
-    assert bias is not None
+    name = f"{part.narrow.name}_outliers"
+    bias = next(operand for operand in part.bias.input if operand in graph.constants)
     whole = {"in": graph.constants[part.widen.input[1]], "bias": graph.constants[bias]}
     whole["out"] = graph.constants[part.narrow.input[1]]
     axes = {"in": 1, "bias": 0, "out": 0}
