@@ -46,7 +46,7 @@ def keep_first_token(graph: onnx.ModelProto) -> int:
 
 def _first_token_gathers(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
     """Nodes that take index 0 of the token axis of hidden states."""
-    constants = _constants(graph)
+    constants = graph_constants(graph)
     shapes = {output for node in graph.graph.node if node.op_type == "Shape" for output in node.output}
     inputs = {value.name for value in graph.graph.input}
     found = []
@@ -65,7 +65,7 @@ class _Push:
 
     def __init__(self, graph: onnx.ModelProto) -> None:
         self.graph = graph
-        self.constants = _constants(graph)
+        self.constants = graph_constants(graph)
         self.producers = {output: node for node in graph.graph.node for output in node.output}
         self.whole = self._needed_whole()
         self.done: dict[tuple[str, int], str] = {}
@@ -158,7 +158,7 @@ class _Push:
         return copied.output[0]
 
 
-def _constants(graph: onnx.ModelProto) -> dict[str, np.ndarray]:
+def graph_constants(graph: onnx.ModelProto) -> dict[str, np.ndarray]:
     """Initializers, constant nodes, and their other names (the exporter stores equal tensors once) by name."""
     found = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
     for node in graph.graph.node:

@@ -24,6 +24,7 @@ from onnx import helper, numpy_helper
 from onnxruntime.transformers.onnx_model import OnnxModel
 
 from evenodd.release.encode import Feeds
+from evenodd.release.first_token import graph_constants
 
 OUTLIERS = 16
 WIDE = 2.0
@@ -54,13 +55,8 @@ class _Graph:
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
-        self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        self.constants = graph_constants(model)
         self.producers = {output: node for node in model.graph.node for output in node.output}
-        for node in model.graph.node:
-            if node.op_type == "Constant":
-                self.constants[node.output[0]] = numpy_helper.to_array(helper.get_node_attr_value(node, "value"))
-            elif node.op_type == "Identity" and node.input[0] in self.constants:
-                self.constants[node.output[0]] = self.constants[node.input[0]]
 
     def add_constant(self, name: str, value: np.ndarray) -> str:
         """A new initializer's name."""
