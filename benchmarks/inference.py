@@ -17,6 +17,7 @@ import copy
 import importlib.util
 import json
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -164,6 +165,7 @@ def measure(found: list[Contender], count: int, repeats: int) -> pd.DataFrame:
     wall: dict[int, list[float]] = {index: [] for index in range(len(found))}
     processor: dict[int, list[float]] = {index: [] for index in range(len(found))}
     labels: dict[int, np.ndarray] = {}
+    started = time.perf_counter()
     for repeat in range(repeats + 1):
         for index, contender in enumerate(found):
             start, used = time.perf_counter(), time.process_time()
@@ -173,6 +175,7 @@ def measure(found: list[Contender], count: int, repeats: int) -> pd.DataFrame:
             if repeat:
                 wall[index].append(time.perf_counter() - start)
                 processor[index].append(time.process_time() - used)
+        _say_progress(found[0].model, repeat + 1, repeats + 1, time.perf_counter() - started)
     rows = [
         {
             "model": contender.model,
@@ -185,6 +188,11 @@ def measure(found: list[Contender], count: int, repeats: int) -> pd.DataFrame:
         for index, contender in enumerate(found)
     ]
     return pd.DataFrame(rows)
+
+
+def _say_progress(model: str, done: int, rounds: int, seconds: float) -> None:
+    left = seconds / done * (rounds - done)
+    print(f"{model} | round {done} of {rounds} | about {left:.0f} s left", file=sys.stderr, flush=True)
 
 
 def _reference(found: list[Contender], contender: Contender) -> int:

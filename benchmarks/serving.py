@@ -3,8 +3,9 @@
     python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE] [--versions TEACHER,STUDENT] [--out FOLDER]
 
 One text a request, keep-alive connections. In each of `--rounds` rounds every service is started, warmed up and
-measured at each concurrency, and so is the ceiling, in process; ratios are taken within a round, as other work on the
-machine slows a whole round and not one line, and all figures are medians over the rounds. Models: see
+measured at each concurrency; the ceiling, in process, before and after ours, and its mean counts. Ratios are taken
+within a round, as other work on the machine slows a whole round and not one line, and all figures are medians over the
+rounds. Models: see
 benchmarks/models.py. Ours is measured as `make serve` ships it, and with the int8 graph alone beside it. Peers that are
 not installed are named and skipped.
 """
@@ -216,16 +217,19 @@ def run(
     }
     found: list[dict[str, Any]] = []
     for number in range(1, rounds + 1):
-        found.append({CEILING: _ceiling(work, seconds)})
+        found.append({})
         for contender in contenders(work):
             if contender.name in left_out:
                 continue
+            before = _ceiling(work, seconds) if contender.name == OURS else 0.0
             try:
                 found[-1][contender.name] = measure(contender, work, texts, seconds)
             except RuntimeError as fault:
                 if contender.name in (OURS, INT8, STUDENT):
                     raise
                 left_out[contender.name] = str(fault).splitlines()[0]
+            if contender.name == OURS:
+                found[-1][CEILING] = (before + _ceiling(work, seconds)) / 2
             print(f"[{number}/{rounds}]", contender.name, json.dumps(found[-1].get(contender.name)), flush=True)
     names = [name for name in found[0] if name != CEILING and name not in left_out]
     services = {name: medians([one[name] for one in found]) for name in names}

@@ -4,7 +4,8 @@
 #   deploy/image.sh [TAG] [cpu|gpu|all]      TAG: of a Bento, as `bentoml list` shows it; the newest evenodd when not given
 #
 # BUILDER=podman names the builder, PYTHON_IMAGE another base image, EXTRA_PACKAGES='psycopg[binary]' what corrections in
-# PostgreSQL need. CPU image: evenodd:VERSION-cpu; GPU: evenodd:VERSION-gpu.
+# PostgreSQL need, PIP_CERT the certificates to trust while installing. CPU image: evenodd:VERSION-cpu; GPU:
+# evenodd:VERSION-gpu.
 set -eu
 
 tag="${1:-evenodd:latest}"
@@ -34,6 +35,11 @@ if [ -z "$builder" ]; then
   exit 1
 fi
 
+# buildah without a container runtime beside it builds in a chroot.
+if [ "$builder" = buildah ] && ! command -v crun > /dev/null 2>&1 && ! command -v runc > /dev/null 2>&1; then
+  export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
+fi
+
 folder="$(bentoml get "$tag" -o path)"
 version="$(basename "$folder")"
 echo "$tag | $folder | $builder"
@@ -43,8 +49,9 @@ for device in $devices; do
   set -- --build-arg "DEVICE=$device" --file "$here/Dockerfile" --tag "$name"
   if [ -n "${EXTRA_PACKAGES:-}" ]; then set -- "$@" --build-arg "EXTRA=$EXTRA_PACKAGES"; fi
   if [ -n "${PYTHON_IMAGE:-}" ]; then set -- "$@" --build-arg "PYTHON=$PYTHON_IMAGE"; fi
+  if [ -n "${PIP_CERT:-}" ]; then set -- "$@" --secret "id=ca,src=$PIP_CERT"; fi
   case "$builder" in
-    docker) docker build "$@" "$folder" ;;
+    docker) DOCKER_BUILDKIT=1 docker build "$@" "$folder" ;;
     podman) podman build --format docker "$@" "$folder" ;;
     buildah) buildah build --format docker "$@" "$folder" ;;
   esac

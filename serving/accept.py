@@ -2,7 +2,9 @@
 
 Workers listen on one socket, and whichever wakes first takes what is there: of 16 connections opened together one of
 two workers was seen to take all, and the other core stood idle as long as they lasted. Here each worker writes down how
-many connections it holds, and one that holds more than another leaves a new one to it for a moment.
+many connections it holds, and one that holds more than another leaves a new one to it for a moment. Where one holds far
+fewer, having just started perhaps, the others end some of theirs with their next answer, so that their clients come
+again.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ ALIVE_SECONDS = 1.0
 PATIENCE = 0.0005
 MOST_PATIENCE = 40
 FAULT_SECONDS = 1.0
+UNEVEN = 4
+CLOSE = (b"connection", b"close")
 
 
 class Board:
@@ -99,7 +103,21 @@ class Acceptor:
 
     def _beat(self) -> None:
         self._board.write(self._held)
+        self._even_out()
         self._heart = self._loop.call_later(BEAT_SECONDS, self._beat)
+
+    def _even_out(self) -> None:
+        """Half of what this worker holds more than another goes to it: those being answered now are told to close after
+        that, which no client loses a request over.
+        """
+        least = self._board.least_of_others()
+        if least is None or self._held - least < UNEVEN:
+            return
+        asked = [c.cycle for c in self._server.server_state.connections if _waits(c)]
+        staying = [cycle for cycle in asked if cycle.keep_alive]
+        for cycle in staying[: max((self._held - least) // 2 - (len(asked) - len(staying)), 0)]:
+            cycle.keep_alive = False
+            cycle.scope["headers"].append(CLOSE)  # uvicorn's h11 tells the client only if the client had asked for it
 
     def _listen(self) -> None:
         self._loop.add_reader(self.sockets[0].fileno(), self._ready)
@@ -144,6 +162,12 @@ class Acceptor:
             _loop=self._loop,
         )
         return made
+
+
+def _waits(connection: Any) -> bool:
+    """Whether a request of the connection is under way, and no byte of its answer is."""
+    cycle = getattr(connection, "cycle", None)
+    return cycle is not None and not cycle.response_started
 
 
 def share_connections(slot: int) -> None:

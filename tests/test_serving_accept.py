@@ -32,11 +32,13 @@ def listening() -> socket.socket:
 
 
 @asynccontextmanager
-async def workers(boards: list[Board], shared: socket.socket) -> AsyncIterator[list[uvicorn.Server]]:
+async def workers(
+    boards: list[Board], shared: socket.socket, application: Any = hello, http: str = "auto"
+) -> AsyncIterator[list[uvicorn.Server]]:
     """Servers that take connections from one socket, in one loop."""
     servers = []
     for board in boards:
-        config = uvicorn.Config(hello, lifespan="off", log_level="error")
+        config = uvicorn.Config(application, lifespan="off", log_level="error", http=http)
         config.load()
         server = uvicorn.Server(config)
         server.lifespan = config.lifespan_class(config)
@@ -148,3 +150,45 @@ def test_a_link_in_the_place_of_the_board_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=r"symbolic|link"):
         Board(tmp_path / "board", 0)
     assert (tmp_path / "victim").read_text() == "x"
+
+
+async def ask_on(port: int, seconds: float) -> int:
+    """Ask again and again on one connection, and on a new one when told that it closes. Returns how many closed."""
+    closed, end = 0, time.monotonic() + seconds
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    while time.monotonic() < end:
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+        assert await reader.readexactly(2) == b"ok"
+        if b"connection: close" in head.lower():
+            writer.close()
+            closed += 1
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    return closed
+
+
+@pytest.mark.parametrize("http", ["httptools", "h11"])
+def test_a_worker_that_starts_later_gets_its_part(tmp_path: Path, http: str) -> None:
+    """Connections opened before it came would all stay with the first, and one core would idle while they last."""
+
+    async def slow(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.01)
+        await hello(scope, receive, send)
+
+    async def scenario() -> tuple[list[int], list[int]]:
+        shared = listening()
+        port = shared.getsockname()[1]
+        async with workers([Board(tmp_path / "board", 0)], shared, slow, http) as first:
+            clients = [asyncio.ensure_future(ask_on(port, 1.5)) for _ in range(16)]
+            await asyncio.sleep(0.3)
+            assert len(first[0].server_state.connections) == 16
+            async with workers([Board(tmp_path / "board", 1)], shared, slow, http) as second:
+                await asyncio.sleep(0.8)
+                counts = [len(server.server_state.connections) for server in (*first, *second)]
+                return counts, await asyncio.gather(*clients)
+
+    counts, closed = asyncio.run(scenario())
+    assert sum(counts) in (15, 16)
+    assert min(counts) >= 6
+    assert 6 <= sum(closed) <= 20
