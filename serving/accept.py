@@ -113,7 +113,7 @@ class Acceptor:
         least = self._board.least_of_others()
         if least is None or self._held - least < UNEVEN:
             return
-        asked = [c.cycle for c in self._server.server_state.connections if _waits(c)]
+        asked = [cycle for cycle in map(_cycle, self._server.server_state.connections) if cycle is not None]
         staying = [cycle for cycle in asked if cycle.keep_alive]
         for cycle in staying[: max((self._held - least) // 2 - (len(asked) - len(staying)), 0)]:
             cycle.keep_alive = False
@@ -164,10 +164,10 @@ class Acceptor:
         return made
 
 
-def _waits(connection: Any) -> bool:
-    """Whether a request of the connection is under way, and no byte of its answer is."""
+def _cycle(connection: Any) -> Any:
+    """uvicorn's state of the connection's request, when there is one and no byte of its answer is under way."""
     cycle = getattr(connection, "cycle", None)
-    return cycle is not None and not cycle.response_started
+    return None if cycle is None or cycle.response_started else cycle
 
 
 def share_connections(slot: int) -> None:
