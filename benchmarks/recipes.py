@@ -95,8 +95,9 @@ class Recipe:
         task: `distil`, `teacher` (fine-tuning at full depth) or `lora`.
         how: `classroom`, `trainer` or `ours`.
         rows: for its speed; slow recipes get fewer.
-        passes: over those rows. Two where bf16 batches have many shapes: oneDNN makes its kernels for them in the first
-            pass, and a fit, with three or four passes over many more rows of the same lengths, does so far less often.
+        passes: over those rows. Three where bf16 batches have many shapes: oneDNN makes its kernels for them mostly in
+            the first pass, and a fit, with three or four passes over many more rows of the same lengths, does so far
+            less often.
         bf16, grouped: of Trainer.
         changes: settings of ours beside the same recipe.
     """
@@ -117,10 +118,10 @@ RECIPES: dict[str, Recipe] = {
     "classroom": Recipe("distil", "classroom", 64),
     "trainer fp32": Recipe("distil", "trainer", 128),
     "trainer bf16": Recipe("distil", "trainer", 160, bf16=True),
-    "trainer bf16 grouped": Recipe("distil", "trainer", 320, passes=2, bf16=True, grouped=True),
-    "ours": Recipe("distil", "ours", 512, passes=2),
-    "ours, embeddings frozen": Recipe("distil", "ours", 512, passes=2, changes=FROZEN),
-    "ours, frozen, no dropout": Recipe("distil", "ours", 512, passes=2, changes=FREE),
+    "trainer bf16 grouped": Recipe("distil", "trainer", 256, passes=3, bf16=True, grouped=True),
+    "ours": Recipe("distil", "ours", 512, passes=3),
+    "ours, embeddings frozen": Recipe("distil", "ours", 512, passes=3, changes=FROZEN),
+    "ours, frozen, no dropout": Recipe("distil", "ours", 512, passes=3, changes=FREE),
     "teacher trainer fp32": Recipe("teacher", "trainer", 128),
     "teacher ours": Recipe("teacher", "ours", 256, passes=2),
     "teacher ours, frozen": Recipe("teacher", "ours", 256, passes=2, changes=FROZEN),

@@ -295,3 +295,22 @@ def _sorted(fitted: Fit) -> list[tuple[int, str, float]]:
 def _mean_loss(model: torch.nn.Module, data: FitData) -> float:
     logits = torch.from_numpy(predict_logits(model, data.train))
     return float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(data.train_labels)))
+
+
+@pytest.mark.parametrize("bound", [0.05, 1e6])
+def test_a_step_is_trainers_own(bound: float, data: FitData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left out of Trainer's step for speed must not change a weight, whether gradients are cut or not."""
+    settings = SETTINGS.model_copy(update={"max_grad_norm": bound})
+    ours = tiny_model()
+    found = fit(ours, data, settings, LabelObjective(), context(tmp_path / "ours"))
+    for name in ("training_step", "_clip_grad_norm", "floating_point_ops"):
+        monkeypatch.delattr(EncoderTrainer, name)
+    theirs = tiny_model()
+    expected = fit(theirs, data, settings, LabelObjective(), context(tmp_path / "theirs"))
+    norms = [row["value"] for row in expected.history if row["metric"] == "train/grad_norm"]
+    assert norms
+    assert min(norms) > 0.05
+    assert max(norms) < 1e6
+    assert norms == [row["value"] for row in found.history if row["metric"] == "train/grad_norm"]
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-6, atol=1e-7, msg=name)
