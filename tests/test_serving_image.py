@@ -11,17 +11,16 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from serving_bundle import copy_bundle, shared_bundle
 from serving_process import Served
@@ -73,12 +72,14 @@ class Image:
         return dict(shown["Docker"]["config"] if self.builder == "buildah" else shown[0]["Config"])
 
     def megabytes(self, name: str) -> float:
-        """Size of an image's layers."""
+        """Size of an image, not compressed."""
         if self.builder != "buildah":
             return float(json.loads(call(self.builder, "inspect", "--type", "image", name))[0]["Size"]) / 1e6
-        with tempfile.TemporaryDirectory() as folder:
-            call("buildah", "push", "--quiet", "--disable-compression", name, f"oci:{folder}")
-            return sum(file.stat().st_size for file in Path(folder).rglob("*") if file.is_file()) / 1e6
+        made = call("buildah", "from", name).strip()
+        try:
+            return float(call("du", "--summarize", "--bytes", call("buildah", "mount", made).strip()).split()[0]) / 1e6
+        finally:
+            call("buildah", "rm", made)
 
     @contextlib.contextmanager
     def container(self) -> Iterator[list[str]]:
@@ -121,7 +122,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     assert tag is not None
     name = call("sh", str(DEPLOY / "image.sh"), tag.group(1), "cpu", **environ).split()[-1]
     yield Image(builder, name, base)
-    subprocess.run([builder, "rmi", name], capture_output=True, check=False)
+    for made in [name] if base == BASE else [name, base]:
+        subprocess.run([builder, "rmi", made], capture_output=True, check=False)
 
 
 def working_builder() -> str:
@@ -208,15 +210,23 @@ def test_image_starts_answers_and_stops(image: Image, tmp_path: Path) -> None:
             )
             assert check.returncode == 0, check.stderr
         finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(10)
+            stop(process)
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"{served.url}/readyz", timeout=2)
     assert "Traceback" not in served.log
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM to the service, as an orchestrator sends it to the first process of a container."""
+    started = psutil.Process(process.pid).children(recursive=True)
+    service = next((found for found in started if "/opt/bento" in found.cmdline()[1:]), psutil.Process(process.pid))
+    service.terminate()
+    try:
+        process.wait(30)
+    finally:
+        for left in [*started, psutil.Process(process.pid)] if process.poll() is None else started:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                left.kill()
 
 
 def health_check(image: Image, port: int) -> list[str]:

@@ -230,8 +230,8 @@ class EncoderTrainer(Trainer):
         return _Loader(_Positions(len(self.data.train)), batch_sampler=self.sampler, collate_fn=self._collate)
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Loss and gradients of a batch, without Trainer's walks over all modules and its questions about packages, which
-        are 2 ms of a step of 55.
+        """Loss and gradients of a batch. Trainer's own also walks over all modules and asks which packages there are:
+        2 ms of a step of 55.
         """
         if not self.training_mode:
             model.train()
@@ -246,7 +246,7 @@ class EncoderTrainer(Trainer):
         return 0
 
     def _clip_grad_norm(self, model):
-        """The norm of all gradients, which are cut to `max_grad_norm` where it is more. On a CPU they are else left alone,
+        """The norm of all gradients, which are cut to `max_grad_norm` where it is more. Else a CPU leaves them alone,
         where torch multiplies them by one; a GPU would have to wait for the answer.
         """
         if self.args.device.type != "cpu":
