@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MLFLOW := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow
 ARGS ?=
+# A file of tests to a core, four at most; those with slow tests first (tests/conftest.py).
+SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
@@ -14,10 +16,10 @@ run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even,
 	$(MLFLOW) run . -e main --env-manager local --experiment-name evenodd $(ARGS)
 
 test: $(INSTALLED)  ## all tests that this machine can run
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SHARED_OUT) $(ARGS)
 
 test-fast: $(INSTALLED)  ## the tests that take seconds
-	$(BIN)/python -m pytest -m "not slow and not browser" $(ARGS)
+	$(BIN)/python -m pytest $(SHARED_OUT) -m "not slow and not browser" $(ARGS)
 
 check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff check .

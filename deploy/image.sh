@@ -40,7 +40,7 @@ if [ "$builder" = buildah ] && ! command -v crun > /dev/null 2>&1 && ! command -
   export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 fi
 
-folder="$(bentoml get "$tag" -o path)"
+folder="$(COLUMNS=4096 bentoml get "$tag" -o path)"  # it breaks lines at the width of the terminal
 version="$(basename "$folder")"
 echo "$tag | $folder | $builder"
 

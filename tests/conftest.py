@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,9 @@ from types import ModuleType
 import pytest
 from tracking_store import mlflow_store
 
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+if WORKERS > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // WORKERS, 1)))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
@@ -25,7 +29,11 @@ DEPTH = 12
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skips, with a reason, what this machine has no means for."""
+    """Skips, with a reason, what this machine has no means for; files that hold many slow tests go first, so that no
+    core is left with one at the end.
+    """
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
     needs: dict[str, Callable[[], str | None]] = {
         "browser": lambda: None if shutil.which("chromium") else "chromium is absent: apt-get install chromium",
         "postgres": lambda: None if any(POSTGRES.glob("*/bin/postgres")) else "apt-get install postgresql",
