@@ -95,9 +95,9 @@ class Recipe:
         task: `distil`, `teacher` (fine-tuning at full depth) or `lora`.
         how: `classroom`, `trainer` or `ours`.
         rows: for its speed; slow recipes get fewer.
-        passes: over those rows. Three where bf16 batches have many shapes: oneDNN makes its kernels for them mostly in
-            the first pass, and a fit, with three or four passes over many more rows of the same lengths, does so far
-            less often.
+        passes: over those rows. More than one where bf16 batches have many shapes: oneDNN makes its kernels for them
+            mostly in the first pass, and a fit, with three or four passes over many more rows of the same lengths, does
+            so far less often.
         bf16, grouped: of Trainer.
         changes: settings of ours beside the same recipe.
     """

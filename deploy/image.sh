@@ -23,6 +23,7 @@ works() {
   case "$1" in
     docker|podman) "$1" info > /dev/null 2>&1 ;;
     buildah) buildah info > /dev/null 2>&1 ;;
+    *) return 1 ;;
   esac
 }
 
@@ -40,10 +41,12 @@ if [ "$builder" = buildah ] && ! command -v crun > /dev/null 2>&1 && ! command -
   export BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}"
 fi
 
-folder="$(COLUMNS=4096 bentoml get "$tag" -o path)"  # it breaks lines at the width of the terminal
+# It colours its answer, and breaks it at the width of the terminal.
+folder="$(env -u FORCE_COLOR NO_COLOR=1 COLUMNS=4096 bentoml get "$tag" -o path)"
 version="$(basename "$folder")"
 echo "$tag | $folder | $builder"
 
+export BUILDAH_FORMAT=docker  # podman's and buildah's own format holds no health check
 for device in $devices; do
   name="evenodd:$version-$device"
   set -- --build-arg "DEVICE=$device" --file "$here/Dockerfile" --tag "$name"
@@ -52,8 +55,8 @@ for device in $devices; do
   if [ -n "${PIP_CERT:-}" ]; then set -- "$@" --secret "id=ca,src=$PIP_CERT"; fi
   case "$builder" in
     docker) DOCKER_BUILDKIT=1 docker build "$@" "$folder" ;;
-    podman) podman build --format docker "$@" "$folder" ;;
-    buildah) buildah build --format docker "$@" "$folder" ;;
+    podman) podman build "$@" "$folder" ;;
+    buildah) buildah build "$@" "$folder" ;;
   esac
   echo "$name"
 done

@@ -32,7 +32,8 @@ ALIVE_SECONDS = 1.0
 PATIENCE = 0.0005
 MOST_PATIENCE = 40
 FAULT_SECONDS = 1.0
-UNEVEN = 4
+GONE = -ALIVE_SECONDS
+UNEVEN, UNEVEN_SHARE = 4, 8
 CLOSE = (b"connection", b"close")
 
 
@@ -58,16 +59,17 @@ class Board:
         """What this worker holds now."""
         SLOT.pack_into(self._memory, self._slot * SLOT.size, time.monotonic(), connections)
 
-    def least_of_others(self) -> int | None:
-        """Connections of the other worker that holds the fewest; None when no other is alive."""
+    def others(self) -> list[int]:
+        """Connections of each other worker that is alive."""
         now = time.monotonic()
         slots = enumerate(SLOT.iter_unpack(self._memory))
-        others = [held for slot, (beat, held) in slots if slot != self._slot and 0 <= now - beat < ALIVE_SECONDS]
-        return min(others, default=None)
+        return [held for slot, (beat, held) in slots if slot != self._slot and 0 <= now - beat < ALIVE_SECONDS]
 
-    def remove(self) -> None:
-        """Removes the file; workers that have it open go on sharing it."""
-        self.path.unlink(missing_ok=True)
+    def leave(self) -> None:
+        """This worker takes no more; the last one removes the file."""
+        SLOT.pack_into(self._memory, self._slot * SLOT.size, GONE, 0)
+        if not self.others():
+            self.path.unlink(missing_ok=True)
 
 
 class Acceptor:
@@ -92,7 +94,7 @@ class Acceptor:
         self._heart.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
-        self._board.remove()
+        self._board.leave()
 
     async def wait_closed(self) -> None:
         """There is nothing to wait for."""
@@ -102,20 +104,21 @@ class Acceptor:
         return len(self._server.server_state.connections) + len(self._tasks)
 
     def _beat(self) -> None:
+        self._heart = self._loop.call_later(BEAT_SECONDS, self._beat)
         self._board.write(self._held)
         self._even_out()
-        self._heart = self._loop.call_later(BEAT_SECONDS, self._beat)
 
     def _even_out(self) -> None:
-        """Half of what this worker holds more than another goes to it: those being answered now are told to close after
-        that, which no client loses a request over.
+        """Gives this worker's part of what another has too few of: connections that are being answered now are told to
+        close after that, so that a client which waits for its answers loses nothing.
         """
-        least = self._board.least_of_others()
-        if least is None or self._held - least < UNEVEN:
+        others = self._board.others()
+        missing = self._held - min(others, default=self._held)
+        if missing < max(UNEVEN, self._held // UNEVEN_SHARE):
             return
         asked = [cycle for cycle in map(_cycle, self._server.server_state.connections) if cycle is not None]
         staying = [cycle for cycle in asked if cycle.keep_alive]
-        for cycle in staying[: max((self._held - least) // 2 - (len(asked) - len(staying)), 0)]:
+        for cycle in staying[: max(missing // (len(others) + 1) - (len(asked) - len(staying)), 0)]:
             cycle.keep_alive = False
             cycle.scope["headers"].append(CLOSE)  # uvicorn's h11 tells the client only if the client had asked for it
 
@@ -125,8 +128,7 @@ class Acceptor:
     def _ready(self) -> None:
         """A connection is there: take it, or leave it to another worker for half a millisecond."""
         self._board.write(self._held)
-        least = self._board.least_of_others()
-        if least is not None and self._held > least and self._left < MOST_PATIENCE:
+        if self._held > min(self._board.others(), default=self._held) and self._left < MOST_PATIENCE:
             self._left += 1
             self._pause(PATIENCE)
             return
@@ -165,9 +167,12 @@ class Acceptor:
 
 
 def _cycle(connection: Any) -> Any:
-    """uvicorn's state of the connection's request, when there is one and no byte of its answer is under way."""
+    """uvicorn's state of the connection's request, when it is there as a whole, none follows it yet, and no byte of its
+    answer is under way.
+    """
     cycle = getattr(connection, "cycle", None)
-    return None if cycle is None or cycle.response_started else cycle
+    busy = cycle is None or cycle.response_started or cycle.more_body or getattr(connection, "pipeline", ())
+    return None if busy else cycle
 
 
 def share_connections(slot: int) -> None:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
-from typing import cast
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
 from release_models import tiny_model
 from torch import nn
-from training_rows import still_model
+from training_rows import context, fit_data, still_model
 
-from evenodd.training import ceiling, ceiling_figures, choose_precision, training_flops
+from evenodd.config import TrainSettings
+from evenodd.training import LabelObjective, ceiling, ceiling_figures, choose_precision, fit, training_flops
 from evenodd.training import precision as probed
 from evenodd.training.fit import _take_autocast_off
 from evenodd.training.precision import Precision, autocast, product_rates
+from evenodd.variants import init_student
 
 
 def test_a_fitted_model_computes_in_float32_again() -> None:
@@ -34,6 +38,25 @@ def test_a_fitted_model_computes_in_float32_again() -> None:
     assert not torch.equal(model(texts), expected)
     _take_autocast_off(model)
     assert torch.equal(model(texts), expected)
+
+
+def test_a_further_fit_of_a_model_or_of_its_copy_computes_in_bfloat16_too(tmp_path: Path) -> None:
+    """accelerate takes a model that it has seen for one that has its mixed precision: a student copied from a teacher
+    fitted in the same process trained in float32, half as fast, under a log line that said bf16.
+    """
+    data, model = fit_data(), tiny_model()
+    settings = TrainSettings(epochs=1, token_budget=128, max_rows=16, precision="bf16")
+    for number, fitted in enumerate((model, model, copy.deepcopy(model), init_student(model, (1, 3)).model)):
+        seen: set[torch.dtype] = set()
+
+        def note(module: nn.Module, inputs: Any, output: torch.Tensor, seen: set[torch.dtype] = seen) -> None:
+            seen.update([output.dtype] if module.training else [])
+
+        layer = fitted.bert.encoder.layer[0].intermediate.dense
+        handle = layer.register_forward_hook(note)
+        fit(fitted, data, settings, LabelObjective(), context(tmp_path / str(number)))
+        handle.remove()
+        assert seen == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert"])

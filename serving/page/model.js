@@ -65,7 +65,7 @@ function decisionFacts(model) {
       "Review band",
       band ? (isBinary(model) ? `${share(band.low)} to ${share(band.high)}` : `below ${percent(band.high)}`) : "none",
     ],
-    ["Fitted for", target],
+    ["Fitted for", FIGURES[target] ?? target],
     ["Temperature", temperature === undefined ? null : share(temperature)],
     ["Bias", bias?.some((value) => value) ? bias.map(share).join(", ") : null],
   ];

@@ -173,8 +173,10 @@ def _needed_tokens(model: nn.Module, objective: Objective) -> AbstractContextMan
 
 
 def _take_autocast_off(model: nn.Module) -> None:
-    """accelerate leaves its mixed-precision `forward` on the model: float32 scores would be bfloat16 ones."""
-    for name in ("forward", "_original_forward"):
+    """accelerate leaves its mixed-precision `forward` on the model: float32 scores would be bfloat16 ones. It leaves a
+    mark too, and would give none to a further fit of the model or of a student copied from it.
+    """
+    for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
         model.__dict__.pop(name, None)
 
 
