@@ -5,9 +5,8 @@
 One text a request, keep-alive connections. In each of `--rounds` rounds every service is started, warmed up and
 measured at each concurrency; the ceiling, in process, before and after ours, and its mean counts. Ratios are taken
 within a round, as other work on the machine slows a whole round and not one line, and all figures are medians over the
-rounds. Models: see
-benchmarks/models.py. Ours is measured as `make serve` ships it, and with the int8 graph alone beside it. Peers that are
-not installed are named and skipped.
+rounds. Models: see benchmarks/models.py. Ours is measured as `make serve` ships it, and with the int8 graph alone
+beside it. Peers that are not installed are named and skipped.
 """
 
 from __future__ import annotations
@@ -159,7 +158,7 @@ def megabytes(process: psutil.Process) -> float:
 
 
 def measure(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
-    """One round's figures at each concurrency, and the memory at the end."""
+    """One round's figures at each concurrency and the memory at the end, under the contender's name."""
     bodies = work / "bodies.jsonl"
     bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
     with running(contender, work) as (port, process):
@@ -169,7 +168,14 @@ def measure(contender: Contender, work: Path, texts: list[str], seconds: float) 
             str(concurrency): json.loads(subprocess.check_output([*load, "--concurrency", str(concurrency)]))
             for concurrency in CONCURRENCIES
         }
-        return {**found, "memory_mb": round(megabytes(process))}
+        return {contender.name: {**found, "memory_mb": round(megabytes(process))}}
+
+
+def measure_beside_ceiling(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
+    """The same, and the ceiling: its mean before and after."""
+    before = _ceiling(work, seconds)
+    found = measure(contender, work, texts, seconds)
+    return {**found, CEILING: (before + _ceiling(work, seconds)) / 2}
 
 
 def medians(rounds: list[dict[str, Any]]) -> dict[str, Any]:
@@ -221,15 +227,13 @@ def run(
         for contender in contenders(work):
             if contender.name in left_out:
                 continue
-            before = _ceiling(work, seconds) if contender.name == OURS else 0.0
+            about = measure_beside_ceiling if contender.name == OURS else measure
             try:
-                found[-1][contender.name] = measure(contender, work, texts, seconds)
+                found[-1] |= about(contender, work, texts, seconds)
             except RuntimeError as fault:
                 if contender.name in (OURS, INT8, STUDENT):
                     raise
                 left_out[contender.name] = str(fault).splitlines()[0]
-            if contender.name == OURS:
-                found[-1][CEILING] = (before + _ceiling(work, seconds)) / 2
             print(f"[{number}/{rounds}]", contender.name, json.dumps(found[-1].get(contender.name)), flush=True)
     names = [name for name in found[0] if name != CEILING and name not in left_out]
     services = {name: medians([one[name] for one in found]) for name in names}

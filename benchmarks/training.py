@@ -5,7 +5,7 @@ term for term, with about as many rows a step; the further lines of ours change 
 word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the teacher over all rows, which every
 student, seed and trial shares, is timed apart.
 
-Recipes in bf16 with batches by length pass over their rows twice, as oneDNN makes its kernels in the first (`Recipe`).
+Recipes in bf16 with batches by length pass over their rows three times, as oneDNN makes its kernels in the first
 Every recipe is timed several times, in rounds through the whole list, and ratios are taken within a round: other work
 on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
 allocator and of oneDNN holds for a process.

@@ -32,6 +32,7 @@ from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
 from evenodd.training.first_token import first_token_in_last_layer
+from evenodd.training.history import Report, Reporter, tidy
 from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
@@ -44,7 +45,6 @@ from evenodd.variants.encoder import word_embeddings
 log = logging.getLogger(__name__)
 
 Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-Report = Callable[[dict[str, float], int], None]
 AVERAGE_MAY_LOSE = 0.02
 
 
@@ -221,7 +221,7 @@ class EncoderTrainer(Trainer):
                 *context.callbacks,
                 self.average,
                 self.clock,
-                _Reporter(context.report),
+                Reporter(context.report),
                 Progress(self.sampler.mean_rows),
             ],
         )
@@ -325,7 +325,7 @@ class EncoderTrainer(Trainer):
         }
         last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
         loss = float(np.mean(last)) if last else float("nan")
-        return Fit(_tidy(history), figures, round(best["epoch"]), loss, averaged, self.score)
+        return Fit(tidy(history), figures, round(best["epoch"]), loss, averaged, self.score)
 
     def _diverged(self, what: str) -> NoReturn:
         raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
@@ -358,32 +358,6 @@ class _Positions(torch.utils.data.Dataset):
         return index
 
 
-class _Reporter(TrainerCallback):
-    """Hands metrics on under their names in the tracking store."""
-
-    def __init__(self, report: Report) -> None:
-        self.report = report
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        """What an interrupted fit has logged before is said again: this run did not see it."""
-        for entry in state.log_history if state.is_world_process_zero else ():
-            named = _named(entry)
-            if named:
-                self.report(named, entry["step"])
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        named = _named(logs or {})
-        if named and state.is_world_process_zero:
-            self.report(named, state.global_step)
-        if logs and "eval_f1_macro" in logs:
-            log.info("epoch %d | validation macro-F1 %.4f", round(state.epoch), logs["eval_f1_macro"])
-
-
-def _named(entry: dict[str, Any]) -> dict[str, float]:
-    found = ((_metric_name(key), value) for key, value in entry.items())
-    return {name: value for name, value in found if name}
-
-
 def _arguments(settings: TrainSettings, context: FitContext, precision: str, log_steps: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(context.folder),
@@ -413,19 +387,3 @@ def _arguments(settings: TrainSettings, context: FitContext, precision: str, log
         dataloader_pin_memory=False,
         ddp_find_unused_parameters=False,
     )
-
-
-def _metric_name(key: str) -> str | None:
-    if key.startswith("eval_"):
-        return "validation/" + key.removeprefix("eval_")
-    return {"loss": "train/loss", "learning_rate": "train/learning_rate", "grad_norm": "train/grad_norm"}.get(key)
-
-
-def _tidy(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    rows = []
-    for entry in history:
-        for key, value in entry.items():
-            name = _metric_name(key)
-            if name:
-                rows.append({"step": entry["step"], "epoch": entry.get("epoch", 0.0), "metric": name, "value": value})
-    return rows
