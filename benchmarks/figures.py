@@ -1,8 +1,10 @@
-"""Where the figures of a benchmark go."""
+"""Where the figures of a benchmark go, and what it says on the way."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,3 +16,8 @@ def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+def tell(line: str) -> None:
+    """A line with the time, on the error stream."""
+    print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)

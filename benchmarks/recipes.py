@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ from evenodd.variants.encoder import override_dropout
 
 CLASSROOM_TOKENS = 128
 BATCH_ROWS = 32
+QUALITY = ("f1_macro", "average_precision")
 FAMILIES = {"distil": "student", "teacher": "teacher", "lora": "lora"}
 
 
@@ -49,7 +51,8 @@ class Bench:
     Attributes:
         encoder: as pretrained, with a fresh head: what `teacher` and `lora` start from.
         teacher: what is distilled.
-        validation, validation_labels: all of the split, or a few of its rows when only speeds are measured.
+        validation, validation_labels: what ours chooses its epoch by; a few of the rows when only speeds are measured.
+        test, test_labels: what every recipe is scored on, and none has seen; a few of the rows likewise.
         targets: of the teacher, for every training row; None where nothing reads them.
         work: for what a run leaves behind.
         counted: floating-point operations by task, way and rows: whole, and executed.
@@ -61,6 +64,8 @@ class Bench:
     train: TokenStore
     validation: TokenStore
     validation_labels: np.ndarray
+    test: TokenStore
+    test_labels: np.ndarray
     targets: TeacherTargets | None
     work: Path
     distill: DistillSettings = field(default_factory=DistillSettings)
@@ -78,13 +83,12 @@ class Bench:
         chosen = np.argsort(self.train.lengths, kind="stable")[places.astype(np.int64)]
         return np.random.default_rng(0).permutation(chosen)
 
-    def score(self, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-        """Validation metrics."""
-        shifted = np.exp(logits - logits.max(1, keepdims=True))
-        names, positive = self.corpus.label_names, self.corpus.positive
-        return classification_metrics(
-            labels, shifted / shifted.sum(1, keepdims=True), label_names=names, positive=positive
-        )
+
+def scores(corpus: Corpus, logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Metrics of these rows."""
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = shifted / shifted.sum(1, keepdims=True)
+    return classification_metrics(labels, probabilities, label_names=corpus.label_names, positive=corpus.positive)
 
 
 @dataclass(frozen=True)
@@ -140,6 +144,7 @@ class Measured:
         seconds: of its steps.
         flops: of the real tokens through the whole trained model: padding and the teacher count for nothing.
         executed_flops: those of them that were executed.
+        f1_macro, average_precision: on the test rows.
     """
 
     rows: int
@@ -149,6 +154,7 @@ class Measured:
     flops: float
     executed_flops: float
     f1_macro: float
+    average_precision: float
 
 
 def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0, epochs: int = 1) -> Measured:
@@ -159,10 +165,11 @@ def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0,
     how: Callable[..., tuple[int, float]] = {"classroom": _classroom, "trainer": _trainer, "ours": _ours}[recipe.how]
     steps, seconds = how(bench, recipe, model, chosen, seed, epochs)
     lengths = bench.train.lengths[chosen]
-    f1 = bench.score(predict_logits(model, bench.validation), bench.validation_labels)["f1_macro"]
+    found = scores(bench.corpus, predict_logits(model, bench.test), bench.test_labels)
     flops, executed = _count(bench, recipe, model, lengths)
     rows_seen, tokens = len(chosen) * epochs, int(lengths.sum()) * epochs
-    return Measured(rows_seen, tokens, steps, seconds, flops * epochs, executed * epochs, f1)
+    quality = {name: found[name] for name in QUALITY}
+    return Measured(rows_seen, tokens, steps, seconds, flops * epochs, executed * epochs, **quality)
 
 
 def _count(bench: Bench, recipe: Recipe, model: Any, lengths: np.ndarray) -> tuple[float, float]:
@@ -250,9 +257,10 @@ def _ours(
         assert bench.targets is not None
         targets = TeacherTargets(bench.targets.logits[rows], bench.targets.hidden[rows])
         objective = DistillObjective(bench.distill, bench.layers, targets=targets)
+    score = partial(scores, bench.corpus)
     data, watch = FitData(store, labels, bench.validation, bench.validation_labels), Stopwatch()
     with tempfile.TemporaryDirectory(dir=bench.work) as folder:
-        fit(model, data, settings, objective, FitContext(Path(folder), seed, bench.score, callbacks=(watch,)))
+        fit(model, data, settings, objective, FitContext(Path(folder), seed, score, callbacks=(watch,)))
     return watch.steps, watch.seconds
 
 

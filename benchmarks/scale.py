@@ -31,7 +31,7 @@ import torch
 from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.figures import write_figures
+from benchmarks.figures import tell, write_figures
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import Stopwatch
 from evenodd.config import DataSettings, DistillSettings, TrainSettings
@@ -151,9 +151,7 @@ def _in_a_process(size: int, work: Path) -> dict[str, Stage]:
     work.mkdir(parents=True)
     path = work / "rows.jsonl"
     write_rows(path, size)
-    print(
-        f"{time.strftime('%H:%M:%S')}  {size:,} rows, {path.stat().st_size / 1e6:.0f} MB", file=sys.stderr, flush=True
-    )
+    tell(f"{size:,} rows, {path.stat().st_size / 1e6:.0f} MB")
     command = [sys.executable, "-m", "benchmarks.scale", "--file", str(path), "--work", str(work)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -5,51 +5,35 @@ term for term, with about as many rows a step; the further lines of ours change 
 word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the teacher over all rows, which every
 student, seed and trial shares, is timed apart.
 
-Recipes in bf16 with batches by length pass over their rows three times, as oneDNN makes its kernels in the first
+Recipes in bf16 with batches by length pass over their rows three times, as oneDNN makes its kernels in the first.
 Every recipe is timed several times, in rounds through the whole list, and ratios are taken within a round: other work
 on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
 allocator and of oneDNN holds for a process.
 
-    python -m benchmarks.training            speeds, and the macro-F1 that each recipe reaches over three seeds
-    python -m benchmarks.training --quick    speeds alone, in under five minutes on two cores
+    python -m benchmarks.training --quick          speeds alone, in under five minutes on two cores
+    python -m benchmarks.training                  and the test macro-F1 that each recipe reaches over three seeds
+    python -m benchmarks.training --keep FOLDER    the same; if it is interrupted, it goes on with what is scored
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import multiprocessing
-import os
 import statistics
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection
+from collections.abc import Iterable
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, TracebackType
 from typing import Any
 
-import numpy as np
-import torch
-from transformers.utils import logging as transformers_logging
-
-from benchmarks.figures import write_figures
-from benchmarks.memory import PeakMemory
-from benchmarks.recipes import CLASSROOM_TOKENS, RECIPES, Bench, Measured, part_of, run_recipe
-from evenodd.config import DataSettings, TrainSettings
-from evenodd.data import load_corpus, resolve_model, token_store
-from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
-from evenodd.training.precision import DTYPES, best_device, measure_product
-from evenodd.variants import load_encoder
+from benchmarks.figures import tell, write_figures
+from benchmarks.quality import Ledger, measure_quality
+from benchmarks.recipes import QUALITY, RECIPES
+from benchmarks.sides import Side, Task, be_quiet
 from pipelines.command import ENVIRONMENT
 
 ROUNDS = 3
-PRODUCT_SIZE = 2048
 SHARES = ("share_of_ceiling", "share_of_ceiling_executed", "best_share_of_ceiling", "best_share_of_ceiling_executed")
-WARM_UP_ROWS = 32
-QUICK_VALIDATION_ROWS = 128
 RATIOS = {
     "ours_over_classroom": ("ours", "classroom"),
     "best_over_classroom": ("ours, frozen, no dropout", "classroom"),
@@ -62,150 +46,40 @@ RATIOS = {
 }
 
 
-@dataclass(frozen=True)
-class Task:
-    """What every process of a run measures on.
-
-    Attributes:
-        data: as for `-P data`.
-        home: caches.
-        work: for what runs leave behind; the fitted teacher lies there for the process that comes later.
-        fitted: whether the teacher is fine-tuned first, for two epochs; speeds do not depend on it.
-        cached: whether the teacher passes over all rows before: peers run it for every batch.
-    """
-
-    data: str
-    home: Path
-    work: Path
-    fitted: bool
-    cached: bool = True
-
-
 def run(
-    *, quick: bool, data: str, seeds: int, epochs: int, home: Path, scored: Iterable[str] = RECIPES
+    *,
+    quick: bool,
+    data: str,
+    seeds: int,
+    epochs: int,
+    home: Path,
+    scored: Iterable[str] = RECIPES,
+    keep: Path | None = None,
 ) -> dict[str, Any]:
-    """Every recipe's speed, and without `quick` the macro-F1 that the `scored` ones reach.
+    """Every recipe's speed, and without `quick` what the `scored` ones reach on the test rows.
+
+    Args:
+        seeds, epochs: of the fits that are scored.
+        keep: folder of the fitted teacher and of the scores so far; those are not measured again.
 
     Returns:
         `recipes`: figures by recipe, medians over the rounds, and `rounds`: sentences a second in each; the ratios of
         `RATIOS`; `share_of_ceiling` of ours and `best_share_of_ceiling`; `product_gflops` by precision;
         `teacher_pass_seconds` over all rows.
     """
-    with tempfile.TemporaryDirectory() as work:
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as work:
         task = Task(data, home, Path(work), fitted=not quick)
-        _tell(f"preparing {data}")
+        tell(f"preparing {data}")
         with Side(task, ENVIRONMENT) as ours, Side(replace(task, cached=False)) as peers:
             sides = {"ours": ours, "classroom": peers, "trainer": peers}
             rounds = [_round(number, sides) for number in range(1, ROUNDS + 1)]
             figures = summary(rounds) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
-            for name in () if quick else scored:
-                figures["recipes"][name] |= _quality(sides[RECIPES[name].how], name, seeds, epochs)
+            recipes = figures["recipes"]
+            if not quick:
+                ledger = Ledger(task.work / "scores.jsonl", data, epochs)
+                for name, found in measure_quality(sides, recipes, tuple(scored), range(seeds), ledger).items():
+                    recipes[name] |= found
     return figures
-
-
-class Side:
-    """A process that measures recipes, one after another, as it is asked.
-
-    Args:
-        task: what it measures on.
-        environ: variables of its own.
-
-    Raises:
-        RuntimeError: the process died or failed.
-    """
-
-    def __init__(self, task: Task, environ: Mapping[str, str] = MappingProxyType({})) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_measure_as_asked, args=(theirs, task, dict(environ)), daemon=True)
-        self.teacher_pass_seconds = 0.0
-
-    def __enter__(self) -> Side:
-        self.process.start()
-        self.teacher_pass_seconds = self._answer()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.process.kill()
-        self.process.join()
-
-    def measure(self, name: str, rows: int | None, **how: int) -> dict[str, float]:
-        """A recipe on so many rows (None: all)."""
-        self.pipe.send((name, rows, how))
-        found: dict[str, float] = self._answer()
-        return found
-
-    def products(self) -> dict[str, float]:
-        """GFLOP/s of a matrix product in each precision, now."""
-        self.pipe.send(None)
-        found: dict[str, float] = self._answer()
-        return found
-
-    def _answer(self) -> Any:
-        while not self.pipe.poll(1.0):
-            if not self.process.is_alive():
-                raise RuntimeError(f"a measuring process ended with {self.process.exitcode}; what it said is above.")
-        return self.pipe.recv()
-
-
-def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> None:
-    os.environ.update(environ)
-    _be_quiet()
-    bench, seconds = prepare(task)
-    pipe.send(seconds)
-    warm: set[str] = set()
-    while True:
-        asked = pipe.recv()
-        if asked is None:
-            pipe.send({name: _product(dtype) for name, dtype in DTYPES.items()})
-            continue
-        name, rows, how = asked
-        if name not in warm:
-            run_recipe(bench, RECIPES[name], WARM_UP_ROWS)
-            warm.add(name)
-        with PeakMemory() as memory:
-            found = run_recipe(bench, RECIPES[name], rows, **how)
-        pipe.send(_figures(found) | {"peak_mb": memory.rss_mb})
-
-
-def _product(dtype: torch.dtype) -> float:
-    return measure_product(dtype, torch.device(best_device()), size=PRODUCT_SIZE)
-
-
-def prepare(task: Task) -> tuple[Bench, float]:
-    """Rows, token ids, the teacher and its targets; and the seconds of the teacher's pass."""
-    torch.manual_seed(0)
-    cache = task.home / "cache"
-    corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
-    encoder, tokenizer = load_encoder(resolve_model("minilm"), corpus.label_names)
-    train = token_store(corpus.train, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
-    validation = token_store(corpus.validation, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
-    teacher = copy.deepcopy(encoder)
-    if task.fitted:
-        about = FitData(train, corpus.train.labels, validation, corpus.validation.labels)
-        _fit_teacher(teacher, about, task.work / "teacher")
-    start = time.perf_counter()
-    precision = choose_precision("auto", best_device())
-    targets = teacher_targets(teacher, train, task.work / "targets", precision) if task.cached else None
-    seconds = time.perf_counter() - start
-    looked_at = np.arange(len(validation) if task.fitted else min(len(validation), QUICK_VALIDATION_ROWS))
-    seen = (part_of(validation, looked_at), corpus.validation.labels[looked_at])
-    return Bench(corpus, encoder, teacher.requires_grad_(True), train, *seen, targets, task.work), seconds
-
-
-def _fit_teacher(teacher: Any, data: FitData, folder: Path) -> None:
-    """The weights of the process that was first, so that both sides distil one teacher."""
-    weights = folder / "weights.pt"
-    if weights.is_file():
-        teacher.load_state_dict(torch.load(weights, weights_only=True))
-        return
-    score: Callable[..., dict[str, float]] = lambda logits, labels: {  # noqa: E731 - the best epoch's choice, no more
-        "f1_macro": float((logits.argmax(1) == labels).mean())
-    }
-    fit(teacher, data, TrainSettings(epochs=2), LabelObjective(), FitContext(folder, 0, score))
-    torch.save(teacher.state_dict(), weights)
 
 
 def _round(number: int, sides: dict[str, Side]) -> dict[str, dict[str, float]]:
@@ -217,7 +91,7 @@ def _round(number: int, sides: dict[str, Side]) -> dict[str, dict[str, float]]:
             figures[share] = figures.pop(gflops) / found["product"]["bf16"]
         found[name] = figures
     speeds = ", ".join(f"{name} {found[name]['sentences_per_second']:.0f}" for name in RECIPES)
-    _tell(f"[{number}/{ROUNDS}] sentences a second: {speeds}")
+    tell(f"[{number}/{ROUNDS}] sentences a second: {speeds}")
     return found
 
 
@@ -245,34 +119,12 @@ def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
     return found
 
 
-def _figures(found: Measured) -> dict[str, float]:
-    return {
-        "sentences_per_second": found.rows / found.seconds,
-        "tokens_per_second": found.tokens / found.seconds,
-        "gflops": found.flops / found.seconds / 1e9,
-        "executed_gflops": found.executed_flops / found.seconds / 1e9,
-        "rows_per_step": found.rows / found.steps,
-        "rows": found.rows,
-        "seconds": found.seconds,
-        "f1_macro": found.f1_macro,
-    }
-
-
-def _quality(side: Side, name: str, seeds: int, epochs: int) -> dict[str, float]:
-    scores = []
-    for seed in range(seeds):
-        scores.append(side.measure(name, None, seed=seed, epochs=epochs)["f1_macro"])
-        _tell(f"{name}: seed {seed}, {epochs} epochs, macro-F1 {scores[-1]:.3f}")
-    spread = statistics.stdev(scores) if len(scores) > 1 else float("nan")
-    return {"f1_macro": statistics.mean(scores), "f1_macro_sd": spread}
-
-
 def table(figures: dict[str, Any]) -> str:
     """What a person reads: a line a recipe, then the ratios."""
     ceiling = figures["product_gflops"]
     columns = (("sentences/s", 11), ("tokens/s", 9), ("ceiling", 8), ("executed", 8), ("rows/step", 9), ("peak MB", 8))
     lines = [
-        " ".join((" " * 33, *(f"{name:>{width}}" for name, width in columns), " macro-F1")),
+        " ".join((" " * 33, *(f"{name:>{width}}" for name, width in columns), " macro-F1       average precision")),
         *(_line(name, row) for name, row in figures["recipes"].items()),
         "",
         f"ceiling: of {ceiling['bf16']:.0f} GFLOP/s, a bf16 matrix product here (fp32: {ceiling['fp32']:.0f}), the "
@@ -286,20 +138,11 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _line(name: str, row: dict[str, Any]) -> str:
-    quality = f"{row['f1_macro']:.3f} ± {row['f1_macro_sd']:.3f}" if "f1_macro_sd" in row else ""
+    measured = [name for name in QUALITY if f"{name}_sd" in row]
+    quality = "  ".join(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in measured)
     shares = f"{row['share_of_ceiling']:8.1%} {row['share_of_ceiling_executed']:8.1%}"
     speeds = f"{row['sentences_per_second']:11,.0f} {row['tokens_per_second']:9,.0f} {shares}"
     return f"{name:<33} {speeds} {row['rows_per_step']:9.1f} {row['peak_mb']:8,.0f}  {quality}".rstrip()
-
-
-def _tell(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)
-
-
-def _be_quiet() -> None:
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    transformers_logging.disable_progress_bar()
-    transformers_logging.set_verbosity_error()
 
 
 def main() -> None:
@@ -309,12 +152,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--data", default="sample", help="rows, as for -P data")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="of the runs that measure macro-F1")
+    parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")
     parser.add_argument("--scored", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE",
-                        help="whose macro-F1 is measured (default: all): " + "; ".join(RECIPES))  # fmt: skip
+                        help="which are scored (default: all): " + "; ".join(RECIPES))  # fmt: skip
+    parser.add_argument("--keep", type=Path, help="folder for the teacher and the scores: the same command, given "
+                        "again, goes on with what is left (default: nothing is kept)")  # fmt: skip
     parser.add_argument("--home", type=Path, default=Path(".evenodd"))
     given = parser.parse_args()
-    _be_quiet()
+    be_quiet()
     figures = run(
         quick=given.quick,
         data=given.data,
@@ -322,6 +167,7 @@ def main() -> None:
         epochs=given.epochs,
         home=given.home,
         scored=given.scored,
+        keep=given.keep,
     )
     print(table(figures))
     write_figures(given.json, figures)

@@ -14,7 +14,7 @@ import torch
 from release_models import tiny_model
 from training_rows import planted_labels, random_store
 
-from benchmarks import recipes, scale, training
+from benchmarks import quality, recipes, scale, training
 from benchmarks.__main__ import commands
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import RECIPES, Bench, part_of, run_recipe
@@ -28,8 +28,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
     corpus = SimpleNamespace(train=split, label_names=("a", "b"), positive="b")
     encoder, work = tiny_model(depth=4), tmp_path_factory.mktemp("bench")
     targets = teacher_targets(encoder, train, work / "targets", "fp32")
-    labels = planted_labels(validation)
-    return Bench(cast(Any, corpus), encoder, tiny_model(depth=4), train, validation, labels, targets, work)
+    seen = (validation, planted_labels(validation))
+    return Bench(cast(Any, corpus), encoder, tiny_model(depth=4), train, *seen, *seen, targets, work)
 
 
 @pytest.mark.parametrize("count", [16, 50, 160])
@@ -89,6 +89,46 @@ def test_a_slow_round_slows_both_sides_of_a_ratio() -> None:
         figures |= rest
     text = training.table(found | {"teacher_pass_seconds": 3})
     assert all(name in text for name in (*RECIPES, *training.RATIOS, *training.SHARES))
+
+
+class Counting:
+    """Stands for a side: counts its fits and scores by seed."""
+
+    def __init__(self, fits: int) -> None:
+        self.fits, self.asked = fits, list[tuple[str, int]]()
+
+    def measure(self, name: str, rows: int | None, *, seed: int, epochs: int) -> dict[str, float]:
+        assert (rows, epochs) == (None, 2)
+        if len(self.asked) == self.fits:
+            raise KeyboardInterrupt
+        self.asked.append((name, seed))
+        return {"f1_macro": 0.7 + seed / 10, "average_precision": 0.6, "seconds": 1.0}
+
+
+def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The slow recipes take hours: what was fitted before an interruption is not fitted again."""
+    scored, seeds = ("classroom", "ours"), range(3)
+    speeds = {"classroom": figures_of(10, 0.1), "ours": figures_of(300, 0.1)}
+
+    def measure(epochs: int, side: Counting) -> dict[str, dict[str, float]]:
+        ledger = quality.Ledger(tmp_path / "scores.jsonl", "rows.jsonl", epochs)
+        sides = cast(Any, dict.fromkeys(("classroom", "ours"), side))
+        return quality.measure_quality(sides, speeds, scored, seeds, ledger)
+
+    first, second, third = Counting(3), Counting(9), Counting(9)
+    with pytest.raises(KeyboardInterrupt):
+        measure(2, first)
+    assert first.asked == [("classroom", 0), ("ours", 0), ("classroom", 1)]
+    found = measure(2, second)
+    assert second.asked == [("ours", 1), ("classroom", 2), ("ours", 2)]
+    assert found["ours"] == pytest.approx(
+        {"f1_macro": 0.8, "f1_macro_sd": 0.1, "average_precision": 0.6, "average_precision_sd": 0.0}
+    )
+    assert "[3/3] ours, seed 2: macro-F1 0.900" in capsys.readouterr().err
+    measure(2, third)
+    assert third.asked == []
+    with pytest.raises(AssertionError):
+        measure(3, third)
 
 
 def test_peaks_are_seen_and_begin_anew() -> None:

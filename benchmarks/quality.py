@@ -1,0 +1,83 @@
+"""What each recipe of benchmarks.training reaches on the test rows, over seeds; finished fits are kept."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from benchmarks.figures import tell
+from benchmarks.recipes import QUALITY, RECIPES
+from benchmarks.sides import Side
+
+
+class Ledger:
+    """The scores of finished fits, a line of JSON each.
+
+    Args:
+        file: where they are; need not be there.
+        data, epochs: of the fits; scores of others in the file are passed over.
+    """
+
+    def __init__(self, file: Path, data: str, epochs: int) -> None:
+        self.file, self.about = file, {"data": data, "epochs": epochs}
+
+    def read(self) -> dict[tuple[str, int], dict[str, float]]:
+        """Scores by recipe and seed."""
+        lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
+        rows = [row for row in map(json.loads, lines) if self.about.items() <= row.items()]
+        return {(row["recipe"], row["seed"]): {name: row[name] for name in QUALITY} for row in rows}
+
+    def add(self, recipe: str, seed: int, found: Mapping[str, float]) -> None:
+        """One more."""
+        row = self.about | {"recipe": recipe, "seed": seed} | {name: found[name] for name in QUALITY}
+        with self.file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+
+
+def measure_quality(
+    sides: Mapping[str, Side],
+    speeds: Mapping[str, Mapping[str, float]],
+    scored: Sequence[str],
+    seeds: Sequence[int],
+    ledger: Ledger,
+) -> dict[str, dict[str, float]]:
+    """Fits every recipe with every seed and scores it: first each with the first seed, so that a part compares.
+
+    Args:
+        sides: by the way of a recipe.
+        speeds: figures by recipe, for the time that is left.
+        scored: recipes.
+        seeds: of their fits.
+        ledger: what is scored already, and where scores go.
+
+    Returns:
+        By recipe, the mean of each of `QUALITY`, and its standard deviation under `NAME_sd`.
+    """
+    known = ledger.read()
+    left = [(name, seed) for seed in seeds for name in scored if (name, seed) not in known]
+    work = [1 / speeds[name]["sentences_per_second"] for name, _ in left]
+    start = time.monotonic()
+    for number, (name, seed) in enumerate(left, start=1):
+        found = sides[RECIPES[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
+        ledger.add(name, seed, found)
+        minutes = (time.monotonic() - start) / 60 * sum(work[number:]) / sum(work[:number])
+        tell(f"[{number}/{len(left)}] {name}, seed {seed}: {_said(found)}; about {minutes:.0f} min left")
+    known = ledger.read()
+    return {name: _spread([known[name, seed] for seed in seeds]) for name in scored}
+
+
+def _said(found: Mapping[str, float]) -> str:
+    return f"macro-F1 {found['f1_macro']:.3f}, average precision {found['average_precision']:.3f}"
+
+
+def _spread(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Mean and standard deviation of each score."""
+    found: dict[str, float] = {}
+    for name in QUALITY:
+        values = [row[name] for row in rows]
+        found[name] = statistics.mean(values)
+        found[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return found

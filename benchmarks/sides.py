@@ -1,0 +1,181 @@
+"""Processes that measure recipes, each with the same rows and the same teacher."""
+
+from __future__ import annotations
+
+import copy
+import multiprocessing
+import os
+import time
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import MappingProxyType, TracebackType
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.utils import logging as transformers_logging
+
+from benchmarks.memory import PeakMemory
+from benchmarks.recipes import CLASSROOM_TOKENS, QUALITY, RECIPES, Bench, Measured, part_of, run_recipe, scores
+from evenodd.config import DataSettings, TrainSettings
+from evenodd.data import TokenStore, load_corpus, resolve_model, token_store
+from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
+from evenodd.training.fit import Score
+from evenodd.training.precision import DTYPES, best_device, measure_product
+from evenodd.variants import load_encoder
+
+PRODUCT_SIZE = 2048
+WARM_UP_ROWS = 32
+QUICK_SCORED_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every process of a run measures on.
+
+    Attributes:
+        data: as for `-P data`.
+        home: caches.
+        work: for what runs leave behind; the fitted teacher lies there for the process that comes later.
+        fitted: whether the teacher is fine-tuned first, for two epochs; speeds do not depend on it.
+        cached: whether the teacher passes over all rows before: peers run it for every batch.
+    """
+
+    data: str
+    home: Path
+    work: Path
+    fitted: bool
+    cached: bool = True
+
+
+class Side:
+    """A process that measures recipes, one after another, as it is asked.
+
+    Args:
+        task: what it measures on.
+        environ: variables of its own.
+
+    Raises:
+        RuntimeError: the process died or failed.
+    """
+
+    def __init__(self, task: Task, environ: Mapping[str, str] = MappingProxyType({})) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_measure_as_asked, args=(theirs, task, dict(environ)), daemon=True)
+        self.teacher_pass_seconds = 0.0
+
+    def __enter__(self) -> Side:
+        self.process.start()
+        self.teacher_pass_seconds = self._answer()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.join()
+
+    def measure(self, name: str, rows: int | None, **how: int) -> dict[str, float]:
+        """A recipe on so many rows (None: all)."""
+        self.pipe.send((name, rows, how))
+        found: dict[str, float] = self._answer()
+        return found
+
+    def products(self) -> dict[str, float]:
+        """GFLOP/s of a matrix product in each precision, now."""
+        self.pipe.send(None)
+        found: dict[str, float] = self._answer()
+        return found
+
+    def _answer(self) -> Any:
+        while not self.pipe.poll(1.0):
+            if not self.process.is_alive():
+                raise RuntimeError(f"a measuring process ended with {self.process.exitcode}; what it said is above.")
+        return self.pipe.recv()
+
+
+def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> None:
+    os.environ.update(environ)
+    be_quiet()
+    bench, seconds = prepare(task)
+    pipe.send(seconds)
+    warm: set[str] = set()
+    while True:
+        asked = pipe.recv()
+        if asked is None:
+            pipe.send({name: _product(dtype) for name, dtype in DTYPES.items()})
+            continue
+        name, rows, how = asked
+        if name not in warm:
+            run_recipe(bench, RECIPES[name], WARM_UP_ROWS)
+            warm.add(name)
+        with PeakMemory() as memory:
+            found = run_recipe(bench, RECIPES[name], rows, **how)
+        pipe.send(_figures(found) | {"peak_mb": memory.rss_mb})
+
+
+def _product(dtype: torch.dtype) -> float:
+    return measure_product(dtype, torch.device(best_device()), size=PRODUCT_SIZE)
+
+
+def prepare(task: Task) -> tuple[Bench, float]:
+    """Rows, token ids, the teacher and its targets; and the seconds of the teacher's pass."""
+    torch.manual_seed(0)
+    cache = task.home / "cache"
+    corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
+    encoder, tokenizer = load_encoder(resolve_model("minilm"), corpus.label_names)
+    train = token_store(corpus.train, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
+    validation = token_store(corpus.validation, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
+    test = token_store(corpus.test, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
+    teacher = copy.deepcopy(encoder)
+    if task.fitted:
+        about = FitData(train, corpus.train.labels, validation, corpus.validation.labels)
+        _fit_teacher(teacher, about, partial(scores, corpus), task.work / "teacher")
+    start = time.perf_counter()
+    precision = choose_precision("auto", best_device())
+    targets = teacher_targets(teacher, train, task.work / "targets", precision) if task.cached else None
+    seconds = time.perf_counter() - start
+    seen = [*_looked_at(task, validation, corpus.validation.labels), *_looked_at(task, test, corpus.test.labels)]
+    return Bench(corpus, encoder, teacher.requires_grad_(True), train, *seen, targets, task.work), seconds
+
+
+def _looked_at(task: Task, store: TokenStore, labels: np.ndarray) -> tuple[TokenStore, np.ndarray]:
+    """All rows, or a few when only speeds are measured."""
+    rows = np.arange(len(store) if task.fitted else min(len(store), QUICK_SCORED_ROWS))
+    return part_of(store, rows), labels[rows]
+
+
+def _fit_teacher(teacher: Any, data: FitData, score: Score, folder: Path) -> None:
+    """The weights of the process that was first, so that both sides distil one teacher."""
+    weights = folder / "weights.pt"
+    if weights.is_file():
+        teacher.load_state_dict(torch.load(weights, weights_only=True))
+        return
+    fit(teacher, data, TrainSettings(epochs=2), LabelObjective(), FitContext(folder, 0, score))
+    torch.save(teacher.state_dict(), weights)
+
+
+def _figures(found: Measured) -> dict[str, float]:
+    return {
+        "sentences_per_second": found.rows / found.seconds,
+        "tokens_per_second": found.tokens / found.seconds,
+        "gflops": found.flops / found.seconds / 1e9,
+        "executed_gflops": found.executed_flops / found.seconds / 1e9,
+        "rows_per_step": found.rows / found.steps,
+        "rows": found.rows,
+        "seconds": found.seconds,
+        **{name: getattr(found, name) for name in QUALITY},
+    }
+
+
+def be_quiet() -> None:
+    """No hub, and no bars, hints and warnings of transformers between the benchmark's own lines."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    transformers_logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    transformers_logging.set_verbosity_error()
