@@ -7,6 +7,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks.figures import tell
 from benchmarks.recipes import QUALITY, RECIPES
@@ -18,11 +19,11 @@ class Ledger:
 
     Args:
         file: where they are; need not be there.
-        data, epochs: of the fits; scores of others in the file are passed over.
+        about: data, model and epochs of the fits; scores of others in the file are passed over.
     """
 
-    def __init__(self, file: Path, data: str, epochs: int) -> None:
-        self.file, self.about = file, {"data": data, "epochs": epochs}
+    def __init__(self, file: Path, **about: Any) -> None:
+        self.file, self.about = file, about
 
     def read(self) -> dict[tuple[str, int], dict[str, float]]:
         """Scores by recipe and seed."""

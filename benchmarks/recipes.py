@@ -204,7 +204,7 @@ def _classroom(
     bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
 ) -> tuple[int, float]:
     """Padded to 128 tokens, random batches of 32, float32, the teacher runs again for every batch."""
-    objective, random = _objective(bench, recipe.task), np.random.default_rng(seed)
+    objective, random, device = _objective(bench, recipe.task), np.random.default_rng(seed), model.device
     optimizer = torch.optim.AdamW(model.parameters(), lr=_learning_rate(recipe.task))
     model.train()
     steps, start = 0, time.perf_counter()
@@ -212,11 +212,13 @@ def _classroom(
         for part in np.array_split(random.permutation(rows), max(len(rows) // BATCH_ROWS, 1)):
             batch = {key: _pad(value) for key, value in bench.train.collate(part, pad_to_multiple=1).items()}
             batch["labels"] = torch.from_numpy(bench.corpus.train.labels[part])
+            batch = {key: value.to(device) for key, value in batch.items()}
             _mean_loss(objective, model, batch).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             steps += 1
+    _wait_for_device()
     return steps, time.perf_counter() - start
 
 
@@ -276,10 +278,15 @@ class Stopwatch(TrainerCallback):
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Stops it."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
+        _wait_for_device()
         self.seconds += time.perf_counter() - self.started
         self.steps = state.global_step
+
+
+def _wait_for_device() -> None:
+    """A GPU works on after the host's last call."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 class _PlainTrainer(Trainer):

@@ -38,7 +38,7 @@ class Task:
     """What every process of a run measures on.
 
     Attributes:
-        data: as for `-P data`.
+        data, model: as for `-P data` and `-P model`.
         home: caches.
         work: for what runs leave behind; the fitted teacher lies there for the process that comes later.
         fitted: whether the teacher is fine-tuned first, for two epochs; speeds do not depend on it.
@@ -46,6 +46,7 @@ class Task:
     """
 
     data: str
+    model: str
     home: Path
     work: Path
     fitted: bool
@@ -116,7 +117,16 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
             warm.add(name)
         with PeakMemory() as memory:
             found = run_recipe(bench, RECIPES[name], rows, **how)
-        pipe.send(_figures(found) | {"peak_mb": memory.rss_mb})
+        pipe.send(_figures(found) | {"peak_mb": memory.rss_mb} | _device_peak())
+
+
+def _device_peak() -> dict[str, float]:
+    """Most of a GPU's memory that was in use since the last time this was asked, in MiB."""
+    if not torch.cuda.is_available():
+        return {}
+    peak = torch.cuda.max_memory_allocated() / 2**20
+    torch.cuda.reset_peak_memory_stats()
+    return {"peak_device_mb": peak}
 
 
 def _product(dtype: torch.dtype) -> float:
@@ -128,7 +138,8 @@ def prepare(task: Task) -> tuple[Bench, float]:
     torch.manual_seed(0)
     cache = task.home / "cache"
     corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
-    encoder, tokenizer = load_encoder(resolve_model("minilm"), corpus.label_names)
+    encoder, tokenizer = load_encoder(resolve_model(task.model), corpus.label_names)
+    encoder.to(best_device())
     train = token_store(corpus.train, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     validation = token_store(corpus.validation, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     test = token_store(corpus.test, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
@@ -154,7 +165,7 @@ def _fit_teacher(teacher: Any, data: FitData, score: Score, folder: Path) -> Non
     """The weights of the process that was first, so that both sides distil one teacher."""
     weights = folder / "weights.pt"
     if weights.is_file():
-        teacher.load_state_dict(torch.load(weights, weights_only=True))
+        teacher.load_state_dict(torch.load(weights, weights_only=True, map_location=teacher.device))
         return
     fit(teacher, data, TrainSettings(epochs=2), LabelObjective(), FitContext(folder, 0, score))
     torch.save(teacher.state_dict(), weights)

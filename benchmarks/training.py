@@ -50,16 +50,20 @@ def run(
     *,
     quick: bool,
     data: str,
+    model: str,
     seeds: int,
     epochs: int,
     home: Path,
+    times: int = 1,
     scored: Iterable[str] = RECIPES,
     keep: Path | None = None,
 ) -> dict[str, Any]:
     """Every recipe's speed, and without `quick` what the `scored` ones reach on the test rows.
 
     Args:
+        data, model: as for `-P data` and `-P model`.
         seeds, epochs: of the fits that are scored.
+        times: as many times each recipe's rows are timed; a fast machine needs more of them.
         keep: folder of the fitted teacher and of the scores so far; those are not measured again.
 
     Returns:
@@ -68,25 +72,25 @@ def run(
         `teacher_pass_seconds` over all rows.
     """
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as work:
-        task = Task(data, home, Path(work), fitted=not quick)
+        task = Task(data, model, home, Path(work), fitted=not quick)
         tell(f"preparing {data}")
         with Side(task, ENVIRONMENT) as ours, Side(replace(task, cached=False)) as peers:
             sides = {"ours": ours, "classroom": peers, "trainer": peers}
-            rounds = [_round(number, sides) for number in range(1, ROUNDS + 1)]
+            rounds = [_round(number, sides, times) for number in range(1, ROUNDS + 1)]
             figures = summary(rounds) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
             recipes = figures["recipes"]
             if not quick:
-                ledger = Ledger(task.work / "scores.jsonl", data, epochs)
+                ledger = Ledger(task.work / "scores.jsonl", data=data, model=model, epochs=epochs)
                 for name, found in measure_quality(sides, recipes, tuple(scored), range(seeds), ledger).items():
                     recipes[name] |= found
     return figures
 
 
-def _round(number: int, sides: dict[str, Side]) -> dict[str, dict[str, float]]:
+def _round(number: int, sides: dict[str, Side], times: int) -> dict[str, dict[str, float]]:
     """Every recipe once: its figures, and `share_of_ceiling` against the products measured before it in the round."""
     found: dict[str, dict[str, float]] = {"product": sides["ours"].products()}
     for name, recipe in RECIPES.items():
-        figures = sides[recipe.how].measure(name, recipe.rows, epochs=recipe.passes)
+        figures = sides[recipe.how].measure(name, times * recipe.rows, epochs=recipe.passes)
         for share, gflops in (("share_of_ceiling", "gflops"), ("share_of_ceiling_executed", "executed_gflops")):
             figures[share] = figures.pop(gflops) / found["product"]["bf16"]
         found[name] = figures
@@ -151,6 +155,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="speeds alone")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--data", default="sample", help="rows, as for -P data")
+    parser.add_argument("--model", default="minilm", help="encoder, as for -P model")
+    parser.add_argument("--times", type=int, default=1, help="as many times the rows: for a GPU, 20 or more")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")
     parser.add_argument("--scored", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE",
@@ -163,6 +169,8 @@ def main() -> None:
     figures = run(
         quick=given.quick,
         data=given.data,
+        model=given.model,
+        times=given.times,
         seeds=given.seeds,
         epochs=given.epochs,
         home=given.home,

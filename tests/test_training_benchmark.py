@@ -111,7 +111,7 @@ def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     speeds = {"classroom": figures_of(10, 0.1), "ours": figures_of(300, 0.1)}
 
     def measure(epochs: int, side: Counting) -> dict[str, dict[str, float]]:
-        ledger = quality.Ledger(tmp_path / "scores.jsonl", "rows.jsonl", epochs)
+        ledger = quality.Ledger(tmp_path / "scores.jsonl", data="rows.jsonl", epochs=epochs)
         sides = cast(Any, dict.fromkeys(("classroom", "ours"), side))
         return quality.measure_quality(sides, speeds, scored, seeds, ledger)
 

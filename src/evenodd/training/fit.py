@@ -33,6 +33,7 @@ from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.history import Report, Reporter, tidy
+from evenodd.training.masks import ready_mask, takes_ready_mask
 from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
@@ -196,6 +197,7 @@ class EncoderTrainer(Trainer):
         self.objective: Objective = objective
         self.encoder = model
         self.training_mode = False
+        self.mask_is_ready = takes_ready_mask(model)
         self.precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
         self.sampler = TokenBudgetSampler(
             data.train.lengths,
@@ -229,7 +231,12 @@ class EncoderTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
-        return _Loader(_Positions(len(self.data.train)), batch_sampler=self.sampler, collate_fn=self._collate)
+        return _Loader(
+            _Positions(len(self.data.train)),
+            batch_sampler=self.sampler,
+            collate_fn=self._collate,
+            pin_memory=self.args.device.type == "cuda",
+        )
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         """Loss and gradients of a batch. Trainer's own also walks over all modules and asks which packages there are:
@@ -239,9 +246,14 @@ class EncoderTrainer(Trainer):
             model.train()
             self.training_mode = True
         with self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._prepare_inputs(inputs))
+            loss = self.compute_loss(model, self._on_device(inputs))
         self.accelerator.backward(loss)
         return loss.detach()
+
+    def _on_device(self, batch: Batch) -> Batch:
+        """The batch where the model is. A GPU copies it from pinned memory while the host goes on."""
+        device = self.args.device
+        return {name: value if value is None else value.to(device, non_blocking=True) for name, value in batch.items()}
 
     def floating_point_ops(self, inputs):
         """Not asked of Trainer, whose count walks over all parameters in every step: see `training_flops`."""
@@ -332,8 +344,10 @@ class EncoderTrainer(Trainer):
 
     def _collate(self, rows: list[int]) -> Batch:
         positions = np.asarray(share_of_batch(rows))
-        batch = self.data.train.collate(positions, pad_to_multiple=1)
+        batch: Batch = dict(self.data.train.collate(positions, pad_to_multiple=1))
         batch["labels"] = torch.from_numpy(self.data.train_labels[positions])
+        if self.mask_is_ready:
+            batch["ready_mask"] = ready_mask(batch["attention_mask"])
         return batch | self.objective.fields(positions)
 
 

@@ -14,8 +14,8 @@ from evenodd.config import DistillSettings
 from evenodd.training.losses import attention_loss, hidden_loss, label_loss, soft_target_loss
 from evenodd.training.targets import JoinedTargets, TeacherTargets
 
-Batch = dict[str, Tensor]
-INPUTS = ("input_ids", "attention_mask")
+Batch = dict[str, Any]
+"""Tensors of one batch by name; `ready_mask` may be None."""
 
 
 class Objective(Protocol):
@@ -51,8 +51,9 @@ class LabelObjective:
         return {}
 
     def terms(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
-        logits = model(**{key: batch[key] for key in INPUTS}).logits
-        return {"label": label_loss(logits, batch["labels"], _like(self.weight, logits))}, logits
+        logits = model(**encoder_inputs(batch)).logits
+        self.weight = _like(self.weight, logits)
+        return {"label": label_loss(logits, batch["labels"], self.weight)}, logits
 
 
 class DistillObjective:
@@ -91,15 +92,15 @@ class DistillObjective:
 
     def terms(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
         s = self.settings
-        inputs = {key: batch[key] for key in INPUTS}
+        inputs = encoder_inputs(batch)
         output = model(**inputs, output_hidden_states=s.hidden_weight > 0, output_attentions=s.attention_weight > 0)
         teacher = batch if self.targets is not None else self._live(inputs)
         terms = {}
         if s.soft_weight:
             terms["soft"] = s.soft_weight * soft_target_loss(output.logits, teacher["teacher_logits"], s.temperature)
         if s.label_weight:
-            weight = _like(self.weight, output.logits)
-            terms["label"] = s.label_weight * label_loss(output.logits, batch["labels"], weight)
+            self.weight = _like(self.weight, output.logits)
+            terms["label"] = s.label_weight * label_loss(output.logits, batch["labels"], self.weight)
         if s.hidden_weight:
             states = self._states(output.hidden_states, tuple(range(1, len(self.teacher_layers) + 1)))
             mask = batch["attention_mask"] if s.hidden_tokens == "all" else None
@@ -122,7 +123,7 @@ class DistillObjective:
             chosen = [state[:, 0] for state in chosen]
         return torch.stack(chosen, 1)
 
-    def _live(self, inputs: Mapping[str, Tensor]) -> Batch:
+    def _live(self, inputs: Mapping[str, Any]) -> Batch:
         teacher: Any = self.teacher
         s = self.settings
         with torch.no_grad():
@@ -135,6 +136,12 @@ class DistillObjective:
                 chosen = [output.attentions[layer - 1] for layer in self.teacher_layers]
                 found["teacher_attentions"] = torch.stack(chosen, 1)
         return found
+
+
+def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """What a model takes of a batch: its token ids, and its mask in the form that was made for it."""
+    mask = batch["ready_mask"] if "ready_mask" in batch else batch["attention_mask"]
+    return {"input_ids": batch["input_ids"], "attention_mask": mask}
 
 
 def needs_live_teacher(settings: DistillSettings) -> bool:

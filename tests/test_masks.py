@@ -1,0 +1,131 @@
+"""Masks made with the batch: the same results as transformers' own, and a GPU is asked nothing back."""
+
+from __future__ import annotations
+
+import importlib
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from release_models import BUILDERS, tiny_model
+from training_rows import accuracy, fit_data, still_model
+from transformers import PreTrainedModel
+
+from evenodd.config import DistillSettings, LoraSettings, TrainSettings
+from evenodd.training import DistillObjective, FitContext, LabelObjective, fit
+from evenodd.training.dropout import FastDropout
+from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
+from evenodd.training.masks import ready_mask, takes_ready_mask
+from evenodd.training.objective import Batch, Objective, encoder_inputs
+from evenodd.variants import add_lora
+
+ROWS, TOKENS = 5, 11
+
+
+def random_batch(lengths: list[int], layers: int = 2) -> Batch:
+    mask = (torch.arange(TOKENS) < torch.tensor(lengths)[:, None]).long()
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(5, 60, mask.shape, generator=generator) * mask
+    hidden = torch.randn(len(lengths), layers, 32, generator=generator)
+    logits = torch.randn(len(lengths), 2, generator=generator)
+    about = {"labels": torch.arange(len(lengths)) % 2, "teacher_logits": logits, "teacher_hidden": hidden}
+    return {"input_ids": ids, "attention_mask": mask} | about
+
+
+def fused(family: str = "bert", lora: bool = False) -> Any:
+    model = still_model(family)
+    model.set_attn_implementation("sdpa")
+    return add_lora(model, LoraSettings(rank=4, alpha=8, dropout=0.0)) if lora else model
+
+
+def passed(model: Any, objective: Objective, batch: Batch) -> dict[str, torch.Tensor]:
+    """Logits and gradients."""
+    model.zero_grad(set_to_none=True)
+    terms, logits = objective.terms(model.train(), batch)
+    torch.stack(list(terms.values())).sum().backward()
+    gradients = {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+    return gradients | {"logits": logits.detach()}
+
+
+@pytest.mark.parametrize("lengths", [[11, 4, 7, 11, 2], [11] * 5], ids=["padding", "no padding"])
+@pytest.mark.parametrize("first_token", [False, True])
+@pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize("family", sorted(set(FAMILIES) & set(BUILDERS)))
+def test_a_ready_mask_hides_what_transformers_hides(
+    family: str, lora: bool, first_token: bool, lengths: list[int]
+) -> None:
+    """A mask that lets padding through moves the logits of short rows alone: no speed and hardly a score shows it."""
+    model, batch = fused(family, lora), random_batch(lengths)
+    assert takes_ready_mask(model)
+    with first_token_in_last_layer(model) if first_token else nullcontext():
+        expected = passed(model, LabelObjective(), batch)
+        found = passed(model, LabelObjective(), batch | {"ready_mask": ready_mask(batch["attention_mask"])})
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_who_builds_masks_of_its_own_keeps_them() -> None:
+    """Eager attention adds its mask to the scores, and other families read the padding mask elsewhere too."""
+    eager = fused()
+    eager.set_attn_implementation("eager")
+    assert not takes_ready_mask(eager)
+    other = tiny_model("distilbert")
+    other.set_attn_implementation("sdpa")
+    assert not takes_ready_mask(other)
+
+
+def test_no_mask_where_nothing_is_padded() -> None:
+    """torch's fastest kernel takes none."""
+    assert ready_mask(torch.ones(2, 3, dtype=torch.long)) is None
+    assert encoder_inputs({"input_ids": 1, "attention_mask": 2, "ready_mask": None})["attention_mask"] is None
+
+
+def objectives() -> list[Objective]:
+    weight = torch.tensor([0.5, 1.5])
+    return [LabelObjective(weight), DistillObjective(DistillSettings(), (1, 2), targets=Any, weight=weight)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["labels", "distillation"])
+@pytest.mark.parametrize("lengths", [[11, 4, 7, 11, 2], [11] * 5], ids=["padding", "no padding"])
+def test_a_step_asks_the_device_nothing(lengths: list[int], place: int) -> None:
+    """Tensors of the meta device have no values: whoever waits for one, as for a GPU's, gets an error."""
+    model, batch = tiny_model(), random_batch(lengths)
+    model.set_attn_implementation("sdpa")
+    mask = ready_mask(batch["attention_mask"])
+    model.to("meta").train()
+    away = {name: value.to("meta") for name, value in batch.items()}
+    ready = away | {"ready_mask": None if mask is None else mask.to("meta")}
+    with first_token_in_last_layer(model), FastDropout():
+        passed(model, objectives()[place], ready)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
+            passed(model, objectives()[place], away)
+
+
+def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches carry their masks through the loader, the precision and the checkpoints."""
+    data, settings = fit_data(48), TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3, precision="fp32")
+    seen: list[bool] = []
+
+    class Spy(LabelObjective):
+        def terms(self, model: Any, batch: Batch) -> Any:
+            seen.append("ready_mask" in batch)
+            return super().terms(model, batch)
+
+    def weights(folder: str) -> tuple[PreTrainedModel, bool]:
+        seen.clear()
+        model = fused()
+        fit(model, data, settings, Spy(), FitContext(tmp_path / folder, 3, accuracy))
+        return model, all(seen)
+
+    ours, ready = weights("ready")
+    module = importlib.import_module("evenodd.training.fit")
+    monkeypatch.setattr(module, "takes_ready_mask", lambda model: False)
+    theirs, still_ready = weights("plain")
+    assert ready
+    assert not still_ready
+    for name, value in theirs.state_dict().items():
+        torch.testing.assert_close(ours.state_dict()[name], value, rtol=1e-4, atol=1e-5)
