@@ -38,7 +38,7 @@ class Task:
     """What every process of a run measures on.
 
     Attributes:
-        data, model: as for `-P data` and `-P model`.
+        data, model: as for `-P data` and `-P teacher`.
         home: caches.
         work: for what runs leave behind; the fitted teacher lies there for the process that comes later.
         fitted: whether the teacher is fine-tuned first, for two epochs; speeds do not depend on it.

@@ -61,7 +61,7 @@ def run(
     """Every recipe's speed, and without `quick` what the `scored` ones reach on the test rows.
 
     Args:
-        data, model: as for `-P data` and `-P model`.
+        data, model: as for `-P data` and `-P teacher`.
         seeds, epochs: of the fits that are scored.
         times: as many times each recipe's rows are timed; a fast machine needs more of them.
         keep: folder of the fitted teacher and of the scores so far; those are not measured again.
@@ -155,7 +155,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="speeds alone")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--data", default="sample", help="rows, as for -P data")
-    parser.add_argument("--model", default="minilm", help="encoder, as for -P model")
+    parser.add_argument("--model", default="minilm", help="encoder, as for -P teacher")
     parser.add_argument("--times", type=int, default=1, help="as many times the rows: for a GPU, 20 or more")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")

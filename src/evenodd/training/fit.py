@@ -227,6 +227,7 @@ class EncoderTrainer(Trainer):
                 Progress(self.sampler.mean_rows),
             ],
         )
+        self.model_accepts_loss_kwargs = False  # else labels are counted for each batch and the count sent to the GPU
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader:
