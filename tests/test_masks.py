@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 from release_models import BUILDERS, tiny_model
-from training_rows import accuracy, fit_data, still_model
-from transformers import PreTrainedModel
+from training_rows import context, fit_data, still_model
+from transformers import PreTrainedModel, TrainerCallback
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
-from evenodd.training import DistillObjective, FitContext, LabelObjective, fit
+from evenodd.training import DistillObjective, LabelObjective, fit
 from evenodd.training.dropout import FastDropout
 from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
 from evenodd.training.masks import ready_mask, takes_ready_mask
@@ -105,6 +105,27 @@ def test_a_step_asks_the_device_nothing(lengths: list[int], place: int) -> None:
             passed(model, objectives()[place], away)
 
 
+class NoWaiting(TrainerCallback):
+    """Makes every wait of the host for a GPU within a step an error, from the third step on."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch.cuda.set_sync_debug_mode("error" if state.global_step > 1 else "default")
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_no_step_of_a_fit_waits_for_the_gpu(tmp_path: Path) -> None:
+    """The meta device knows nothing of copies, of the loader and of Trainer's own part of a step."""
+    data = fit_data(96)
+    settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3)
+    model = tiny_model()
+    model.set_attn_implementation("sdpa")
+    fit(model, data, settings, LabelObjective(), context(tmp_path, callbacks=(NoWaiting(),)))
+
+
 def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches carry their masks through the loader, the precision and the checkpoints."""
     data, settings = fit_data(48), TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3, precision="fp32")
@@ -118,7 +139,7 @@ def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monk
     def weights(folder: str) -> tuple[PreTrainedModel, bool]:
         seen.clear()
         model = fused()
-        fit(model, data, settings, Spy(), FitContext(tmp_path / folder, 3, accuracy))
+        fit(model, data, settings, Spy(), context(tmp_path / folder))
         return model, all(seen)
 
     ours, ready = weights("ready")
