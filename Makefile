@@ -58,8 +58,8 @@ image: $(INSTALLED)  ## container images of the newest Bento
 lock: $(INSTALLED)  ## write requirements.lock from what is installed
 	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' | grep -v '^evenodd' > requirements.lock
 
-clean:  ## remove checkpoints and caches; runs and models stay
-	rm -rf .evenodd .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean:  ## remove checkpoints and caches; runs, models, bundles, reports and studies stay
+	rm -rf .evenodd/cache .evenodd/fits .evenodd/trials .evenodd/locks .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 help:
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12

@@ -19,7 +19,7 @@ class Ledger:
 
     Args:
         file: where they are; need not be there.
-        about: data, model and epochs of the fits; scores of others in the file are passed over.
+        about: what the fits depend on: teacher, epochs, version. Scores of others in the file are passed over.
     """
 
     def __init__(self, file: Path, **about: Any) -> None:
@@ -34,8 +34,10 @@ class Ledger:
     def add(self, recipe: str, seed: int, found: Mapping[str, float]) -> None:
         """One more."""
         row = self.about | {"recipe": recipe, "seed": seed} | {name: found[name] for name in QUALITY}
-        with self.file.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(row) + "\n")
+        before = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
+        written = self.file.with_suffix(".partial")
+        written.write_text(before + json.dumps(row) + "\n", encoding="utf-8")
+        written.rename(self.file)
 
 
 def measure_quality(

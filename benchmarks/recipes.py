@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
 from evenodd.config import VARIANT_DEFAULTS, DistillSettings, LoraSettings, TrainSettings
 from evenodd.data import Corpus, TokenStore
@@ -34,6 +34,7 @@ from evenodd.training import (
     training_flops,
 )
 from evenodd.training.first_token import first_token_in_last_layer
+from evenodd.training.fit import OneDevice
 from evenodd.training.objective import Objective
 from evenodd.variants import add_lora, init_student, odd_layers
 from evenodd.variants.encoder import override_dropout
@@ -226,7 +227,7 @@ def _trainer(
     bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
 ) -> tuple[int, float]:
     """transformers' Trainer with dynamic padding and, in distillation, the teacher inside `compute_loss`."""
-    arguments = TrainingArguments(
+    arguments = OneDevice(
         output_dir=str(bench.work), num_train_epochs=epochs, learning_rate=_learning_rate(recipe.task),
         bf16=recipe.bf16, use_cpu=not torch.cuda.is_available(), per_device_train_batch_size=BATCH_ROWS,
         save_strategy="no", report_to=[], disable_tqdm=True, remove_unused_columns=False, seed=seed,

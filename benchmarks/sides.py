@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import multiprocessing
 import os
 import time
@@ -27,8 +28,9 @@ from evenodd.training import FitContext, FitData, LabelObjective, choose_precisi
 from evenodd.training.fit import Score
 from evenodd.training.precision import DTYPES, best_device, measure_product
 from evenodd.variants import load_encoder
+from evenodd.variants.encoder import best_attention, state_digest
 
-PRODUCT_SIZE = 2048
+PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 WARM_UP_ROWS = 32
 QUICK_SCORED_ROWS = 128
 
@@ -60,6 +62,10 @@ class Side:
         task: what it measures on.
         environ: variables of its own.
 
+    Attributes:
+        teacher: digest of the rows and the encoder that the teacher is fitted from.
+        teacher_pass_seconds: of its pass over all rows.
+
     Raises:
         RuntimeError: the process died or failed.
     """
@@ -68,11 +74,11 @@ class Side:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_measure_as_asked, args=(theirs, task, dict(environ)), daemon=True)
-        self.teacher_pass_seconds = 0.0
+        self.teacher, self.teacher_pass_seconds = "", 0.0
 
     def __enter__(self) -> Side:
         self.process.start()
-        self.teacher_pass_seconds = self._answer()
+        self.teacher, self.teacher_pass_seconds = self._answer()
         return self
 
     def __exit__(
@@ -103,8 +109,8 @@ class Side:
 def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> None:
     os.environ.update(environ)
     be_quiet()
-    bench, seconds = prepare(task)
-    pipe.send(seconds)
+    bench, *about = prepare(task)
+    pipe.send(about)
     warm: set[str] = set()
     while True:
         asked = pipe.recv()
@@ -130,29 +136,33 @@ def _device_peak() -> dict[str, float]:
 
 
 def _product(dtype: torch.dtype) -> float:
-    return measure_product(dtype, torch.device(best_device()), size=PRODUCT_SIZE)
+    device = best_device()
+    return measure_product(dtype, torch.device(device), size=PRODUCT_SIZE[device])
 
 
-def prepare(task: Task) -> tuple[Bench, float]:
-    """Rows, token ids, the teacher and its targets; and the seconds of the teacher's pass."""
+def prepare(task: Task) -> tuple[Bench, str, float]:
+    """Rows, token ids, the teacher and its targets; what the teacher is fitted from; the seconds of its pass."""
     torch.manual_seed(0)
     cache = task.home / "cache"
     corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
-    encoder, tokenizer = load_encoder(resolve_model(task.model), corpus.label_names)
+    encoder, tokenizer = load_encoder(
+        resolve_model(task.model), corpus.label_names, attention=best_attention(best_device())
+    )
     encoder.to(best_device())
     train = token_store(corpus.train, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     validation = token_store(corpus.validation, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     test = token_store(corpus.test, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     teacher = copy.deepcopy(encoder)
+    digest = hashlib.sha256(f"{corpus.digest} {state_digest(encoder.state_dict())}".encode()).hexdigest()[:16]
     if task.fitted:
         about = FitData(train, corpus.train.labels, validation, corpus.validation.labels)
-        _fit_teacher(teacher, about, partial(scores, corpus), task.work / "teacher")
+        _fit_teacher(teacher, about, partial(scores, corpus), task.work / f"teacher-{digest}")
     start = time.perf_counter()
     precision = choose_precision("auto", best_device())
     targets = teacher_targets(teacher, train, task.work / "targets", precision) if task.cached else None
     seconds = time.perf_counter() - start
     seen = [*_looked_at(task, validation, corpus.validation.labels), *_looked_at(task, test, corpus.test.labels)]
-    return Bench(corpus, encoder, teacher.requires_grad_(True), train, *seen, targets, task.work), seconds
+    return Bench(corpus, encoder, teacher.requires_grad_(True), train, *seen, targets, task.work), digest, seconds
 
 
 def _looked_at(task: Task, store: TokenStore, labels: np.ndarray) -> tuple[TokenStore, np.ndarray]:
@@ -168,7 +178,9 @@ def _fit_teacher(teacher: Any, data: FitData, score: Score, folder: Path) -> Non
         teacher.load_state_dict(torch.load(weights, weights_only=True, map_location=teacher.device))
         return
     fit(teacher, data, TrainSettings(epochs=2), LabelObjective(), FitContext(folder, 0, score))
-    torch.save(teacher.state_dict(), weights)
+    partial_file = weights.with_suffix(".partial")
+    torch.save(teacher.state_dict(), partial_file)
+    partial_file.rename(weights)
 
 
 def _figures(found: Measured) -> dict[str, float]:

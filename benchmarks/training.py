@@ -30,6 +30,7 @@ from benchmarks.figures import tell, write_figures
 from benchmarks.quality import Ledger, measure_quality
 from benchmarks.recipes import QUALITY, RECIPES
 from benchmarks.sides import Side, Task, be_quiet
+from evenodd import __version__
 from pipelines.command import ENVIRONMENT
 
 ROUNDS = 3
@@ -80,7 +81,7 @@ def run(
             figures = summary(rounds) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
             recipes = figures["recipes"]
             if not quick:
-                ledger = Ledger(task.work / "scores.jsonl", data=data, model=model, epochs=epochs)
+                ledger = Ledger(task.work / "scores.jsonl", teacher=ours.teacher, epochs=epochs, version=__version__)
                 for name, found in measure_quality(sides, recipes, tuple(scored), range(seeds), ledger).items():
                     recipes[name] |= found
     return figures

@@ -50,11 +50,17 @@ def command(entry: str, run: Callable[[Parameters], None], *, about: str | None 
     except KeyboardInterrupt:
         print(f"{entry}: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, RuntimeError) as error:
-        if os.environ.get("EVENODD_TRACEBACK"):
+    except Exception as error:
+        if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _told()):
             raise
         print(f"{entry}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def _told() -> tuple[type[Exception], ...]:
+    """Faults that are told in one line: parameters, files, the disk, and the tracking store's."""
+    store = sys.modules.get("mlflow.exceptions")
+    return (ValueError, RuntimeError, OSError, *((store.MlflowException,) if store else ()))
 
 
 def parse(arguments: list[str]) -> Parameters:

@@ -90,7 +90,9 @@ def _without_augment(parameters: Parameters) -> Parameters:
 def about_teacher(parameters: Parameters) -> Parameters:
     """What holds for a teacher made on the way to a student: rows, encoder, seed; not `epochs` and the like."""
     kept = ("data", "teacher", "seed", "home", "experiment", "model_name", "config", "decision", "evidence")
-    return {key: value for key, value in parameters.items() if SHORT_NAMES.get(key, key).partition(".")[0] in kept}
+    full = {key: SHORT_NAMES.get(key, key) for key in parameters}
+    chosen = {key for key, path in full.items() if path.partition(".")[0] in kept or path == "train.processes"}
+    return {key: value for key, value in parameters.items() if key in chosen}
 
 
 def _check_sections(parameters: Parameters) -> None:

@@ -155,16 +155,19 @@ def _confirm(search: Search, study: optuna.Study, teachers: Teachers) -> None:
     known = tuning.confirmations(study)
     for trial in tuning.finalists(study) if count else ():
         for seed in range(first + 1, first + 1 + count):
-            if seed not in known.get(trial.number, {}):
-                tuning.keep_confirmation(study, trial, seed, _score_again(search, study, teachers, trial, seed))
+            if seed in known.get(trial.number, {}):
+                continue
+            score = _score_again(search, study, teachers, trial, seed)
+            if score is not None:
+                tuning.keep_confirmation(study, trial, seed, score)
     for number, mean in tuning.confirmed_means(study).items():
         log.info("tuning %s | trial %d | mean macro-F1 %.4f over %d further seeds", search.name, number, mean, count)
 
 
 def _score_again(
     search: Search, study: optuna.Study, teachers: Teachers, trial: optuna.trial.FrozenTrial, seed: int
-) -> float:
-    """A finalist's macro-F1 under another seed; 0 where the fit fails."""
+) -> float | None:
+    """A finalist's macro-F1 under another seed; None where the fit fails, and the finalist is out of the choice."""
     plan = search.plan_with({**trial.params, "seed": seed})
     tags = {"stage": "confirmation", "tuned_variant": search.name, "trial": str(trial.number), "seed": str(seed)}
     log.info("tuning %s | fitting trial %d again | seed %d", search.name, trial.number, seed)
@@ -176,7 +179,7 @@ def _score_again(
             tracking.flush()
     except tuning.FAULTS as error:
         log.warning("trial %d under seed %d failed | %s", trial.number, seed, error)
-        return 0.0
+        return None
     return score
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from evenodd.config import field_paths
 from pipelines.__main__ import entries
@@ -63,6 +64,8 @@ def test_help_names_every_setting(flag: str) -> None:
     [
         (ValueError("rows\n  are  wrong"), 2, "odd: rows are wrong"),
         (RuntimeError("no hub"), 2, "odd: no hub"),
+        (OSError(28, "No space left on device"), 2, "odd: [Errno 28] No space left on device"),
+        (MlflowException("no server at\nhttp://tracking"), 2, "odd: no server at http://tracking"),
         (KeyboardInterrupt(), 130, "odd: interrupted. The same command goes on from the last checkpoint."),
     ],
 )

@@ -43,13 +43,18 @@ def data() -> FitData:
     return fit_data()
 
 
+@pytest.mark.parametrize("cut_after", [2, 3])
 @pytest.mark.parametrize("lora", [False, True])
-def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(lora: bool, data: FitData, tmp_path: Path) -> None:
+def test_an_interrupted_fit_ends_where_an_uninterrupted_one_does(
+    lora: bool, cut_after: int, data: FitData, tmp_path: Path
+) -> None:
     """Dropout, batches, schedule, optimizer and patience must all go on, or the result depends on the interruption."""
     whole, expected, all_seen = _fit(data, tmp_path / "whole", lora=lora)
     with pytest.raises(CutError):
-        _fit(data, tmp_path / "cut", lora=lora, cut_after=2)
-    assert last_checkpoint(tmp_path / "cut") is not None
+        _fit(data, tmp_path / "cut", lora=lora, cut_after=cut_after)
+    left = last_checkpoint(tmp_path / "cut")
+    assert left is not None
+    assert (left / "average.pt").is_file() == (cut_after == 3)  # the mean of late weights goes on as well
     model, found, seen = _fit(data, tmp_path / "cut", lora=lora)
     assert state_digest(model.state_dict()) == state_digest(whole.state_dict())
     assert _sorted(found) == _sorted(expected)
@@ -214,7 +219,7 @@ def test_frozen_word_embeddings_stay_and_the_rest_moves(data: FitData, tmp_path:
 def test_every_row_weighs_alike_over_an_epoch(data: FitData, tmp_path: Path) -> None:
     """The sum over an epoch's batches, times the batches' number, is the mean loss over the rows."""
     model = tiny_model().eval()
-    trainer = EncoderTrainer(model, data, SETTINGS, LabelObjective(), context(tmp_path), Mark())
+    trainer = EncoderTrainer(model, data, SETTINGS, LabelObjective(), context(tmp_path), Mark("fp32", 1))
     losses = [float(trainer.compute_loss(model, batch).detach()) for batch in trainer.get_train_dataloader()]
     assert len({len(batch) for batch in trainer.sampler}) > 1
     assert float(np.mean(losses)) == pytest.approx(_mean_loss(model, data), rel=1e-5)

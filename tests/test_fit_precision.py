@@ -18,9 +18,10 @@ from training_rows import context, fit_data, still_model
 from evenodd.config import TrainSettings
 from evenodd.training import LabelObjective, ceiling, ceiling_figures, choose_precision, fit, training_flops
 from evenodd.training import precision as probed
-from evenodd.training.fit import _take_autocast_off
+from evenodd.training.checkpoints import last_checkpoint
+from evenodd.training.fit import OneDevice, _take_autocast_off
 from evenodd.training.precision import Precision, autocast, product_rates
-from evenodd.variants import init_student
+from evenodd.variants import init_student, state_digest
 
 
 def test_a_fitted_model_computes_in_float32_again() -> None:
@@ -38,6 +39,44 @@ def test_a_fitted_model_computes_in_float32_again() -> None:
     assert not torch.equal(model(texts), expected)
     _take_autocast_off(model)
     assert torch.equal(model(texts), expected)
+
+
+def test_measuring_the_machine_leaves_random_numbers_alone() -> None:
+    """Adapters begun after a probe would depend on whether this process had probed before, and on its speed."""
+    product_rates.cache_clear()
+    before = torch.get_rng_state()
+    choose_precision("auto")
+    assert product_rates.cache_info().misses == 1
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_fit_in_another_precision_does_not_go_on_with_the_first(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another machine, or a busy hour, may choose another precision than the one that a fit was begun in."""
+    data = fit_data()
+    settings = TrainSettings(epochs=2, token_budget=128, max_rows=16, precision="fp32")
+    other = settings.model_copy(update={"precision": "bf16"})
+
+    def interrupt(metrics: dict[str, float], step: int) -> None:
+        if "validation/f1_macro" in metrics and last_checkpoint(tmp_path / "cut"):
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fit(tiny_model(), data, settings, LabelObjective(), context(tmp_path / "cut", report=interrupt))
+    whole, gone_on = tiny_model(), tiny_model()
+    fit(whole, data, other, LabelObjective(), context(tmp_path / "whole"))
+    with caplog.at_level(logging.INFO):
+        fit(gone_on, data, other, LabelObjective(), context(tmp_path / "cut"))
+    assert "1 process(es) in fp32, this one is of 1 in bf16: beginning anew" in caplog.text
+    assert state_digest(gone_on.state_dict()) == state_digest(whole.state_dict())
+
+
+def test_a_fit_takes_one_gpu_of_several(tmp_path: Path) -> None:
+    """Trainer's DataParallel copies the model to all of them, and our patches of the last layer do not follow."""
+    arguments = OneDevice(str(tmp_path), use_cpu=True)
+    arguments._n_gpu = 4
+    assert arguments.n_gpu == 1
 
 
 def test_a_further_fit_of_a_model_or_of_its_copy_computes_in_bfloat16_too(tmp_path: Path) -> None:

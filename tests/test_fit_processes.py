@@ -15,9 +15,18 @@ from torch import nn
 from training_rows import context, fit_data, random_batch, still_model
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
-from evenodd.training import DistillObjective, Fit, FitData, LabelObjective, fit, predict_logits, teacher_targets
+from evenodd.training import (
+    DistillObjective,
+    Fit,
+    FitData,
+    LabelObjective,
+    fit,
+    predict_logits,
+    processes,
+    teacher_targets,
+)
 from evenodd.training.adalora import OrthogonalObjective, RankAllocation
-from evenodd.training.processes import JOB, RESULT
+from evenodd.training.processes import JOB, RESULT, check_gpus
 from evenodd.training.transfer import load_copy, save_copy
 from evenodd.variants import init_student, state_digest
 from evenodd.variants.adalora import adapter_ranks, add_adalora
@@ -116,6 +125,16 @@ def test_two_processes_move_ranks_as_one_does(data: FitData, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+def test_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NCCL says of two processes on one GPU nothing that a user could act upon."""
+    check_gpus(64)
+    monkeypatch.setattr(processes, "best_device", lambda: "cuda")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    check_gpus(2)
+    with pytest.raises(ValueError, match=r"processes=3: this machine has 2 GPU\(s\)"):
+        check_gpus(3)
+
+
 def test_a_process_that_fails_is_one_line(data: FitData, tmp_path: Path) -> None:
     """A hang, or the other process's traceback, tells nobody what to change."""
     with pytest.raises(RuntimeError, match=r"processes=2: a process failed: .*diverged") as caught:

@@ -118,7 +118,7 @@ class NoWaiting(TrainerCallback):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_no_step_of_a_fit_waits_for_the_gpu(tmp_path: Path) -> None:
-    """The meta device knows nothing of copies, of the loader and of Trainer's own part of a step."""
+    """The meta device knows nothing of Trainer's own part of a step."""
     data = fit_data(96)
     settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3)
     model = tiny_model()

@@ -17,6 +17,7 @@ from pipelines import fit_variant, study
 from pipelines.ablation import ABLATIONS, ablation_figure, ablation_plans
 from pipelines.adapters import sensitive_layers
 from pipelines.fit import seed_plans
+from pipelines.plan import make_plan
 
 
 class Clock:
@@ -73,6 +74,15 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
     for plan in plans:
         if plan.variant.name == "odd":
             assert plan.teacher.fingerprint("rows", "encoder") == fitted
+
+
+@pytest.mark.parametrize("name", ["processes", "train.processes"])
+def test_a_teacher_on_the_way_is_fitted_by_as_many_processes(name):
+    """It takes longer than the student that it was asked for; its result is the same teacher's."""
+    plan, plain = make_plan("odd", {name: "2", "epochs": "2"}), make_plan("odd", {"epochs": "2"})
+    assert plan.teacher.settings.train.processes == 2
+    assert plan.teacher.settings.train.epochs == plain.teacher.settings.train.epochs != 2
+    assert plan.fingerprint("rows", "encoder") == plain.fingerprint("rows", "encoder")
 
 
 def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():

@@ -18,6 +18,7 @@ from benchmarks import quality, recipes, scale, training
 from benchmarks.__main__ import commands
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import RECIPES, Bench, part_of, run_recipe
+from evenodd.data import TokenStore
 from evenodd.training import teacher_targets
 
 
@@ -47,7 +48,17 @@ def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, mo
     """Sentences a second of a recipe that skipped some are not its speed."""
     monkeypatch.setattr(recipes, "CLASSROOM_TOKENS", 16)
     before = {key: value.clone() for key, value in bench.teacher.state_dict().items()}
+    seen: list[int] = []
+    collate = TokenStore.collate
+
+    def watched(store: TokenStore, rows: np.ndarray, pad_to_multiple: int = 8) -> dict[str, torch.Tensor]:
+        if torch.is_grad_enabled():
+            seen.extend(len(store.ids(int(row))) for row in rows)
+        return collate(store, rows, pad_to_multiple)
+
+    monkeypatch.setattr(TokenStore, "collate", watched)
     found = run_recipe(bench, RECIPES[name], 96)
+    assert sorted(seen) == sorted(bench.train.lengths[bench.rows(96)])
     assert found.rows == 96
     assert found.tokens == bench.train.lengths[bench.rows(96)].sum()
     assert 96 / 64 <= found.steps <= 96
@@ -111,7 +122,7 @@ def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     speeds = {"classroom": figures_of(10, 0.1), "ours": figures_of(300, 0.1)}
 
     def measure(epochs: int, side: Counting) -> dict[str, dict[str, float]]:
-        ledger = quality.Ledger(tmp_path / "scores.jsonl", data="rows.jsonl", epochs=epochs)
+        ledger = quality.Ledger(tmp_path / "scores.jsonl", teacher="one", epochs=epochs)
         sides = cast(Any, dict.fromkeys(("classroom", "ours"), side))
         return quality.measure_quality(sides, speeds, scored, seeds, ledger)
 

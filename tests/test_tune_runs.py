@@ -8,13 +8,14 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import optuna
 import pandas as pd
 import pytest
 from tracking_store import mlflow_store
 
 from evenodd import tracking as tracking_module
 from evenodd.config import resolve_settings
-from evenodd.tuning import Pruned
+from evenodd.tuning import Pruned, best_trial, confirmations, confirmed_means
 from pipelines import tune as tuning_runs
 
 PARAMETERS = {"trials": "8", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
@@ -102,6 +103,32 @@ def test_finalists_are_fitted_again_under_other_seeds(tuned, tracking):
     assert metrics["tuning/confirmed_best_f1"] > metrics["tuning/confirmed_given_f1"]
     tried = {run.data.tags["trial"]: run.data.params["train.learning_rate"] for run in runs}
     assert found["train.learning_rate"] == tried[str(best[0])]
+
+
+def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, monkeypatch):
+    """A fault of the machine is no score of 0: that would stay in the study and speak against the settings."""
+    failed: list[int] = []
+
+    def score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, report: Any) -> tuple[float, ...]:
+        number = int(folder.rpartition("-")[2])
+        if "-seed" in folder and number == (failed or [number])[0]:
+            failed.append(number)
+            raise MemoryError("out of memory")
+        return _score(search, plan, teachers, folder, report)
+
+    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
+    monkeypatch.setattr(tuning_runs, "_score_trial", score)
+    monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
+    monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
+    storage = f"sqlite:///{tmp_path}/again.db"
+    with tracking.start_run("odd · again", tags={"stage": "tuning"}):
+        tuning_runs.tune("odd", PARAMETERS | {"tune.storage": storage}, materials)
+    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
+    assert len(failed) > 1, "every further seed is tried"
+    assert failed[0] not in confirmations(study)
+    assert failed[0] not in confirmed_means(study)
+    assert confirmed_means(study)
+    assert best_trial(study).number != failed[0]
 
 
 def test_no_trials_change_nothing(tracking):

@@ -13,7 +13,7 @@
 set -eu
 
 : "${1:?an entry point is needed, such as study}"
-: "${REPOSITORY:?the repository that the job\'s image is pushed to}"
+: "${REPOSITORY:?the repository that the image of the job is pushed to}"
 : "${KUBE_MLFLOW_TRACKING_URI:?the tracking server as pods reach it}"
 entry="$1"
 shift

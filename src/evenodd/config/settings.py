@@ -238,7 +238,9 @@ class RunSettings(Frozen):
     predictions: str | None = Field(None, description="CSV to write")
     variants: tuple[str, ...] = Field(("odd", "even", "lora"), description="beside the teacher, which always runs")
     to: str | None = Field(None, description="what `promote` moves the alias to; `previous` rolls back")
-    fresh: bool = Field(False, description="do not reuse finished runs with the same fingerprint")
+    fresh: bool = Field(
+        False, description="fit named variants anew, finished runs or not; teachers on the way are reused"
+    )
     build: bool = Field(True, description="build the Bento, not only its folder")
     input: str | None = Field(None, description="file or folder that `score` reads")
     output: str | None = Field(None, description="file that `score` writes")

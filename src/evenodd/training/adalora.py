@@ -59,7 +59,8 @@ class RankAllocation(TrainerCallback):
         schedule_ranks(model, state.max_steps)
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
         if state.global_step and saved.is_file():
-            restore_allocator(model, torch.load(saved, weights_only=True))
+            device = next(model.parameters()).device
+            restore_allocator(model, torch.load(saved, weights_only=True, map_location=device))
 
     def on_optimizer_step(self, args, state, control, model=None, **kwargs):
         allocate_ranks(model, state.global_step)

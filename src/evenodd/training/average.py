@@ -34,7 +34,7 @@ class WeightAverage(TrainerCallback):
         """Goes on from the checkpoint's mean."""
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
         if state.global_step and saved.is_file():
-            found = torch.load(saved, weights_only=True)
+            found = torch.load(saved, weights_only=True, map_location="cpu")
             self.count = found["count"]
             self.mean = [kept.to(p.device) for kept, p in zip(found["mean"], _trained(model), strict=True)]
 

@@ -29,7 +29,7 @@ from evenodd.training.adalora import RankAllocation
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
-from evenodd.training.checkpoints import Clock, Mark, last_checkpoint, read_mark
+from evenodd.training.checkpoints import Clock, Mark, drop_others, last_checkpoint, read_mark
 from evenodd.training.dropout import FastDropout
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.history import Report, Reporter, tidy
@@ -38,7 +38,13 @@ from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
-from evenodd.training.processes import rank_and_world, run_in_processes, share_of_batch, sum_over_processes
+from evenodd.training.processes import (
+    check_gpus,
+    rank_and_world,
+    run_in_processes,
+    share_of_batch,
+    sum_over_processes,
+)
 from evenodd.training.progress import Progress
 from evenodd.training.vocabulary import used_tokens_only
 from evenodd.variants.encoder import word_embeddings
@@ -109,16 +115,20 @@ def fit(
     where the mean's macro-F1 is more than .02 below: there the fit was still learning fast.
 
     A folder with a complete checkpoint of an earlier, interrupted call is gone on from: with the same random numbers,
-    patience and history, and its metrics are reported again, so the weights are those of a call that ran through.
+    patience and history, and its metrics are reported again, so the weights are those of a call that ran through. One
+    in another precision or number of processes is begun anew.
 
     Raises:
+        ValueError: more processes than GPUs.
         RuntimeError: the loss is not a number, or one of several processes failed.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
     precision = choose_precision(settings.precision, best_device())
     settings = settings.model_copy(update={"precision": precision})
+    drop_others(context.folder, _begun(settings))
     if settings.processes > 1:
+        check_gpus(settings.processes)
         fitted = run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
     else:
         fitted = _fit(model, data, settings, objective, context)
@@ -154,18 +164,23 @@ def _fit(
     model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
 ) -> Fit:
     resume = last_checkpoint(context.folder)
+    before = read_mark(resume) if resume else _begun(settings)
     with (
         used_tokens_only(model, (data.train, data.validation)),
         _needed_tokens(model, objective),
         freed_memory_kept(),
     ):
-        trainer = EncoderTrainer(model, data, settings, objective, context, read_mark(resume))
+        trainer = EncoderTrainer(model, data, settings, objective, context, before)
         if resume:
             log.info("going on from %s", resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         averaged = trainer.take_average()
     _take_autocast_off(model)
     return trainer.finish(averaged)
+
+
+def _begun(settings: TrainSettings) -> Mark:
+    return Mark(settings.precision, settings.processes)
 
 
 def _needed_tokens(model: nn.Module, objective: Objective) -> AbstractContextManager[object]:
@@ -207,7 +222,7 @@ class EncoderTrainer(Trainer):
             seed=context.seed,
             turns=data.turns,
         )
-        self.clock = Clock(before.seconds)
+        self.clock = Clock(before)
         ranks_move = any(isinstance(callback, RankAllocation) for callback in context.callbacks)
         self.average = WeightAverage(0.0 if ranks_move else settings.average_share)
         arguments = _arguments(settings, context, self.precision, min(settings.log_steps, len(self.sampler)))
@@ -373,8 +388,17 @@ class _Positions(torch.utils.data.Dataset):
         return index
 
 
+class OneDevice(TrainingArguments):
+    """Trainer would split each batch over all GPUs of the machine by DataParallel; several are `processes=N`."""
+
+    @property
+    def n_gpu(self) -> int:
+        """One GPU, or none."""
+        return min(int(super().n_gpu), 1)
+
+
 def _arguments(settings: TrainSettings, context: FitContext, precision: str, log_steps: int) -> TrainingArguments:
-    return TrainingArguments(
+    return OneDevice(
         output_dir=str(context.folder),
         num_train_epochs=settings.epochs,
         learning_rate=settings.learning_rate,

@@ -125,6 +125,8 @@ class DistillObjective:
 
     def _live(self, inputs: Mapping[str, Any]) -> Batch:
         teacher: Any = self.teacher
+        if teacher.device != inputs["input_ids"].device:  # of several processes on GPUs, all but the first
+            teacher.to(inputs["input_ids"].device)
         s = self.settings
         with torch.no_grad():
             output = teacher(**inputs, output_hidden_states=True, output_attentions=s.attention_weight > 0)

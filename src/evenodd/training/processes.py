@@ -23,6 +23,7 @@ from torch import multiprocessing
 from torch.multiprocessing.spawn import ProcessException
 from transformers.utils import logging as transformers_logging
 
+from evenodd.training.precision import best_device
 from evenodd.training.transfer import load_copy, save_copy
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,17 @@ def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], conte
         callback.__dict__.update(seen)
     (place.folder / RESULT).unlink()
     return found["result"]
+
+
+def check_gpus(processes: int) -> None:
+    """Refuses two processes on one GPU, which NCCL cannot have.
+
+    Raises:
+        ValueError: this machine computes on GPUs and has fewer.
+    """
+    gpus = torch.cuda.device_count() if best_device() == "cuda" else processes
+    if processes > gpus:
+        raise ValueError(f"processes={processes}: this machine has {gpus} GPU(s), and each process needs one.")
 
 
 def threads_of(processes: int) -> int:
