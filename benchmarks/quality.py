@@ -1,4 +1,7 @@
-"""What each recipe of benchmarks.training reaches on the test rows, over seeds; finished fits are kept."""
+"""Whole fits of the recipes of benchmarks.training over seeds: what each reaches on the test rows, and how fast it was.
+
+Finished fits are kept, as the slow ones take a quarter of an hour each.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,12 @@ from benchmarks.figures import tell
 from benchmarks.recipes import QUALITY, RECIPES
 from benchmarks.sides import Side
 
+SPEED, SHARE = "sentences_per_second", "share_of_ceiling"
+KEPT = (*QUALITY, SPEED, SHARE)
+
 
 class Ledger:
-    """The scores of finished fits, a line of JSON each.
+    """Scores and speeds of finished fits, a line of JSON each.
 
     Args:
         file: where they are; need not be there.
@@ -26,14 +32,14 @@ class Ledger:
         self.file, self.about = file, about
 
     def read(self) -> dict[tuple[str, int], dict[str, float]]:
-        """Scores by recipe and seed."""
+        """What is known, by recipe and seed."""
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
         rows = [row for row in map(json.loads, lines) if self.about.items() <= row.items()]
-        return {(row["recipe"], row["seed"]): {name: row[name] for name in QUALITY} for row in rows}
+        return {(row["recipe"], row["seed"]): {name: row[name] for name in KEPT} for row in rows}
 
     def add(self, recipe: str, seed: int, found: Mapping[str, float]) -> None:
         """One more."""
-        row = self.about | {"recipe": recipe, "seed": seed} | {name: found[name] for name in QUALITY}
+        row = self.about | {"recipe": recipe, "seed": seed} | {name: found[name] for name in KEPT}
         before = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
         written = self.file.with_suffix(".partial")
         written.write_text(before + json.dumps(row) + "\n", encoding="utf-8")
@@ -57,14 +63,17 @@ def measure_quality(
         ledger: what is scored already, and where scores go.
 
     Returns:
-        By recipe, the mean of each of `QUALITY`, and its standard deviation under `NAME_sd`.
+        By recipe, the mean of each of `QUALITY`, its standard deviation under `NAME_sd`, and medians over the
+        fits as `whole_fit_sentences_per_second` and `whole_fit_share_of_ceiling`, of the product measured before each.
     """
     known = ledger.read()
     left = [(name, seed) for seed in seeds for name in scored if (name, seed) not in known]
-    work = [1 / speeds[name]["sentences_per_second"] for name, _ in left]
+    work = [1 / speeds[name][SPEED] for name, _ in left]
     start = time.monotonic()
     for number, (name, seed) in enumerate(left, start=1):
+        ceiling = sides["ours"].products()["bf16"]
         found = sides[RECIPES[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
+        found[SHARE] = found["gflops"] / ceiling
         ledger.add(name, seed, found)
         minutes = (time.monotonic() - start) / 60 * sum(work[number:]) / sum(work[:number])
         tell(f"[{number}/{len(left)}] {name}, seed {seed}: {_said(found)}; about {minutes:.0f} min left")
@@ -73,12 +82,13 @@ def measure_quality(
 
 
 def _said(found: Mapping[str, float]) -> str:
-    return f"macro-F1 {found['f1_macro']:.3f}, average precision {found['average_precision']:.3f}"
+    quality = f"macro-F1 {found['f1_macro']:.3f}, average precision {found['average_precision']:.3f}"
+    return f"{quality}, {found[SPEED]:.0f} sentences a second"
 
 
 def _spread(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation of each score."""
-    found: dict[str, float] = {}
+    """Mean and standard deviation of each score, medians of what the whole fits were like."""
+    found = {f"whole_fit_{name}": statistics.median(row[name] for row in rows) for name in (SPEED, SHARE)}
     for name in QUALITY:
         values = [row[name] for row in rows]
         found[name] = statistics.mean(values)

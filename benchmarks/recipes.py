@@ -56,7 +56,7 @@ class Bench:
         test, test_labels: what every recipe is scored on, and none has seen; a few of the rows likewise.
         targets: of the teacher, for every training row; None where nothing reads them.
         work: for what a run leaves behind.
-        counted: floating-point operations by task, way and rows: whole, and executed.
+        counted: floating-point operations by task, way, rows and tokens: whole, and executed.
     """
 
     corpus: Corpus
@@ -70,7 +70,7 @@ class Bench:
     targets: TeacherTargets | None
     work: Path
     distill: DistillSettings = field(default_factory=DistillSettings)
-    counted: dict[tuple[str, str, int], tuple[float, float]] = field(default_factory=dict)
+    counted: dict[tuple[str, str, int, int], tuple[float, float]] = field(default_factory=dict)
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -103,7 +103,8 @@ class Recipe:
         passes: over those rows. More than one where bf16 batches have many shapes: oneDNN makes its kernels for them
             mostly in the first pass, and a fit, with three or four passes over many more rows of the same lengths, does
             so far less often.
-        bf16, grouped: of Trainer.
+        bf16, grouped: of Trainer. Grouping has its batches from all rows and ends after so many steps: of few rows it
+            cannot make batches of one length (2.5 padded tokens for a real one among 256 rows, 1.07 among 7,038).
         changes: settings of ours beside the same recipe.
     """
 
@@ -123,7 +124,7 @@ RECIPES: dict[str, Recipe] = {
     "classroom": Recipe("distil", "classroom", 64),
     "trainer fp32": Recipe("distil", "trainer", 128),
     "trainer bf16": Recipe("distil", "trainer", 160, bf16=True),
-    "trainer bf16 grouped": Recipe("distil", "trainer", 256, passes=3, bf16=True, grouped=True),
+    "trainer bf16 grouped": Recipe("distil", "trainer", 1600, bf16=True, grouped=True),
     "ours": Recipe("distil", "ours", 512, passes=3),
     "ours, embeddings frozen": Recipe("distil", "ours", 512, passes=3, changes=FROZEN),
     "ours, frozen, no dropout": Recipe("distil", "ours", 512, passes=3, changes=FREE),
@@ -135,6 +136,19 @@ RECIPES: dict[str, Recipe] = {
     "lora ours": Recipe("lora", "ours", 256, passes=2),
     "lora ours, no dropout": Recipe("lora", "ours", 256, passes=2, changes=FREE),
 }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a way of training did.
+
+    Attributes:
+        rows: positions of the rows that it saw, as often as it did.
+    """
+
+    rows: np.ndarray
+    steps: int
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -161,21 +175,26 @@ class Measured:
 def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0, epochs: int = 1) -> Measured:
     """Trains from the start on so many rows (None: all) and measures it."""
     torch.manual_seed(seed)
-    chosen = bench.rows(rows)
+    chosen, most_steps = bench.rows(rows), -1
+    if recipe.grouped and rows is not None:
+        chosen, most_steps = bench.rows(None), max(rows // BATCH_ROWS, 1)
     model = _start(bench, recipe.task)
-    how: Callable[..., tuple[int, float]] = {"classroom": _classroom, "trainer": _trainer, "ours": _ours}[recipe.how]
-    steps, seconds = how(bench, recipe, model, chosen, seed, epochs)
-    lengths = bench.train.lengths[chosen]
+    if recipe.how == "classroom":
+        done = _classroom(bench, recipe, model, chosen, seed, epochs)
+    elif recipe.how == "trainer":
+        done = _trainer(bench, recipe, model, chosen, seed, epochs, most_steps)
+    else:
+        done = _ours(bench, recipe, model, chosen, seed, epochs)
+    lengths = bench.train.lengths[done.rows]
     found = scores(bench.corpus, predict_logits(model, bench.test), bench.test_labels)
     flops, executed = _count(bench, recipe, model, lengths)
-    rows_seen, tokens = len(chosen) * epochs, int(lengths.sum()) * epochs
     quality = {name: found[name] for name in QUALITY}
-    return Measured(rows_seen, tokens, steps, seconds, flops * epochs, executed * epochs, **quality)
+    return Measured(len(lengths), int(lengths.sum()), done.steps, done.seconds, flops, executed, **quality)
 
 
 def _count(bench: Bench, recipe: Recipe, model: Any, lengths: np.ndarray) -> tuple[float, float]:
-    """Operations of one pass over rows of these lengths: of the whole model, and those of them that are executed."""
-    key = recipe.task, recipe.how, len(lengths)
+    """Operations for rows of these lengths: of the whole model, and those of them that are executed."""
+    key = recipe.task, recipe.how, len(lengths), int(lengths.sum())
     if key not in bench.counted:
         whole = training_flops(model, lengths)
         with first_token_in_last_layer(model) if recipe.how == "ours" else nullcontext():
@@ -203,12 +222,13 @@ def _objective(bench: Bench, task: str) -> Objective:
 
 def _classroom(
     bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
-) -> tuple[int, float]:
+) -> Trained:
     """Padded to 128 tokens, random batches of 32, float32, the teacher runs again for every batch."""
     objective, random, device = _objective(bench, recipe.task), np.random.default_rng(seed), model.device
     optimizer = torch.optim.AdamW(model.parameters(), lr=_learning_rate(recipe.task))
     model.train()
-    steps, start = 0, time.perf_counter()
+    seen: list[np.ndarray] = []
+    start = time.perf_counter()
     for _ in range(epochs):
         for part in np.array_split(random.permutation(rows), max(len(rows) // BATCH_ROWS, 1)):
             batch = {key: _pad(value) for key, value in bench.train.collate(part, pad_to_multiple=1).items()}
@@ -218,37 +238,36 @@ def _classroom(
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
-            steps += 1
+            seen.append(part)
     _wait_for_device()
-    return steps, time.perf_counter() - start
+    return Trained(np.concatenate(seen), len(seen), time.perf_counter() - start)
 
 
 def _trainer(
-    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
-) -> tuple[int, float]:
+    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int, most_steps: int
+) -> Trained:
     """transformers' Trainer with dynamic padding and, in distillation, the teacher inside `compute_loss`."""
     arguments = OneDevice(
         output_dir=str(bench.work), num_train_epochs=epochs, learning_rate=_learning_rate(recipe.task),
         bf16=recipe.bf16, use_cpu=not torch.cuda.is_available(), per_device_train_batch_size=BATCH_ROWS,
         save_strategy="no", report_to=[], disable_tqdm=True, remove_unused_columns=False, seed=seed,
         logging_strategy="no", train_sampling_strategy="group_by_length" if recipe.grouped else "random",
-        dataloader_pin_memory=False,
+        dataloader_pin_memory=False, max_steps=most_steps,
     )  # fmt: skip
-    watch = Stopwatch()
+    watch, seen = Stopwatch(), list[np.ndarray]()
     trainer = _PlainTrainer(
         _objective(bench, recipe.task),
-        model=model, args=arguments, train_dataset=_Rows(bench, rows), data_collator=_collate(bench), callbacks=[watch],
+        model=model, args=arguments, train_dataset=_Rows(bench, rows), data_collator=_collate(bench, seen),
+        callbacks=[watch],
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)
     trainer.train()
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
-    return watch.steps, watch.seconds
+    return Trained(np.concatenate(seen[: watch.steps]), watch.steps, watch.seconds)  # one more batch is made ahead
 
 
-def _ours(
-    bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
-) -> tuple[int, float]:
+def _ours(bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int) -> Trained:
     """This project's `fit`: cached targets, batches by token budget, bf16 where it pays; about 32 rows a step."""
     store, labels = part_of(bench.train, rows), bench.corpus.train.labels[rows]
     same = {"freeze_embeddings": False, "token_budget": max(32, round(BATCH_ROWS * float(store.lengths.mean())))}
@@ -264,7 +283,7 @@ def _ours(
     data, watch = FitData(store, labels, bench.validation, bench.validation_labels), Stopwatch()
     with tempfile.TemporaryDirectory(dir=bench.work) as folder:
         fit(model, data, settings, objective, FitContext(Path(folder), seed, score, callbacks=(watch,)))
-    return watch.steps, watch.seconds
+    return Trained(np.tile(rows, epochs), watch.steps, watch.seconds)
 
 
 class Stopwatch(TrainerCallback):
@@ -313,11 +332,13 @@ class _Rows(torch.utils.data.Dataset):
         return {"row": row, "input_ids": self.bench.train.ids(row).tolist()}
 
 
-def _collate(bench: Bench) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
+def _collate(bench: Bench, seen: list[np.ndarray]) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
+    """Makes batches, and notes their rows in `seen`."""
     labels = bench.corpus.train.labels
 
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         rows = np.array([item["row"] for item in items])
+        seen.append(rows)
         return {**bench.train.collate(rows, pad_to_multiple=1), "labels": torch.from_numpy(labels[rows])}
 
     return collate

@@ -5,7 +5,8 @@ term for term, with about as many rows a step; the further lines of ours change 
 word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the teacher over all rows, which every
 student, seed and trial shares, is timed apart.
 
-Recipes in bf16 with batches by length pass over their rows three times, as oneDNN makes its kernels in the first.
+Ours in bf16 passes over its rows three times, as oneDNN makes its kernels in the first; the peer that groups by length
+draws its batches from all rows, as it cannot group few. Fits that are scored are timed as well, whole.
 Every recipe is timed several times, in rounds through the whole list, and ratios are taken within a round: other work
 on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
 allocator and of oneDNN holds for a process.
@@ -27,13 +28,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import tell, write_figures
-from benchmarks.quality import Ledger, measure_quality
+from benchmarks.quality import SPEED, Ledger, measure_quality
 from benchmarks.recipes import QUALITY, RECIPES
 from benchmarks.sides import Side, Task, be_quiet
 from evenodd import __version__
 from pipelines.command import ENVIRONMENT
 
 ROUNDS = 3
+WHOLE_FIT = f"whole_fit_{SPEED}"
 SHARES = ("share_of_ceiling", "share_of_ceiling_executed", "best_share_of_ceiling", "best_share_of_ceiling_executed")
 RATIOS = {
     "ours_over_classroom": ("ours", "classroom"),
@@ -69,8 +71,8 @@ def run(
 
     Returns:
         `recipes`: figures by recipe, medians over the rounds, and `rounds`: sentences a second in each; the ratios of
-        `RATIOS`; `share_of_ceiling` of ours and `best_share_of_ceiling`; `product_gflops` by precision;
-        `teacher_pass_seconds` over all rows.
+        `RATIOS`, and of whole fits under `whole_fit_NAME`; `share_of_ceiling` of ours, `best_share_of_ceiling` and
+        `whole_fit_share_of_ceiling`; `product_gflops` by precision; `teacher_pass_seconds` over all rows.
     """
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as work:
         task = Task(data, model, home, Path(work), fitted=not quick)
@@ -84,6 +86,7 @@ def run(
                 ledger = Ledger(task.work / "scores.jsonl", teacher=ours.teacher, epochs=epochs, version=__version__)
                 for name, found in measure_quality(sides, recipes, tuple(scored), range(seeds), ledger).items():
                     recipes[name] |= found
+                figures |= whole_fit_ratios(recipes)
     return figures
 
 
@@ -124,12 +127,24 @@ def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
     return found
 
 
+def whole_fit_ratios(recipes: dict[str, dict[str, Any]]) -> dict[str, float]:
+    """`RATIOS` of whole fits, under `whole_fit_NAME`, where both were fitted; and ours' share of the ceiling."""
+    speed = {name: row[WHOLE_FIT] for name, row in recipes.items() if WHOLE_FIT in row}
+    pairs = {key: pair for key, pair in RATIOS.items() if set(pair) <= speed.keys()}
+    found = {f"whole_fit_{key}": speed[ours] / speed[other] for key, (ours, other) in pairs.items()}
+    if "ours" in speed:
+        found["whole_fit_share_of_ceiling"] = recipes["ours"]["whole_fit_share_of_ceiling"]
+    return found
+
+
 def table(figures: dict[str, Any]) -> str:
     """What a person reads: a line a recipe, then the ratios."""
     ceiling = figures["product_gflops"]
     columns = (("sentences/s", 11), ("tokens/s", 9), ("ceiling", 8), ("executed", 8), ("rows/step", 9), ("peak MB", 8))
+    named = (*RATIOS, *SHARES, *(f"whole_fit_{name}" for name in (*RATIOS, "share_of_ceiling")))
+    head = " ".join((" " * 33, *(f"{name:>{width}}" for name, width in columns)))
     lines = [
-        " ".join((" " * 33, *(f"{name:>{width}}" for name, width in columns), " macro-F1       average precision")),
+        head + "  whole fits  macro-F1       average precision",
         *(_line(name, row) for name, row in figures["recipes"].items()),
         "",
         f"ceiling: of {ceiling['bf16']:.0f} GFLOP/s, a bf16 matrix product here (fp32: {ceiling['fp32']:.0f}), the "
@@ -137,7 +152,7 @@ def table(figures: dict[str, Any]) -> str:
         "executed: those of them that were executed (ours leaves out what nothing reads)",
         f"one pass of the teacher over all rows: {figures['teacher_pass_seconds']:.1f} s, in no line above",
         "",
-        *(f"{name:<33} {figures[name]:6.2f}" for name in (*RATIOS, *SHARES)),
+        *(f"{name:<41} {figures[name]:6.2f}" for name in named if name in figures),
     ]
     return "\n".join(lines)
 
@@ -145,9 +160,10 @@ def table(figures: dict[str, Any]) -> str:
 def _line(name: str, row: dict[str, Any]) -> str:
     measured = [name for name in QUALITY if f"{name}_sd" in row]
     quality = "  ".join(f"{row[name]:.3f} ± {row[f'{name}_sd']:.3f}" for name in measured)
+    whole = f"{row[WHOLE_FIT]:10,.0f}" if WHOLE_FIT in row else ""
     shares = f"{row['share_of_ceiling']:8.1%} {row['share_of_ceiling_executed']:8.1%}"
     speeds = f"{row['sentences_per_second']:11,.0f} {row['tokens_per_second']:9,.0f} {shares}"
-    return f"{name:<33} {speeds} {row['rows_per_step']:9.1f} {row['peak_mb']:8,.0f}  {quality}".rstrip()
+    return f"{name:<33} {speeds} {row['rows_per_step']:9.1f} {row['peak_mb']:8,.0f} {whole}  {quality}".rstrip()
 
 
 def main() -> None:

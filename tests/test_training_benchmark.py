@@ -68,6 +68,17 @@ def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, mo
     assert all(torch.equal(value, before[key]) for key, value in bench.teacher.state_dict().items())
 
 
+def test_a_peer_that_groups_by_length_has_all_rows_to_group(bench: Bench) -> None:
+    """Among few rows it pads as much as at random, and whoever is measured beside it looks quick."""
+    recipe = replace(RECIPES["trainer bf16 grouped"], bf16=False)
+    found = run_recipe(bench, recipe, 96)
+    assert (found.rows, found.steps) == (96, 3)
+    assert found.tokens != bench.train.lengths[bench.rows(96)].sum()
+    whole = run_recipe(bench, recipe, None)
+    assert (whole.rows, whole.steps) == (160, 5)
+    assert whole.tokens == bench.train.lengths.sum()
+
+
 def figures_of(sentences_per_second: float, share: float) -> dict[str, float]:
     shares = {"share_of_ceiling": share, "share_of_ceiling_executed": share / 2}
     return {"sentences_per_second": sentences_per_second, **shares}
@@ -113,7 +124,11 @@ class Counting:
         if len(self.asked) == self.fits:
             raise KeyboardInterrupt
         self.asked.append((name, seed))
-        return {"f1_macro": 0.7 + seed / 10, "average_precision": 0.6, "seconds": 1.0}
+        speed = {"sentences_per_second": 10.0 * (seed + 1) ** 2, "gflops": 200.0}
+        return {"f1_macro": 0.7 + seed / 10, "average_precision": 0.6} | speed
+
+    def products(self) -> dict[str, float]:
+        return {"bf16": 800.0}
 
 
 def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -134,7 +149,10 @@ def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert second.asked == [("ours", 1), ("classroom", 2), ("ours", 2)]
     assert found["ours"] == pytest.approx(
         {"f1_macro": 0.8, "f1_macro_sd": 0.1, "average_precision": 0.6, "average_precision_sd": 0.0}
+        | {"whole_fit_sentences_per_second": 40.0, "whole_fit_share_of_ceiling": 0.25}
     )
+    ratios = training.whole_fit_ratios(found)
+    assert ratios == {"whole_fit_ours_over_classroom": 1.0, "whole_fit_share_of_ceiling": 0.25}
     assert "[3/3] ours, seed 2: macro-F1 0.900" in capsys.readouterr().err
     measure(2, third)
     assert third.asked == []
