@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import tempfile
 import time
+from bisect import bisect
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,7 @@ from evenodd.training import (
     predict_logits,
     training_flops,
 )
+from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.fit import OneDevice
 from evenodd.training.objective import Objective
@@ -100,9 +102,6 @@ class Recipe:
         task: `distil`, `teacher` (fine-tuning at full depth) or `lora`.
         how: `classroom`, `trainer` or `ours`.
         rows: for its speed; slow recipes get fewer.
-        passes: over those rows. More than one where bf16 batches have many shapes: oneDNN makes its kernels for them
-            mostly in the first pass, and a fit, with three or four passes over many more rows of the same lengths, does
-            so far less often.
         bf16, grouped: of Trainer. Grouping has its batches from all rows and ends after so many steps: of few rows it
             cannot make batches of one length (2.5 padded tokens for a real one among 256 rows, 1.07 among 7,038).
         changes: settings of ours beside the same recipe.
@@ -111,7 +110,6 @@ class Recipe:
     task: str
     how: str
     rows: int
-    passes: int = 1
     bf16: bool = False
     grouped: bool = False
     changes: dict[str, Any] = field(default_factory=dict)
@@ -125,16 +123,16 @@ RECIPES: dict[str, Recipe] = {
     "trainer fp32": Recipe("distil", "trainer", 128),
     "trainer bf16": Recipe("distil", "trainer", 160, bf16=True),
     "trainer bf16 grouped": Recipe("distil", "trainer", 1600, bf16=True, grouped=True),
-    "ours": Recipe("distil", "ours", 512, passes=3),
-    "ours, embeddings frozen": Recipe("distil", "ours", 512, passes=3, changes=FROZEN),
-    "ours, frozen, no dropout": Recipe("distil", "ours", 512, passes=3, changes=FREE),
+    "ours": Recipe("distil", "ours", 1600),
+    "ours, embeddings frozen": Recipe("distil", "ours", 1600, changes=FROZEN),
+    "ours, frozen, no dropout": Recipe("distil", "ours", 1600, changes=FREE),
     "teacher trainer fp32": Recipe("teacher", "trainer", 128),
-    "teacher ours": Recipe("teacher", "ours", 256, passes=2),
-    "teacher ours, frozen": Recipe("teacher", "ours", 256, passes=2, changes=FROZEN),
-    "teacher ours, frozen, no dropout": Recipe("teacher", "ours", 256, passes=2, changes=FREE),
+    "teacher ours": Recipe("teacher", "ours", 512),
+    "teacher ours, frozen": Recipe("teacher", "ours", 512, changes=FROZEN),
+    "teacher ours, frozen, no dropout": Recipe("teacher", "ours", 512, changes=FREE),
     "lora trainer fp32": Recipe("lora", "trainer", 128),
-    "lora ours": Recipe("lora", "ours", 256, passes=2),
-    "lora ours, no dropout": Recipe("lora", "ours", 256, passes=2, changes=FREE),
+    "lora ours": Recipe("lora", "ours", 512),
+    "lora ours, no dropout": Recipe("lora", "ours", 512, changes=FREE),
 }
 
 
@@ -270,7 +268,7 @@ def _trainer(
 def _ours(bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int) -> Trained:
     """This project's `fit`: cached targets, batches by token budget, bf16 where it pays; about 32 rows a step."""
     store, labels = part_of(bench.train, rows), bench.corpus.train.labels[rows]
-    same = {"freeze_embeddings": False, "token_budget": max(32, round(BATCH_ROWS * float(store.lengths.mean())))}
+    same = {"freeze_embeddings": False, "token_budget": budget_for(BATCH_ROWS, store.lengths)}
     usual = VARIANT_DEFAULTS[FAMILIES[recipe.task]]["train"] | {"epochs": epochs, "patience": epochs}
     settings = TrainSettings(**(usual | same | recipe.changes))
     override_dropout(model, settings.dropout)
@@ -284,6 +282,18 @@ def _ours(bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray
     with tempfile.TemporaryDirectory(dir=bench.work) as folder:
         fit(model, data, settings, objective, FitContext(Path(folder), seed, score, callbacks=(watch,)))
     return Trained(np.tile(rows, epochs), watch.steps, watch.seconds)
+
+
+def budget_for(rows_per_step: int, lengths: np.ndarray) -> int:
+    """The smallest of a few token budgets under which batches of these rows hold so many rows on average."""
+    least, most = round(rows_per_step * float(lengths.mean())), rows_per_step * int(lengths.max())
+    budgets = range(max(least, 32), max(most, 32) + 1, 8)
+    step = bisect(budgets, rows_per_step - 1e-9, key=lambda budget: _mean_rows(lengths, budget))
+    return budgets[min(step, len(budgets) - 1)]
+
+
+def _mean_rows(lengths: np.ndarray, token_budget: int) -> float:
+    return TokenBudgetSampler(lengths, token_budget=token_budget, max_rows=TrainSettings().max_rows).mean_rows
 
 
 class Stopwatch(TrainerCallback):

@@ -5,8 +5,8 @@ term for term, with about as many rows a step; the further lines of ours change 
 word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the teacher over all rows, which every
 student, seed and trial shares, is timed apart.
 
-Ours in bf16 passes over its rows three times, as oneDNN makes its kernels in the first; the peer that groups by length
-draws its batches from all rows, as it cannot group few. Fits that are scored are timed as well, whole.
+The peer that groups by length draws its batches from all rows, as it cannot group few. Kernels that oneDNN makes for
+shapes met first count in the first round alone; fits that are scored are timed as well, whole, with all that they make.
 Every recipe is timed several times, in rounds through the whole list, and ratios are taken within a round: other work
 on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
 allocator and of oneDNN holds for a process.
@@ -94,7 +94,7 @@ def _round(number: int, sides: dict[str, Side], times: int) -> dict[str, dict[st
     """Every recipe once: its figures, and `share_of_ceiling` against the products measured before it in the round."""
     found: dict[str, dict[str, float]] = {"product": sides["ours"].products()}
     for name, recipe in RECIPES.items():
-        figures = sides[recipe.how].measure(name, times * recipe.rows, epochs=recipe.passes)
+        figures = sides[recipe.how].measure(name, times * recipe.rows)
         for share, gflops in (("share_of_ceiling", "gflops"), ("share_of_ceiling_executed", "executed_gflops")):
             figures[share] = figures.pop(gflops) / found["product"]["bf16"]
         found[name] = figures

@@ -79,6 +79,16 @@ def test_a_peer_that_groups_by_length_has_all_rows_to_group(bench: Bench) -> Non
     assert whole.tokens == bench.train.lengths.sum()
 
 
+@pytest.mark.parametrize("rows", [16, 160])
+def test_ours_takes_as_many_rows_a_step_as_the_peers(rows: int, bench: Bench) -> None:
+    """Fewer, larger steps would be another recipe; more, smaller ones a handicap."""
+    lengths = bench.train.lengths[bench.rows(rows)]
+    budget = recipes.budget_for(8, lengths)
+    per_step = recipes._mean_rows(lengths, budget)
+    assert 8 <= per_step < 10
+    assert recipes._mean_rows(lengths, budget - 8) < 8 or budget - 8 < 8 * lengths.mean()
+
+
 def figures_of(sentences_per_second: float, share: float) -> dict[str, float]:
     shares = {"share_of_ceiling": share, "share_of_ceiling_executed": share / 2}
     return {"sentences_per_second": sentences_per_second, **shares}
