@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import DistillObjective, LabelObjective, fit
-from evenodd.training.dropout import FastDropout
+from evenodd.training.dropout import DropoutPool
 from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
-from evenodd.training.masks import ready_mask, takes_ready_mask
+from evenodd.training.masks import mask_type, ready_mask
 from evenodd.training.objective import Batch, Objective, encoder_inputs
 from evenodd.variants import add_lora
 
@@ -34,9 +34,9 @@ def random_batch(lengths: list[int], layers: int = 2) -> Batch:
     return {"input_ids": ids, "attention_mask": mask} | about
 
 
-def fused(family: str = "bert", lora: bool = False) -> Any:
+def fused(family: str = "bert", lora: bool = False, attention: str = "sdpa") -> Any:
     model = still_model(family)
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation(attention)
     return add_lora(model, LoraSettings(rank=4, alpha=8, dropout=0.0)) if lora else model
 
 
@@ -52,34 +52,35 @@ def passed(model: Any, objective: Objective, batch: Batch) -> dict[str, torch.Te
 @pytest.mark.parametrize("lengths", [[11, 4, 7, 11, 2], [11] * 5], ids=["padding", "no padding"])
 @pytest.mark.parametrize("first_token", [False, True])
 @pytest.mark.parametrize("lora", [False, True])
+@pytest.mark.parametrize(("attention", "dtype"), [("sdpa", torch.bool), ("eager", torch.float32)])
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) & set(BUILDERS)))
 def test_a_ready_mask_hides_what_transformers_hides(
-    family: str, lora: bool, first_token: bool, lengths: list[int]
+    family: str, attention: str, dtype: torch.dtype, lora: bool, first_token: bool, lengths: list[int]
 ) -> None:
     """A mask that lets padding through moves the logits of short rows alone: no speed and hardly a score shows it."""
-    model, batch = fused(family, lora), random_batch(lengths)
-    assert takes_ready_mask(model)
+    model, batch = fused(family, lora, attention), random_batch(lengths)
+    assert mask_type(model) == dtype
     with first_token_in_last_layer(model) if first_token else nullcontext():
         expected = passed(model, LabelObjective(), batch)
-        found = passed(model, LabelObjective(), batch | {"ready_mask": ready_mask(batch["attention_mask"])})
+        found = passed(model, LabelObjective(), batch | {"ready_mask": ready_mask(batch["attention_mask"], dtype)})
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_who_builds_masks_of_its_own_keeps_them() -> None:
-    """Eager attention adds its mask to the scores, and other families read the padding mask elsewhere too."""
-    eager = fused()
-    eager.set_attn_implementation("eager")
-    assert not takes_ready_mask(eager)
+    """Other families read the padding mask elsewhere too, and other kernels take other masks."""
     other = tiny_model("distilbert")
     other.set_attn_implementation("sdpa")
-    assert not takes_ready_mask(other)
+    assert mask_type(other) is None
+    model = fused()
+    model.config._attn_implementation = "flash_attention_2"
+    assert mask_type(model) is None
 
 
 def test_no_mask_where_nothing_is_padded() -> None:
     """torch's fastest kernel takes none."""
-    assert ready_mask(torch.ones(2, 3, dtype=torch.long)) is None
+    assert ready_mask(torch.ones(2, 3, dtype=torch.long), torch.bool) is None
     assert encoder_inputs({"input_ids": 1, "attention_mask": 2, "ready_mask": None})["attention_mask"] is None
 
 
@@ -94,11 +95,11 @@ def test_a_step_asks_the_device_nothing(lengths: list[int], place: int) -> None:
     """Tensors of the meta device have no values: whoever waits for one, as for a GPU's, gets an error."""
     model, batch = tiny_model(), random_batch(lengths)
     model.set_attn_implementation("sdpa")
-    mask = ready_mask(batch["attention_mask"])
+    mask = ready_mask(batch["attention_mask"], torch.bool)
     model.to("meta").train()
     away = {name: value.to("meta") for name, value in batch.items()}
     ready = away | {"ready_mask": None if mask is None else mask.to("meta")}
-    with first_token_in_last_layer(model), FastDropout():
+    with first_token_in_last_layer(model), DropoutPool().in_use():
         passed(model, objectives()[place], ready)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         with pytest.raises((RuntimeError, NotImplementedError), match="meta"):
@@ -144,7 +145,7 @@ def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monk
 
     ours, ready = weights("ready")
     module = importlib.import_module("evenodd.training.fit")
-    monkeypatch.setattr(module, "takes_ready_mask", lambda model: False)
+    monkeypatch.setattr(module, "mask_type", lambda model: None)
     theirs, still_ready = weights("plain")
     assert ready
     assert not still_ready

@@ -30,10 +30,10 @@ from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, drop_others, last_checkpoint, read_mark
-from evenodd.training.dropout import FastDropout
+from evenodd.training.dropout import DropoutPool
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.history import Report, Reporter, tidy
-from evenodd.training.masks import ready_mask, takes_ready_mask
+from evenodd.training.masks import mask_type, ready_mask
 from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
@@ -212,7 +212,8 @@ class EncoderTrainer(Trainer):
         self.objective: Objective = objective
         self.encoder = model
         self.training_mode = False
-        self.mask_is_ready = takes_ready_mask(model)
+        self.dropout = DropoutPool()
+        self.mask_type = mask_type(model)
         self.precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
         self.sampler = TokenBudgetSampler(
             data.train.lengths,
@@ -238,6 +239,7 @@ class EncoderTrainer(Trainer):
                 *context.callbacks,
                 self.average,
                 self.clock,
+                self.dropout,
                 Reporter(context.report),
                 Progress(self.sampler.mean_rows),
             ],
@@ -292,7 +294,7 @@ class EncoderTrainer(Trainer):
 
         Several processes hold a share of the batch each and average their gradients, hence the factor.
         """
-        with FastDropout():
+        with self.dropout.in_use():
             terms, _ = self.objective.terms(model, inputs)
         total = torch.stack(list(terms.values())).sum()
         return total * rank_and_world()[1] / self.sampler.mean_rows
@@ -362,8 +364,8 @@ class EncoderTrainer(Trainer):
         positions = np.asarray(share_of_batch(rows))
         batch: Batch = dict(self.data.train.collate(positions, pad_to_multiple=1))
         batch["labels"] = torch.from_numpy(self.data.train_labels[positions])
-        if self.mask_is_ready:
-            batch["ready_mask"] = ready_mask(batch["attention_mask"])
+        if self.mask_type is not None:
+            batch["ready_mask"] = ready_mask(batch["attention_mask"], self.mask_type)
         return batch | self.objective.fields(positions)
 
 
