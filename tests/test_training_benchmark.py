@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -121,6 +122,30 @@ def test_a_slow_round_slows_both_sides_of_a_ratio() -> None:
         figures |= rest
     text = training.table(found | {"teacher_pass_seconds": 3})
     assert all(name in text for name in (*RECIPES, *training.RATIOS, *training.SHARES))
+
+
+class Slow:
+    """Stands for a side on which everything takes long."""
+
+    def measure(self, name: str, rows: int) -> dict[str, float]:
+        return figures_of(1.0, 1.0) | {"gflops": 90.0, "executed_gflops": 45.0}
+
+    def products(self) -> dict[str, float]:
+        return {"fp32": 300.0, "bf16": 150.0}
+
+
+@pytest.mark.parametrize(("left", "rounds"), [(-1.0, 2), (0.0, 2), (60.0, 3), (float("inf"), 3)])
+def test_there_are_fewer_rounds_where_time_is_short_and_never_one(left: float, rounds: int) -> None:
+    """A single round is no median, and a short run of seven minutes is none."""
+    sides: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
+    assert len(training._rounds(sides, 1, time.monotonic() + left)) == rounds
+
+
+def test_the_ceiling_is_the_faster_product() -> None:
+    """Against a slow bfloat16 product, a float32 fit would be above the ceiling."""
+    sides: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
+    found = training._rounds(sides, 1, 0.0)[0]["ours"]
+    assert (found["share_of_ceiling"], found["share_of_ceiling_executed"]) == (0.3, 0.15)
 
 
 class Counting:
