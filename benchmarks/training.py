@@ -8,8 +8,8 @@ teacher over all rows, which every student, seed and trial shares, is timed apar
 The peer that groups by length draws its batches from all rows, as it cannot group few. Kernels that oneDNN makes for
 shapes met first count in the first round alone; fits that are scored are timed as well, whole, with all that they make.
 Every recipe is timed three times, in rounds through the whole list (with --quick on a slow machine twice), and ratios
-are taken within a round: other work on the machine slows a whole round, not one line. Peers and ours have a process each, as what ours asks of the memory
-allocator and of oneDNN holds for a process.
+are taken within a round: other work on the machine slows a whole round, not one line. Peers and ours have a process
+each, as what ours asks of the memory allocator and of oneDNN holds for a process.
 
     python -m benchmarks.training --quick          speeds alone, in under five minutes on two cores
     python -m benchmarks.training                  and the test macro-F1 that each recipe reaches over three seeds
@@ -160,8 +160,8 @@ def table(figures: dict[str, Any]) -> str:
         head + "  whole fits  macro-F1       average precision",
         *(_line(name, row) for name, row in figures["recipes"].items()),
         "",
-        f"ceiling: of {max(ceiling.values()):.0f} GFLOP/s, the faster matrix product here (bf16 {ceiling['bf16']:.0f}, fp32 "
-        f"{ceiling['fp32']:.0f}), the products of the whole model for the real tokens;",
+        f"ceiling: of {max(ceiling.values()):.0f} GFLOP/s, the faster matrix product here (bf16 {ceiling['bf16']:.0f}, "
+        f"fp32 {ceiling['fp32']:.0f}), the products of the whole model for the real tokens;",
         "executed: those of them that were executed (ours leaves out what nothing reads)",
         f"one pass of the teacher over all rows: {figures['teacher_pass_seconds']:.1f} s, in no line above",
         "",
