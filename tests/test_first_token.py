@@ -11,7 +11,8 @@ from training_rows import random_batch, still_model
 
 from evenodd.config import DistillSettings, LoraSettings
 from evenodd.training import DistillObjective, LabelObjective, training_flops
-from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
+from evenodd.training.attention import FAMILIES
+from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.variants import add_lora
 from evenodd.variants.encoder import best_attention
 from evenodd.variants.lora import add_hybrid_lora

@@ -15,8 +15,9 @@ from transformers import PreTrainedModel, TrainerCallback
 
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import DistillObjective, LabelObjective, fit
+from evenodd.training.attention import FAMILIES
 from evenodd.training.dropout import DropoutPool
-from evenodd.training.first_token import FAMILIES, first_token_in_last_layer
+from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.masks import mask_type, ready_mask
 from evenodd.training.objective import Batch, Objective, encoder_inputs
 from evenodd.variants import add_lora
@@ -118,10 +119,11 @@ class NoWaiting(TrainerCallback):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_no_step_of_a_fit_waits_for_the_gpu(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_no_step_of_a_fit_waits_for_the_gpu(packed: bool, tmp_path: Path) -> None:
     """The meta device knows nothing of Trainer's own part of a step."""
     data = fit_data(96)
-    settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3)
+    settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3, packed=packed)
     model = tiny_model()
     model.set_attn_implementation("sdpa")
     fit(model, data, settings, LabelObjective(), context(tmp_path, callbacks=(NoWaiting(),)))

@@ -66,6 +66,13 @@ class TokenStore:
             raise IndexError(f"row {row}: the store has rows 0..{len(self) - 1}.")
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
+    def joined(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Token ids of rows one after another, int32, (tokens,), and how many each has, int64, (batch,)."""
+        starts = self.offsets[rows]
+        lengths = self.offsets[np.asarray(rows) + 1] - starts
+        before = np.cumsum(lengths) - lengths
+        return self.flat[np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)], lengths
+
     def collate(self, rows: np.ndarray, pad_to_multiple: int = 8) -> dict[str, torch.Tensor]:
         """Pad rows to the longest of them.
 
@@ -78,15 +85,12 @@ class TokenStore:
         """
         import torch  # here, so that a fault in the data is reported before the seconds that torch takes to load
 
-        rows = np.asarray(rows)
-        starts, ends = self.offsets[rows], self.offsets[rows + 1]
-        lengths = ends - starts
+        flat, lengths = self.joined(rows)
         longest = int(lengths.max(initial=1))
         width = max(longest, min(-(-longest // pad_to_multiple) * pad_to_multiple, self.max_length))
         mask = np.arange(width) < lengths[:, None]
         input_ids = np.full(mask.shape, self.pad_token_id, dtype=np.int64)
-        before = np.cumsum(lengths) - lengths
-        input_ids[mask] = self.flat[np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)]
+        input_ids[mask] = flat
         return {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(mask.astype(np.int64))}
 
 

@@ -36,6 +36,7 @@ from evenodd.training.history import Report, Reporter, tidy
 from evenodd.training.masks import mask_type, ready_mask
 from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
+from evenodd.training.packing import can_pack, pack, packed_attention
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
 from evenodd.training.processes import (
@@ -119,11 +120,13 @@ def fit(
     in another precision or number of processes is begun anew.
 
     Raises:
-        ValueError: more processes than GPUs.
+        ValueError: more processes than GPUs, or batches cannot be packed.
         RuntimeError: the loss is not a number, or one of several processes failed.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
+    if settings.packed:
+        _check_packed(model, objective)
     precision = choose_precision(settings.precision, best_device())
     settings = settings.model_copy(update={"precision": precision})
     drop_others(context.folder, _begun(settings))
@@ -168,6 +171,7 @@ def _fit(
     with (
         used_tokens_only(model, (data.train, data.validation)),
         _needed_tokens(model, objective),
+        packed_attention(model) if settings.packed else nullcontext(),
         freed_memory_kept(),
     ):
         trainer = EncoderTrainer(model, data, settings, objective, context, before)
@@ -177,6 +181,18 @@ def _fit(
         averaged = trainer.take_average()
     _take_autocast_off(model)
     return trainer.finish(averaged)
+
+
+def _check_packed(model: PreTrainedModel, objective: Objective) -> None:
+    """Refuses what would need padding."""
+    config: Any = model.config
+    if not can_pack(model):
+        kind = f"{config.model_type} with {config._attn_implementation} attention"
+        raise ValueError(f"packed=True: not with {kind}; bert, roberta and electra on a GPU. Leave it out.")
+    if not objective.takes_packed:
+        raise ValueError(
+            "packed=True: a live teacher, or terms that read all tokens, need padded batches. Leave it out."
+        )
 
 
 def _begun(settings: TrainSettings) -> Mark:
@@ -350,7 +366,7 @@ class EncoderTrainer(Trainer):
             "cost/train_seconds": seconds,
             "cost/train_rows_per_second": rows / seconds,
             "cost/train_tokens_per_second": rows * self.sampler.mean_tokens / seconds,
-            "cost/padding_share": self.sampler.padding_share,
+            "cost/padding_share": 0.0 if self.settings.packed else self.sampler.padding_share,
             "train/averaged_weights": float(averaged),
         }
         last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
@@ -362,8 +378,10 @@ class EncoderTrainer(Trainer):
 
     def _collate(self, rows: list[int]) -> Batch:
         positions = np.asarray(share_of_batch(rows))
-        batch: Batch = dict(self.data.train.collate(positions, pad_to_multiple=1))
-        batch["labels"] = torch.from_numpy(self.data.train_labels[positions])
+        batch: Batch = {"labels": torch.from_numpy(self.data.train_labels[positions])}
+        if self.settings.packed:
+            return batch | pack(self.data.train, positions, self.encoder) | self.objective.fields(positions)
+        batch |= self.data.train.collate(positions, pad_to_multiple=1)
         if self.mask_type is not None:
             batch["ready_mask"] = ready_mask(batch["attention_mask"], self.mask_type)
         return batch | self.objective.fields(positions)

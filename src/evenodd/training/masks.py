@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from evenodd.training.first_token import FAMILIES
+from evenodd.training.attention import FAMILIES
 
 TAKEN = {"sdpa": torch.bool, "eager": torch.float32}
 """What `config._attn_implementation` hands a mask of four dimensions to as it is: a choice, or a summand of scores."""
