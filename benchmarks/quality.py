@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import tell
-from benchmarks.recipes import QUALITY, RECIPES
+from benchmarks.recipes import QUALITY, recipes_here
 from benchmarks.sides import Side
 
 SPEED, SHARE = "sentences_per_second", "share_of_ceiling"
@@ -72,7 +72,7 @@ def measure_quality(
     start = time.monotonic()
     for number, (name, seed) in enumerate(left, start=1):
         ceiling = max(sides["ours"].products().values())
-        found = sides[RECIPES[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
+        found = sides[recipes_here()[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
         found[SHARE] = found["gflops"] / ceiling
         ledger.add(name, seed, found)
         minutes = (time.monotonic() - start) / 60 * sum(work[number:]) / sum(work[:number])

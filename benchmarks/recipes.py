@@ -135,6 +135,18 @@ RECIPES: dict[str, Recipe] = {
     "lora ours, no dropout": Recipe("lora", "ours", 384, changes=FREE),
 }
 
+BIG = {**FREE, "token_budget": 16_384, "max_rows": 1024}
+ON_GPUS = {
+    "ours, big batches": Recipe("distil", "ours", 960, changes=BIG),
+    "ours, big batches, packed": Recipe("distil", "ours", 960, changes={**BIG, "packed": True}),
+}
+"""Beside `RECIPES` where there is a GPU: unlike rows in a batch, padded and not."""
+
+
+def recipes_here() -> dict[str, Recipe]:
+    """What is measured on this machine."""
+    return RECIPES | ON_GPUS if torch.cuda.is_available() else RECIPES
+
 
 @dataclass(frozen=True)
 class Trained:

@@ -21,7 +21,7 @@ import torch
 from transformers.utils import logging as transformers_logging
 
 from benchmarks.memory import PeakMemory
-from benchmarks.recipes import CLASSROOM_TOKENS, QUALITY, RECIPES, Bench, Measured, part_of, run_recipe, scores
+from benchmarks.recipes import CLASSROOM_TOKENS, QUALITY, Bench, Measured, part_of, recipes_here, run_recipe, scores
 from evenodd.config import DataSettings, TrainSettings
 from evenodd.data import TokenStore, load_corpus, resolve_model, token_store
 from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
@@ -119,10 +119,10 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
             continue
         name, rows, how = asked
         if name not in warm:
-            run_recipe(bench, RECIPES[name], WARM_UP_ROWS)
+            run_recipe(bench, recipes_here()[name], WARM_UP_ROWS)
             warm.add(name)
         with PeakMemory() as memory:
-            found = run_recipe(bench, RECIPES[name], rows, **how)
+            found = run_recipe(bench, recipes_here()[name], rows, **how)
         pipe.send(_figures(found) | {"peak_mb": memory.rss_mb} | _device_peak())
 
 

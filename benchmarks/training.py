@@ -30,7 +30,7 @@ from typing import Any
 
 from benchmarks.figures import tell, write_figures
 from benchmarks.quality import SPEED, Ledger, measure_quality
-from benchmarks.recipes import QUALITY, RECIPES
+from benchmarks.recipes import QUALITY, recipes_here
 from benchmarks.sides import Side, Task, be_quiet
 from evenodd import __version__
 from pipelines.command import ENVIRONMENT
@@ -48,6 +48,7 @@ RATIOS = {
     "best_teacher_over_trainer_fp32": ("teacher ours, frozen, no dropout", "teacher trainer fp32"),
     "lora_over_trainer_fp32": ("lora ours", "lora trainer fp32"),
     "best_lora_over_trainer_fp32": ("lora ours, no dropout", "lora trainer fp32"),
+    "packed_over_padded": ("ours, big batches, packed", "ours, big batches"),
 }
 
 
@@ -60,10 +61,10 @@ def run(
     epochs: int,
     home: Path,
     times: int = 1,
-    scored: Iterable[str] = RECIPES,
+    scored: Iterable[str] = (),
     keep: Path | None = None,
 ) -> dict[str, Any]:
-    """Every recipe's speed, and without `quick` what the `scored` ones reach on the test rows.
+    """Every recipe's speed, and without `quick` what the `scored` ones (none said: all) reach on the test rows.
 
     Args:
         data, model: as for `-P data` and `-P teacher`.
@@ -86,7 +87,9 @@ def run(
             recipes = figures["recipes"]
             if not quick:
                 ledger = Ledger(task.work / "scores.jsonl", teacher=ours.teacher, epochs=epochs, version=__version__)
-                for name, found in measure_quality(sides, recipes, tuple(scored), range(seeds), ledger).items():
+                for name, found in measure_quality(
+                    sides, recipes, tuple(scored) or tuple(recipes), range(seeds), ledger
+                ).items():
                     recipes[name] |= found
                 figures |= whole_fit_ratios(recipes)
     return figures
@@ -106,19 +109,21 @@ def _rounds(sides: dict[str, Side], times: int, end: float) -> list[dict[str, di
 def _round(number: int, sides: dict[str, Side], times: int) -> dict[str, dict[str, float]]:
     """Every recipe once: its figures, and `share_of_ceiling` of the faster product measured before it in the round."""
     found: dict[str, dict[str, float]] = {"product": sides["ours"].products()}
-    for name, recipe in RECIPES.items():
+    for name, recipe in recipes_here().items():
         figures = sides[recipe.how].measure(name, times * recipe.rows)
         for share, gflops in (("share_of_ceiling", "gflops"), ("share_of_ceiling_executed", "executed_gflops")):
             figures[share] = figures.pop(gflops) / max(found["product"].values())
         found[name] = figures
-    speeds = ", ".join(f"{name} {found[name]['sentences_per_second']:.0f}" for name in RECIPES)
+    speeds = ", ".join(f"{name} {found[name]['sentences_per_second']:.0f}" for name in recipes_here())
     tell(f"[{number}/{ROUNDS}] sentences a second: {speeds}")
     return found
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Medians over the rounds: of every figure, and of the ratios taken within a round."""
-    recipes: dict[str, dict[str, Any]] = {name: _medians([found[name] for found in rounds]) for name in RECIPES}
+    recipes: dict[str, dict[str, Any]] = {
+        name: _medians([found[name] for found in rounds]) for name in rounds[0] if name != "product"
+    }
     for name, figures in recipes.items():
         figures["rounds"] = [found[name]["sentences_per_second"] for found in rounds]
     products = _medians([found["product"] for found in rounds])
@@ -131,11 +136,12 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
     """How many times as fast, by `RATIOS`, and ours' shares of the ceiling."""
-    speed = {name: recipes[name]["sentences_per_second"] for name in RECIPES}
-    found = {key: speed[ours] / speed[other] for key, (ours, other) in RATIOS.items()}
+    here = {name: recipe for name, recipe in recipes_here().items() if name in recipes}
+    speed = {name: recipes[name]["sentences_per_second"] for name in here}
+    found = {key: speed[ours] / speed[other] for key, (ours, other) in RATIOS.items() if {ours, other} <= speed.keys()}
     for share in ("share_of_ceiling", "share_of_ceiling_executed"):
         found[share] = recipes["ours"][share]
-        distilled = [name for name, recipe in RECIPES.items() if (recipe.task, recipe.how) == ("distil", "ours")]
+        distilled = [name for name, recipe in here.items() if (recipe.task, recipe.how) == ("distil", "ours")]
         found[f"best_{share}"] = max(recipes[name][share] for name in distilled)
     return found
 
@@ -189,8 +195,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="as many times the rows: for a GPU, 20 or more")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")
-    parser.add_argument("--scored", nargs="+", choices=RECIPES, default=list(RECIPES), metavar="RECIPE",
-                        help="which are scored (default: all): " + "; ".join(RECIPES))  # fmt: skip
+    parser.add_argument("--scored", nargs="+", choices=recipes_here(), default=[], metavar="RECIPE",
+                        help="which are scored (default: all): " + "; ".join(recipes_here()))  # fmt: skip
     parser.add_argument("--keep", type=Path, help="folder for the teacher and the scores: the same command, given "
                         "again, goes on with what is left (default: nothing is kept)")  # fmt: skip
     parser.add_argument("--home", type=Path, default=Path(".evenodd"))
