@@ -78,17 +78,26 @@ def find_repeats(keys: np.ndarray, labels: np.ndarray, rank: np.ndarray) -> Repe
         rank: int, (rows,): 2 for rows of a predefined test split, 1 for validation, else 0, so that a published test
             split stays whole.
     """
-    order = np.lexsort((np.arange(len(keys)), -rank, keys))
-    starts = np.ones(len(keys), dtype=bool)
-    starts[1:] = keys[order][1:] != keys[order][:-1]
+    order, starts = _repeated(keys, rank)
     text_of = np.cumsum(starts) - 1
     ordered_labels = labels[order]
-    differs = ordered_labels != ordered_labels[np.flatnonzero(starts)][text_of] if len(keys) else starts
-    conflicting = (np.bincount(text_of, weights=differs) > 0)[text_of] if len(keys) else starts
+    differs = ordered_labels != ordered_labels[starts][text_of]
+    conflicting = (np.bincount(text_of, weights=differs) > 0)[text_of]
     conflicts, duplicates = np.sort(order[conflicting]), np.sort(order[~starts & ~conflicting])
     keep = np.ones(len(keys), dtype=bool)
     keep[conflicts] = keep[duplicates] = False
     return Repeats(keep, duplicates, conflicts)
+
+
+def _repeated(keys: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of texts that occur more than once, text by text: their positions, and which of them are a text's first."""
+    order = np.lexsort((-rank, keys))
+    ordered = keys[order]
+    follows = np.zeros(len(keys), dtype=bool)
+    follows[1:] = ordered[1:] == ordered[:-1]
+    repeated = follows.copy()
+    repeated[:-1] |= follows[1:]
+    return order[repeated], ~follows[repeated]
 
 
 def name_order(names: Iterable[str]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from evenodd.config import DataSettings
 from evenodd.data.clean import Repeats, choose_labels, find_repeats
 from evenodd.data.faults import Faults
 from evenodd.data.rows import SPLITS
-from evenodd.data.split import assign_splits, connect_groups, take_rows
+from evenodd.data.split import assign_splits, connect_groups, renumber, take_rows
 from evenodd.data.table import RowTable
 
 LEAST_ROWS = 10
@@ -23,9 +23,9 @@ class Plan:
     """What becomes of every row of a table.
 
     Attributes:
-        label: int64, (rows,), number of the label; -1: not asked for.
+        label: int32, (rows,), number of the label; -1: not asked for.
         split: int8, (rows,), position in `SPLITS`; -1: left out.
-        group: int64, (rows,).
+        group: int32, (rows,); -1: left out.
     """
 
     names: tuple[str, ...]
@@ -53,7 +53,7 @@ def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults
     names, wrong = choose_labels(settings.labels, occurring)
     faults.general += wrong
     numbers = {name: number for number, name in enumerate(names)}
-    label = np.array([*(numbers.get(name, -1) for name in table.names), -1, -1], np.int64)[table.label]
+    label = np.array([*(numbers.get(name, -1) for name in table.names), -1, -1], np.int32)[table.label]
     counts = {"rows": len(table)}
     counts |= {f"dropped/{name}": many for name, many in occurring.items() if name not in numbers}
     counts |= {f"skipped_split/{name}": many for name, many in table.skipped.items()}
@@ -63,12 +63,10 @@ def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults
     if not wrong:
         _check_labels(names, label[split >= 0], settings, faults)
     faults.raise_if_any()
-    group = np.full(len(table), -1, dtype=np.int64)
-    kept = np.flatnonzero(split >= 0)
-    group[kept] = connect_groups([keys[kept] for keys in table.groups.values()], len(kept))
+    group = _groups(table, split)
     _assign(table, label, split, group, settings, seed)
     _check_splits(table, names, label, split, settings)
-    counts |= _group_counts(group[kept], split[kept]) | {"kept": len(kept)}
+    counts |= _group_counts(group, split) | {"kept": int((split >= 0).sum())}
     return Plan(names, label, split, group, counts, _examples(repeats))
 
 
@@ -103,6 +101,14 @@ def _limit(table: RowTable, label: np.ndarray, split: np.ndarray, settings: Data
     return len(out)
 
 
+def _groups(table: RowTable, split: np.ndarray) -> np.ndarray:
+    """Group of each row, int32, (rows,); -1 for rows that are out."""
+    group = np.full(len(table), -1, dtype=np.int32)
+    kept = np.flatnonzero(split >= 0)
+    group[kept] = connect_groups((keys[kept] for keys in table.groups.values()), len(kept))
+    return group
+
+
 def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSettings, faults: Faults) -> None:
     counts = _counts_of(label, len(names))
     if sum(many > 0 for many in counts) < 2:
@@ -121,23 +127,21 @@ def _assign(
     table: RowTable, label: np.ndarray, split: np.ndarray, group: np.ndarray, settings: DataSettings, seed: int
 ) -> None:
     """Give every row that stays its split: the predefined one, or one dealt by group."""
-    kept = np.flatnonzero(split >= 0)
-    given = table.split[kept]
+    stays = split >= 0
+    given = table.split[stays]
     if (given < 0).any() or not (given > 0).any():
-        given = np.zeros(len(kept), dtype=np.int8)
-    split[kept] = given
+        given = np.zeros(len(given), dtype=np.int8)
+    split[stays] = given
     shares = [
         0.0 if (given == 1).any() else settings.validation_share,
         0.0 if (given == 2).any() else settings.test_share,
     ]
     wanted = [place for place in (1, 2) if shares[place - 1]]
-    pool = kept[given == 0]
-    if not wanted or not len(pool):
+    pool = split == 0
+    if not wanted or not pool.any():
         return
     portions = [1 - sum(shares), *(shares[place - 1] for place in wanted)]
-    dealt = assign_splits(
-        label[pool], np.unique(group[pool], return_inverse=True)[1], table.key[pool], shares=portions, seed=seed
-    )
+    dealt = assign_splits(label[pool], renumber(group[pool]), table.key[pool], shares=portions, seed=seed)
     split[pool] = np.array([0, *wanted], dtype=np.int8)[dealt]
 
 
@@ -154,15 +158,17 @@ def _check_splits(
     if lacking:
         way = "-P data.group_columns=none lets groups be divided" if table.groups else "change the predefined splits"
         raise ValueError(f"data={settings.source!r}: no rows of {', '.join(lacking)}. More rows are needed, or {way}.")
-    keys = np.sort(table.key[split >= 0])
+    keys = table.key[split >= 0]
+    keys.sort()
     if (keys[1:] == keys[:-1]).any():
         raise RuntimeError(f"data={settings.source!r}: a text is in two splits. Delete the cache and run again.")
 
 
 def _group_counts(group: np.ndarray, split: np.ndarray) -> dict[str, int]:
-    sizes = [np.bincount(group[split == place], minlength=int(group.max()) + 1) for place in range(len(SPLITS))]
-    return {
-        "groups": len(sizes[0]),
-        "largest_group": int(np.sum(sizes, axis=0).max()),
-        "group_leaks": int((np.sum([size > 0 for size in sizes], axis=0) > 1).sum()),
-    }
+    groups = int(group.max()) + 1
+    sizes, splits = np.zeros(groups, dtype=np.int32), np.zeros(groups, dtype=np.int8)
+    for place in range(len(SPLITS)):
+        here = np.bincount(group[split == place], minlength=groups)
+        sizes += here
+        splits += here > 0
+    return {"groups": groups, "largest_group": int(sizes.max()), "group_leaks": int((splits > 1).sum())}

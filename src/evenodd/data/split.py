@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -14,7 +14,7 @@ LARGEST_IN_TEST = 0.25
 STRATUM_FLOOR = 10
 
 
-def connect_groups(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
+def connect_groups(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
     """Number the sets of rows that are linked by shared values of any column.
 
     Args:
@@ -22,7 +22,7 @@ def connect_groups(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
         rows: how many rows there are.
 
     Returns:
-        int64, (rows,), numbers from 0 without gaps. A row without any value is a group of its own.
+        int32, (rows,), numbers from 0 without gaps. A row without any value is a group of its own.
     """
     node = np.full(rows, -1, dtype=np.int32)
     links: list[tuple[np.ndarray, np.ndarray]] = []
@@ -36,8 +36,8 @@ def connect_groups(columns: Sequence[np.ndarray], rows: int) -> np.ndarray:
         node[there[~linked]] = other[~linked]
         nodes += len(unique)
     alone = np.flatnonzero(node < 0)
-    node[alone] = np.arange(nodes, nodes + len(alone))
-    return _renumber(_components(links, nodes + len(alone))[node])
+    node[alone] = np.arange(nodes, nodes + len(alone), dtype=np.int32)
+    return renumber(_components(links, nodes + len(alone))[node])
 
 
 def _components(links: Sequence[tuple[np.ndarray, np.ndarray]], nodes: int) -> np.ndarray:
@@ -50,20 +50,24 @@ def _components(links: Sequence[tuple[np.ndarray, np.ndarray]], nodes: int) -> n
     return connected_components(graph, directed=False)[1]
 
 
-def _renumber(numbers: np.ndarray) -> np.ndarray:
-    """The same numbers without gaps, int64."""
+def renumber(numbers: np.ndarray) -> np.ndarray:
+    """The same numbers, from 0, without gaps: int32, (rows,)."""
     seen = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
     seen[numbers] = True
-    return (np.cumsum(seen) - 1)[numbers]
+    return (np.cumsum(seen, dtype=np.int32) - 1)[numbers]
 
 
 def mix(keys: np.ndarray, seed: int) -> np.ndarray:
     """Pseudo-random uint64 of each key and the seed (SplitMix64): an order that does not depend on that of the rows."""
     with np.errstate(over="ignore"):
-        value = keys.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return value ^ (value >> np.uint64(31))
+        value = keys.astype(np.uint64)
+        value += np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+        value ^= value >> np.uint64(30)
+        value *= np.uint64(0xBF58476D1CE4E5B9)
+        value ^= value >> np.uint64(27)
+        value *= np.uint64(0x94D049BB133111EB)
+        value ^= value >> np.uint64(31)
+        return value
 
 
 def assign_splits(
@@ -77,7 +81,7 @@ def assign_splits(
 
     Args:
         labels: int, (rows,), from 0.
-        groups: int64, (rows,), numbers from 0 without gaps.
+        groups: int, (rows,), numbers from 0 without gaps.
         keys: int64, (rows,), different for each row.
         shares: of the rows, for each split; they sum to 1.
         seed: of the draw.
@@ -115,16 +119,20 @@ class _Deck:
     def __init__(self, labels: np.ndarray, groups: np.ndarray, keys: np.ndarray) -> None:
         self.groups, self.size = groups, int(groups.max()) + 1
         self.kinds = int(labels.max()) + 1
-        self.first_key = np.full(self.size, np.iinfo(np.int64).max)
-        np.minimum.at(self.first_key, groups, keys)
         self.totals = np.bincount(labels, minlength=self.kinds).astype(np.float64)
         self.occurring = np.maximum(self.totals, 1)  # a divisor, also for a label without a row
-        sizes = np.bincount(groups, minlength=self.size)
-        self.piles = self._singles(labels, sizes) + self._larger(labels, sizes)
-        self.piles.sort(key=lambda pile: (-pile[0].sum(), pile[0].tolist()))
+        self.piles = self._piles(labels)
+        self.first_key = np.full(self.size, np.iinfo(np.int64).max)
+        np.minimum.at(self.first_key, groups, keys)
+
+    def _piles(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Rows of each label in a group of the pile, and its groups; the largest groups first."""
+        sizes = np.bincount(self.groups, minlength=self.size)
+        piles = self._singles(labels, sizes) + self._larger(labels, sizes)
+        return sorted(piles, key=lambda pile: (-pile[0].sum(), pile[0].tolist()))
 
     def _singles(self, labels: np.ndarray, sizes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        alone = sizes[self.groups] == 1
+        alone = (sizes == 1)[self.groups]
         eye = np.eye(self.kinds, dtype=np.int64)
         piles = [(eye[kind], self.groups[alone & (labels == kind)]) for kind in range(self.kinds)]
         return [pile for pile in piles if len(pile[1])]
@@ -153,7 +161,7 @@ class _Deck:
         for counts, members in self.piles:
             shuffled = members[np.argsort(mix(self.first_key[members], seed), kind="stable")]
             dealt = self._deal_pile(counts, len(members), need, room, rng)
-            split_of[shuffled] = np.repeat(np.arange(len(wanted)), dealt)
+            split_of[shuffled] = np.repeat(np.arange(len(wanted), dtype=np.int8), dealt)
         return split_of[self.groups]
 
     def _deal_pile(

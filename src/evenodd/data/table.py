@@ -195,10 +195,12 @@ def _write_table(reader: Reader, columns: Columns, folder: Path, faults: Faults)
 
 
 def _joined(writer: _TableWriter, columns: Columns) -> dict[str, np.ndarray]:
-    """Whole columns; a `split` column found by its name counts only if each of its values is a split."""
+    """Whole columns, which the writer gives up; a `split` column found by its name counts only if each of its values is
+    a split.
+    """
     kinds = {"label": np.int32, "key": np.int64, "split": np.int8}
     kinds |= {f"group{place}": np.int64 for place in range(len(columns.groups))}
-    joined = {name: np.concatenate([np.empty(0, kind), *writer.numbers.get(name, [])]) for name, kind in kinds.items()}
+    joined = {name: np.concatenate([np.empty(0, kind), *writer.numbers.pop(name, [])]) for name, kind in kinds.items()}
     if columns.split_found and (joined["split"] < 0).any():
         logger.info("column %r is not used: not each of its values is train, validation or test", columns.split)
         joined["split"][:] = -1

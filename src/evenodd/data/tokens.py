@@ -58,7 +58,8 @@ class TokenStore:
     @property
     def lengths(self) -> np.ndarray:
         """Tokens of each row, special ones included, int32, (rows,)."""
-        return np.diff(self.offsets).astype(np.int32)
+        lengths = np.empty(len(self), dtype=np.int32)
+        return np.subtract(self.offsets[1:], self.offsets[:-1], out=lengths, casting="same_kind")
 
     def ids(self, row: int) -> np.ndarray:
         """Token ids of one row, int32, (tokens,)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -38,18 +39,21 @@ class TokenBudgetSampler(Sampler[list[int]]):
         turns: np.ndarray | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
-        self.turns = np.full(len(self.lengths), -1) if turns is None else np.asarray(turns)
+        self.turns = None if turns is None else np.asarray(turns)
         self.seed, self.epoch, self.shuffle = seed, 0, shuffle
-        self.cycle = int(self.turns.max(initial=0)) + 1
+        self.cycle = 1 if self.turns is None else int(self.turns.max(initial=0)) + 1
         by_turn = [np.sort(self.lengths[self.rows_of(epoch)]) for epoch in range(self.cycle)]
         if len({len(ordered) for ordered in by_turn}) > 1:
             raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every epoch has as many.")
-        self.ordered = np.max(by_turn, axis=0)
+        self.tokens = sum(int(ordered.sum()) for ordered in by_turn) / self.cycle
+        self.ordered = reduce(np.maximum, by_turn)
         self.starts = cut_batches(self.ordered, token_budget, max_rows, min_rows)
 
     def rows_of(self, epoch: int) -> np.ndarray:
-        """Positions of the rows that an epoch holds, ascending."""
-        return np.flatnonzero((self.turns < 0) | (self.turns == epoch % self.cycle))
+        """Positions of the rows that an epoch holds, ascending: int32, (rows,)."""
+        if self.turns is None:
+            return np.arange(len(self.lengths), dtype=np.int32)
+        return np.flatnonzero((self.turns < 0) | (self.turns == epoch % self.cycle)).astype(np.int32)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of an epoch; the same epoch gives the same batches."""
@@ -60,13 +64,18 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         random = np.random.default_rng((self.seed, self.epoch))
-        rows = self.rows_of(self.epoch)
-        rows = random.permutation(rows) if self.shuffle else rows
-        order = rows[np.argsort(self.lengths[rows], kind="stable")]
+        order = self._order(random)
         ends = np.append(self.starts[1:], len(order))
         batches = random.permutation(len(self.starts)) if self.shuffle else np.arange(len(self.starts))
         for batch in batches:
             yield order[self.starts[batch] : ends[batch]].tolist()
+
+    def _order(self, random: np.random.Generator) -> np.ndarray:
+        """Positions of the epoch's rows, shortest first: int32, (rows,)."""
+        rows = self.rows_of(self.epoch)
+        if self.shuffle:
+            random.shuffle(rows)
+        return rows[np.argsort(self.lengths[rows], kind="stable")]
 
     @property
     def mean_rows(self) -> float:
@@ -76,9 +85,7 @@ class TokenBudgetSampler(Sampler[list[int]]):
     @property
     def mean_tokens(self) -> float:
         """Tokens of a row on average, over a whole cycle of epochs."""
-        always = self.turns < 0
-        tokens = self.lengths[always].sum() + self.lengths[~always].sum() / self.cycle
-        return float(tokens) / max(len(self.ordered), 1)
+        return self.tokens / max(len(self.ordered), 1)
 
     @property
     def padding_share(self) -> float:
