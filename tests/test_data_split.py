@@ -84,6 +84,15 @@ def test_shares_of_rows_and_labels_hold_with_authors_of_all_sizes(seed: int) -> 
     assert np.abs(shares - SHARES).max() <= 0.02
 
 
+@pytest.mark.parametrize("kinds", [64, 200])
+def test_many_labels_are_split_like_few(kinds: int) -> None:
+    """Split times labels goes beyond an 8-bit number, and the data of a bank's 77 intents could not be read."""
+    labels = np.repeat(np.arange(kinds), 20)
+    dealt = assign_splits(labels, np.arange(len(labels)), np.arange(len(labels)), shares=SHARES, seed=0)
+    counts = np.bincount(labels * 3 + dealt).reshape(kinds, 3)
+    assert np.abs(counts - 20 * np.array(SHARES)).max() < 2
+
+
 def test_a_giant_author_goes_to_train() -> None:
     """A test split that is one author measures that author."""
     group = np.where(np.arange(1000) < 120, 0, np.arange(1000) - 119)

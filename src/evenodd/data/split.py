@@ -105,7 +105,7 @@ def assign_splits(
 def _error(dealt: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> float:
     """Largest miss of a share, over all rows and over the rows of each label; a split without a label is worst."""
     kinds = int(labels.max()) + 1
-    counts = np.bincount(dealt * kinds + labels, minlength=len(wanted) * kinds).reshape(len(wanted), kinds)
+    counts = np.bincount(labels * len(wanted) + dealt, minlength=kinds * len(wanted)).reshape(kinds, len(wanted)).T
     if (counts == 0).any():
         return 1.0 + float((counts == 0).sum())
     shares = counts / counts.sum(axis=0)
