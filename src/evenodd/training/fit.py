@@ -26,6 +26,7 @@ from transformers import (
 from evenodd.config import TrainSettings
 from evenodd.data import TokenStore
 from evenodd.training.adalora import RankAllocation
+from evenodd.training.adapters import lean_adapters
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
@@ -172,6 +173,7 @@ def _fit(
         used_tokens_only(model, (data.train, data.validation)),
         _needed_tokens(model, objective),
         packed_attention(model) if settings.packed else nullcontext(),
+        lean_adapters(model),
         freed_memory_kept(),
     ):
         trainer = EncoderTrainer(model, data, settings, objective, context, before)
