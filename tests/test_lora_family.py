@@ -16,6 +16,7 @@ from training_rows import accuracy, context, fit_data, random_batch
 from evenodd.config import DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import DistillObjective, LabelObjective, fit, predict_logits, teacher_targets
 from evenodd.training.adalora import OrthogonalObjective, RankAllocation
+from evenodd.training.fit import AVERAGE_MAY_LOSE
 from evenodd.variants import init_student
 from evenodd.variants.adalora import (
     adapter_ranks,
@@ -219,7 +220,7 @@ def test_sensitive_layers_that_there_are_not_are_refused(sensitive):
 
 @pytest.mark.parametrize("kind", ["lora", "hybrid"])
 def test_adapters_on_a_student_learn_from_the_teacher(kind, tmp_path):
-    """Targets of the wrong rows or layers, or a best epoch that is not brought back, would show in no figure."""
+    """Targets of the wrong rows or layers, or weights that are not those that were scored, would show in no figure."""
     teacher, data = tiny_model(depth=4, seed=5), fit_data()
     student = init_student(teacher, (1, 3)).model
     model = add_lora(student, RANK) if kind == "lora" else add_hybrid_lora(student, RANK, (1,))
@@ -232,7 +233,8 @@ def test_adapters_on_a_student_learn_from_the_teacher(kind, tmp_path):
     fitted = fit(model, wanted, settings, objective, context(tmp_path / "fit"))
     after = accuracy(predict_logits(model, data.validation), labels)["f1_macro"]
     best = max(row["value"] for row in fitted.history if row["metric"] == "validation/f1_macro")
-    assert after == best
+    assert after == fitted.score
+    assert after >= best - AVERAGE_MAY_LOSE if fitted.averaged else after == best
     assert after > before or before == 1
     merged = merge_lora(model)
     assert np.allclose(predict_logits(merged, data.validation), predict_logits(model, data.validation), atol=1e-4)
