@@ -190,10 +190,10 @@ def _check_packed(model: PreTrainedModel, objective: Objective) -> None:
     config: Any = model.config
     if not can_pack(model):
         kind = f"{config.model_type} with {config._attn_implementation} attention"
-        raise ValueError(f"packed=True: not with {kind}; bert, roberta and electra on a GPU. Leave it out.")
+        raise ValueError(f"train.packed=true: not with {kind}; with bert, roberta and electra on a GPU. Leave it out.")
     if not objective.takes_packed:
         raise ValueError(
-            "packed=True: a live teacher, or terms that read all tokens, need padded batches. Leave it out."
+            "train.packed=true: a live teacher, or terms that read all tokens, need padded batches. Leave it out."
         )
 
 
