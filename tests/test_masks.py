@@ -126,7 +126,8 @@ def test_no_step_of_a_fit_waits_for_the_gpu(packed: bool, tmp_path: Path) -> Non
     settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3, packed=packed)
     model = tiny_model()
     model.set_attn_implementation("sdpa")
-    fit(model, data, settings, LabelObjective(), context(tmp_path, callbacks=(NoWaiting(),)))
+    found = fit(model, data, settings, LabelObjective(), context(tmp_path, callbacks=(NoWaiting(),)))
+    assert found.figures["cost/train_seconds"] > 0
 
 
 def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

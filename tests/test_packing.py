@@ -17,7 +17,7 @@ from evenodd.training.attention import FAMILIES
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.masks import ready_mask
 from evenodd.training.objective import Batch, Objective
-from evenodd.training.packing import can_pack, pack, packed_attention
+from evenodd.training.packing import pack, packed_attention
 from evenodd.variants import add_lora
 from evenodd.variants.lora import add_hybrid_lora
 
@@ -141,7 +141,6 @@ def test_what_cannot_be_packed_is_refused_in_a_line(tmp_path: Path) -> None:
     eager, other = still_model(), tiny_model("distilbert")
     other.set_attn_implementation("sdpa")
     for model, named in ((eager, "bert with eager attention"), (other, "distilbert")):
-        assert not can_pack(model)
         with pytest.raises(ValueError, match=named):
             fit(model, data, settings, LabelObjective(), context(tmp_path))
     live = DistillObjective(DistillSettings(), (1, 2, 3), teacher=fused())

@@ -37,7 +37,7 @@ from evenodd.training.history import Report, Reporter, tidy
 from evenodd.training.masks import mask_type, ready_mask
 from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
-from evenodd.training.packing import can_pack, pack, packed_attention
+from evenodd.training.packing import check_packable, pack, packed_attention
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
 from evenodd.training.processes import (
@@ -127,7 +127,7 @@ def fit(
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
     if settings.packed:
-        _check_packed(model, objective)
+        check_packable(model, objective.takes_packed)
     precision = choose_precision(settings.precision, best_device())
     settings = settings.model_copy(update={"precision": precision})
     drop_others(context.folder, _begun(settings))
@@ -183,18 +183,6 @@ def _fit(
         averaged = trainer.take_average()
     _take_autocast_off(model)
     return trainer.finish(averaged)
-
-
-def _check_packed(model: PreTrainedModel, objective: Objective) -> None:
-    """Refuses what would need padding."""
-    config: Any = model.config
-    if not can_pack(model):
-        kind = f"{config.model_type} with {config._attn_implementation} attention"
-        raise ValueError(f"train.packed=true: not with {kind}; with bert, roberta and electra on a GPU. Leave it out.")
-    if not objective.takes_packed:
-        raise ValueError(
-            "train.packed=true: a live teacher, or terms that read all tokens, need padded batches. Leave it out."
-        )
 
 
 def _begun(settings: TrainSettings) -> Mark:

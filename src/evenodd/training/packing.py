@@ -48,10 +48,24 @@ class Packing:
         return states[0, self.offsets[:-1]].unsqueeze(1)
 
 
-def can_pack(model: nn.Module) -> bool:
-    """Whether a model's tokens can be laid one after another."""
+def check_packable(model: nn.Module, takes_packed: bool) -> None:
+    """Refuses what needs padded batches.
+
+    Args:
+        model: whose tokens are to be laid one after another.
+        takes_packed: of the objective.
+
+    Raises:
+        ValueError: another family or kernel, or an objective that reads all tokens or runs a teacher.
+    """
     config: Any = model.config
-    return config.model_type in FAMILIES and config._attn_implementation == "sdpa"
+    if config.model_type not in FAMILIES or config._attn_implementation != "sdpa":
+        kind = f"{config.model_type} with {config._attn_implementation} attention"
+        raise ValueError(f"train.packed=true: not with {kind}; with bert, roberta and electra on a GPU. Leave it out.")
+    if not takes_packed:
+        raise ValueError(
+            "train.packed=true: a live teacher, or terms that read all tokens, need padded batches. Leave it out."
+        )
 
 
 def pack(store: TokenStore, rows: np.ndarray, model: PreTrainedModel) -> dict[str, Any]:
