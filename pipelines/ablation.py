@@ -13,9 +13,9 @@ from evenodd.config import flatten, resolve_settings
 from evenodd.variants.catalog import Variant, find_variant
 from pipelines.fit import seed_plans
 from pipelines.fit_variant import FittedRun
+from pipelines.fits import Progress, fit_plans
 from pipelines.materials import divisions, gather
 from pipelines.plan import Parameters, Plan
-from pipelines.study import Progress, fit_plans
 
 log = logging.getLogger(__name__)
 

@@ -109,6 +109,15 @@ def configure_logging() -> None:
         os.environ.setdefault(name, value)
 
 
+def prepare_process(name: str) -> None:
+    """What `command` does for its own process, in another one; its lines begin with the name, and it draws no bars."""
+    os.environ["TQDM_DISABLE"] = "1"
+    configure_logging()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(asctime)s  [{name}] %(message)s", "%H:%M:%S"))
+    _quieten_libraries()
+
+
 def check_files(settings: Settings) -> None:
     """Tells a file that is not there before anything heavy is imported.
 

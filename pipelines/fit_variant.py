@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,7 +47,30 @@ class FittedRun:
     seed: int
 
 
-def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse: bool = False) -> FittedRun:
+@dataclass(frozen=True)
+class Surroundings:
+    """What a fit has around it.
+
+    Attributes:
+        parent: id of a run of another process that this one's run stands under.
+        alone: a context in which no other fit of the same command runs.
+    """
+
+    parent: str | None = None
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+NO_OTHERS = Surroundings()
+
+
+def fit_variant(
+    plan: Plan,
+    materials: Materials,
+    *,
+    nested: bool = False,
+    reuse: bool = False,
+    surroundings: Surroundings = NO_OTHERS,
+) -> FittedRun:
     """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
 
     Where another process is at the same fit, its run is waited for and taken.
@@ -55,8 +78,9 @@ def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse
     Args:
         plan: variant and settings.
         materials: rows and encoder.
-        nested: under the open run.
+        nested: under the open run, or that of `surroundings`.
         reuse: take a finished run of the same fingerprint instead of fitting again.
+        surroundings: other fits at the same time.
 
     Raises:
         RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
@@ -67,7 +91,7 @@ def fit_variant(plan: Plan, materials: Materials, *, nested: bool = False, reuse
         with _alone(plan, fingerprint) as waited:
             found = find_fitted(fingerprint) if waited else None
             if found is None:
-                return _fit_variant(plan, materials, fingerprint, nested)
+                return _fit_variant(plan, materials, fingerprint, nested, surroundings)
     log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
     return found
 
@@ -90,17 +114,22 @@ def _alone(plan: Plan, fingerprint: str) -> Iterator[bool]:
         lock.release()
 
 
-def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: bool) -> FittedRun:
+def _fit_variant(
+    plan: Plan, materials: Materials, fingerprint: str, nested: bool, surroundings: Surroundings
+) -> FittedRun:
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
-    with tracking.start_run(name, tags=_tags(plan, materials, fingerprint), nested=nested) as run_id:
+    tags = _tags(plan, materials, fingerprint)
+    with tracking.start_run(name, tags=tags, nested=nested, parent=surroundings.parent) as run_id:
         tracking.log_settings(plan.settings, plan.sections)
         _log_rows(materials)
         if not nested:
             log_data_report(materials)
-        teacher = _ensure_teacher(plan, materials)
-        plain = _ensure_plain(plan, materials)
+        teacher = _ensure_teacher(plan, materials, surroundings)
+        plain = _ensure_plain(plan, materials, surroundings)
         folder = plan.settings.home / "fits" / fingerprint
         built, fitted, measured = _fit_and_measure(plan, materials, teacher, plain, folder)
+        with surroundings.alone():
+            fitted.figures["cost/latency_p50_ms"] = latency_p50_ms(built.model)
         result = _log_and_register(plan, materials, built, fitted, measured, run_id)
     shutil.rmtree(folder, ignore_errors=True)
     return result
@@ -116,22 +145,23 @@ def find_fitted(fingerprint: str) -> FittedRun | None:
     return None
 
 
-def _ensure_teacher(plan: Plan, materials: Materials) -> FittedRun | None:
+def _ensure_teacher(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
     """The fitted teacher that a distilled variant learns from, made when there is none, guarded in either case."""
     if plan.teacher is None:
         return None
-    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True)
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, surroundings=surroundings)
     metrics = tracking.get_run(teacher.run_id).data.metrics
     check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors)
     tracking.set_tags({"teacher_run_id": teacher.run_id})
     return teacher
 
 
-def _ensure_plain(plan: Plan, materials: Materials) -> FittedRun | None:
+def _ensure_plain(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
     """The same fit without added rows, whose weights are mixed in, made when there is none."""
     if plan.plain is None:
         return None
-    plain = fit_variant(plan.plain, materials.under(plan.plain.settings), nested=True, reuse=True)
+    without = materials.under(plan.plain.settings)
+    plain = fit_variant(plan.plain, without, nested=True, reuse=True, surroundings=surroundings)
     tracking.set_tags({"plain_run_id": plain.run_id})
     return plain
 
@@ -201,7 +231,6 @@ def _log_and_register(
 ) -> FittedRun:
     figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/loss": fitted.train_loss}
     figures["cost/model_mb"] = figures["cost/parameters"] * 4 / 1e6
-    figures["cost/latency_p50_ms"] = latency_p50_ms(built.model)
     last = max((row["step"] for row in fitted.history), default=0) + 1
     tracking.flush()
     tracking.log_metrics(figures, step=last)

@@ -6,11 +6,12 @@ from evenodd import tracking
 from evenodd.config import Settings
 from pipelines.compare import compare_runs
 from pipelines.export import export_version
+from pipelines.fits import Fits
 from pipelines.materials import Materials
 from pipelines.package import package
 from pipelines.plan import Parameters
 from pipelines.promote import CHAMPION, promote
-from pipelines.study import Fits, fit_variants
+from pipelines.study import fit_variants
 
 
 def run(parameters: Parameters) -> None:

@@ -6,29 +6,22 @@ variant that fails does not stop the others; it is left out of the comparison, a
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from mlflow.exceptions import MlflowException
-
-from evenodd import tracking, tuning
+from evenodd import tracking
 from evenodd.config import Settings, resolve_settings
 from evenodd.variants.catalog import find_variant
 from pipelines.compare import compare_runs
 from pipelines.fit import seed_plans
-from pipelines.fit_variant import FittedRun, find_fitted, fit_variant, log_data_report
+from pipelines.fit_variant import log_data_report
+from pipelines.fits import Fits, Progress, fit_plans
 from pipelines.materials import Materials, divisions, gather
 from pipelines.plan import Parameters, Plan
+from pipelines.pool import FAULTS, in_one_line
 from pipelines.tune import tune
 
 log = logging.getLogger(__name__)
-
-FAULTS = (*tuning.FAULTS, MlflowException)
-SHOWN_FAULTS = 5
 
 
 def run(parameters: Parameters) -> None:
@@ -88,72 +81,6 @@ def variant_names(settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(("teacher", *(find_variant(name).name for name in settings.run.variants))))
 
 
-@dataclass
-class Progress:
-    """How far a study is. One unit is one fit: a trial or a run; units that were finished before cost nothing.
-
-    Attributes:
-        total: units of the whole.
-    """
-
-    total: int
-    done: int = 0
-    _timed: int = 0
-    _seconds: float = 0.0
-    _started: float = field(default_factory=time.monotonic)
-
-    def advance(self, units: int, *, timed: int) -> None:
-        """Counts finished units; `timed` of them took the time since the last call."""
-        now = time.monotonic()
-        self.done += units
-        if timed:
-            self._timed += timed
-            self._seconds += now - self._started
-        self._started = now
-
-    def line(self) -> str:
-        """`7/30 | 12 min left`; without the time before anything was timed."""
-        if not self._timed:
-            return f"{self.done + 1}/{self.total}"
-        left = self._seconds / self._timed * (self.total - self.done)
-        return f"{self.done + 1}/{self.total} | {max(1, round(left / 60))} min left"
-
-
-@dataclass(frozen=True)
-class Fits:
-    """What came of the plans.
-
-    Attributes:
-        runs: the finished ones, in the order of the plans.
-        faults: why the others have none, by variant and what of it failed: `("odd", "seed 1")`.
-    """
-
-    runs: list[FittedRun]
-    faults: dict[tuple[str, str], str] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> list[FittedRun]:
-        """Runs of the variants of which nothing failed: those that can be paired seed by seed."""
-        faulty = {variant for variant, _ in self.faults}
-        return [run for run in self.runs if run.variant not in faulty]
-
-    def check(self) -> None:
-        """Records the faults in the open run and ends it with them.
-
-        Raises:
-            RuntimeError: there are faults; the message holds each.
-        """
-        if not self.faults:
-            return
-        lines = [f"{variant} {what}: {fault}" for (variant, what), fault in self.faults.items()]
-        tracking.log_text("\n".join(lines), "faults.txt")
-        more = f" | and {len(lines) - SHOWN_FAULTS} more, see faults.txt" if len(lines) > SHOWN_FAULTS else ""
-        raise RuntimeError(
-            f"{len(lines)} failed and {len(self.runs)} finished | {' | '.join(lines[:SHOWN_FAULTS])}{more} | the same "
-            "command tries what failed again and takes the finished runs as they are."
-        )
-
-
 def study_plans(
     names: tuple[str, ...], parameters: Parameters, materials: Materials, progress: Progress
 ) -> tuple[list[Plan], dict[tuple[str, str], str]]:
@@ -174,7 +101,8 @@ def study_plans(
         except FAULTS as error:
             if name == "teacher":
                 raise
-            faults[name, "tuning"] = _told(error, f"{name} | tuning failed, the variant is left out")
+            faults[name, "tuning"] = in_one_line(error)
+            log.warning("%s | tuning failed, the variant is left out | %s", name, faults[name, "tuning"])
             progress.total -= units
             continue
         if name == "teacher":
@@ -196,47 +124,3 @@ def tune_nested(
         found = tune(name, parameters, materials, teacher_parameters=teacher_parameters)
     progress.advance(trials, timed=found.ran)
     return found.parameters
-
-
-def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> Fits:
-    """Every plan in turn; those with a finished run are not fitted again, unless `fresh`.
-
-    A plan that fails does not stop the others, except those whose teacher it is.
-    """
-    fits, broken = Fits([]), set[str]()
-    for plan in plans:
-        name, seed = plan.variant.name, plan.settings.seed
-        divided = materials.under(plan.settings)
-        fingerprint = _fingerprint(plan, divided)
-        teacher = _fingerprint(plan.teacher, divided) if plan.teacher else fingerprint
-        found = None if fresh else find_fitted(fingerprint)
-        reused = f" | reused from run {found.run_id}" if found else ""
-        log.info("%s | %s seed %d%s", progress.line(), name, seed, reused)
-        try:
-            found = found or _fit(plan, divided, teacher in broken)
-            fits.runs.append(found)
-        except FAULTS as error:
-            fits.faults[name, f"seed {seed}"] = _told(error, f"{name} seed {seed} | failed, going on")
-            broken |= {part for part in (fingerprint, teacher) if not find_fitted(part)}
-        progress.advance(1, timed=int(found is not None and not reused))
-        gc.collect()  # models lie in cycles of references, which would add up over the fits
-    return fits
-
-
-def _fit(plan: Plan, materials: Materials, teacher_failed: bool) -> FittedRun:
-    if teacher_failed:
-        raise RuntimeError("its teacher failed")
-    return fit_variant(plan, materials, nested=True)
-
-
-def _fingerprint(plan: Plan, materials: Materials) -> str:
-    return plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
-
-
-def _told(error: Exception, what: str) -> str:
-    """The fault in one line, logged; raised again where tracebacks are asked for."""
-    if os.environ.get("EVENODD_TRACEBACK"):
-        raise error
-    fault = " ".join(str(error).split()) or type(error).__name__
-    log.warning("%s | %s", what, fault)
-    return fault

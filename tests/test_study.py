@@ -13,10 +13,11 @@ import pytest
 from evenodd.config import resolve_settings
 from evenodd.variants.catalog import VARIANTS
 from evenodd.variants.importance import Importance
-from pipelines import fit_variant, study
+from pipelines import fit_variant, fits, pool, study
 from pipelines.ablation import ABLATIONS, ablation_figure, ablation_plans
 from pipelines.adapters import sensitive_layers
 from pipelines.fit import seed_plans
+from pipelines.fit_variant import FittedRun
 from pipelines.plan import make_plan
 
 
@@ -34,12 +35,12 @@ class Clock:
 def clock(monkeypatch):
     """Stands in for `time` in the study."""
     fake = Clock()
-    monkeypatch.setattr(study, "time", fake)
+    monkeypatch.setattr(fits, "time", fake)
     return fake
 
 
-def progress_of(total: int, clock: Clock) -> study.Progress:
-    return study.Progress(total, _started=clock.now)
+def progress_of(total: int, clock: Clock) -> fits.Progress:
+    return fits.Progress(total, _started=clock.now)
 
 
 def test_time_left_is_that_of_what_is_left_at_the_pace_of_what_was_fitted(clock):
@@ -65,7 +66,7 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
     """Students of different teachers differ by more than their seed."""
     parameters = {"seeds": "3", "epochs": "2"}
     nothing: Any = None
-    plans, faults = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(9))
+    plans, faults = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(9))
     assert not faults
     assert [(plan.variant.name, plan.settings.seed) for plan in plans] == [
         (name, seed) for seed in range(3) for name in ("teacher", "odd", "lora")
@@ -89,7 +90,7 @@ def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():
     """A student of a teacher that was trained on its test rows knows them."""
     parameters = {"seeds": "3", "epochs": "2", "vary_split": "true"}
     nothing: Any = None
-    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(9))
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(9))
     assert [plan.settings.data.split_seed for plan in plans] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     prints = [plan.fingerprint("rows", "encoder") for plan in plans]
     assert len(set(prints)) == 9
@@ -100,9 +101,9 @@ def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
     """Mixed with the weights of another seed, or taught by a teacher that it does not share, it is no comparison."""
     parameters = {"seeds": "2", "augment": "counterexamples", "learning_rate": "3e-4"}
     nothing: Any = None
-    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, study.Progress(6))
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(6))
     without, _ = study.study_plans(
-        ("teacher", "odd", "lora"), parameters | {"augment": "none"}, nothing, study.Progress(6)
+        ("teacher", "odd", "lora"), parameters | {"augment": "none"}, nothing, fits.Progress(6)
     )
     prints = [plan.fingerprint("rows", "encoder") for plan in without]
     assert [plan.plain.fingerprint("rows", "encoder") for plan in plans] == prints
@@ -110,7 +111,7 @@ def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
     assert all(plan.plain.teacher.fingerprint("rows", "encoder") == prints[0] for plan in students)
     assert all(plan.teacher.plain.fingerprint("rows", "encoder") == prints[0] for plan in students)
     assert all(plan.plain is None for plan in without)
-    alone, _ = study.study_plans(("odd",), parameters | {"data.augment_mix": "1"}, nothing, study.Progress(6))
+    alone, _ = study.study_plans(("odd",), parameters | {"data.augment_mix": "1"}, nothing, fits.Progress(6))
     assert all(plan.plain is None for plan in alone)
 
 
@@ -127,7 +128,7 @@ def test_settings_of_counterexamples_do_not_matter_without_them():
     nothing: Any = None
     said = {"data.augment_rows": "7", "data.augment_mix": "0.5"}
     found = [
-        study.study_plans(("odd",), more, nothing, study.Progress(1))[0][0].fingerprint("rows", "encoder")
+        study.study_plans(("odd",), more, nothing, fits.Progress(1))[0][0].fingerprint("rows", "encoder")
         for more in ({}, said, said | {"augment": "counterexamples"})
     ]
     assert found[0] == found[1] != found[2]
@@ -138,7 +139,7 @@ def test_a_variant_with_rows_of_its_own_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("variants: {student: {data: {augment: none}}}")
     with pytest.raises(ValueError, match="student: data: all variants share their rows"):
-        study.study_plans(("odd",), {"config": str(path)}, None, study.Progress(1))
+        study.study_plans(("odd",), {"config": str(path)}, None, fits.Progress(1))
 
 
 @pytest.fixture
@@ -154,7 +155,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
 
     def found(name: str) -> Any:
         variant, _, seed = name.partition(" ")
-        return study.FittedRun(f"run of {name}", "models:/x", "1", variant, int(seed))
+        return FittedRun(f"run of {name}", "models:/x", "1", variant, int(seed))
 
     def fit(plan: Any, materials: Any, *, nested: bool) -> Any:
         name = name_of(plan)
@@ -168,28 +169,28 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
         name = names.get(fingerprint, "")
         return found(name) if name in seen["finished"] else None
 
-    monkeypatch.setattr(study, "fit_variant", fit)
-    monkeypatch.setattr(study, "find_fitted", find)
+    monkeypatch.setattr(pool, "fit_variant", fit)
+    monkeypatch.setattr(fits, "find_fitted", find)
     seen["name_of"] = name_of  # type: ignore[assignment]
     return seen
 
 
-def fits_of(names: tuple[str, ...], seen: Any) -> study.Fits:
+def fits_of(names: tuple[str, ...], seen: Any) -> fits.Fits:
     """The fits of two seeds of these variants."""
-    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files")
+    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files", encoder="files")
     materials.under = lambda settings: materials
-    plans, _ = study.study_plans(names, {"seeds": "2"}, materials, study.Progress(2 * len(names)))
+    plans, _ = study.study_plans(names, {"seeds": "2", "jobs": "1"}, materials, fits.Progress(2 * len(names)))
     for plan in plans:
         seen["name_of"](plan)
-    return study.fit_plans(plans, materials, study.Progress(len(plans)))
+    return fits.fit_plans(plans, materials, fits.Progress(len(plans)))
 
 
 def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fitted, tracking, monkeypatch):
     """A fault in the 50th minute would cost the night, or a variant with a seed less would win on an easy one."""
     fitted["broken"].append("odd 1")
-    fits = fits_of(("teacher", "odd", "lora"), fitted)
+    came = fits_of(("teacher", "odd", "lora"), fitted)
     assert fitted["fitted"] == ["teacher 0", "odd 0", "lora 0", "teacher 1", "odd 1", "lora 1"]
-    assert [run.run_id for run in fits.complete] == [
+    assert [run.run_id for run in came.complete] == [
         f"run of {name}" for name in ("teacher 0", "lora 0", "teacher 1", "lora 1")
     ]
     compared: list[list[str]] = []
@@ -200,8 +201,8 @@ def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fi
         pytest.raises(RuntimeError, match=r"1 failed and 5 finished.*odd seed 1: the training loss is nan"),
         tracking.start_run("study", tags={}) as run_id,
     ):
-        study.compare(fits, unused, unused)
-    assert compared == [[run.run_id for run in fits.complete]]
+        study.compare(came, unused, unused)
+    assert compared == [[run.run_id for run in came.complete]]
     assert tracking.get_run(run_id).info.status == "FAILED"
     assert tracking.artifact_text(run_id, "faults.txt") == "odd seed 1: the training loss is nan"
 
@@ -209,18 +210,18 @@ def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fi
 def test_the_same_command_fits_only_what_is_missing(fitted):
     """A second start would pay for everything again."""
     fitted["finished"] += ["teacher 0", "odd 0", "lora 0", "teacher 1"]
-    fits = fits_of(("teacher", "odd", "lora"), fitted)
+    came = fits_of(("teacher", "odd", "lora"), fitted)
     assert fitted["fitted"] == ["odd 1", "lora 1"]
-    assert len(fits.complete) == 6
+    assert len(came.complete) == 6
 
 
 def test_students_are_not_tried_one_by_one_when_their_teacher_failed(fitted):
     """Each of them would fit the teacher anew, only to see it fail."""
     fitted["broken"].append("teacher 0")
-    fits = fits_of(("teacher", "odd", "even", "lora"), fitted)
+    came = fits_of(("teacher", "odd", "even", "lora"), fitted)
     assert fitted["fitted"] == ["teacher 0", "lora 0", "teacher 1", "lora 1"]
-    assert [run.variant for run in fits.complete] == ["lora", "lora"]
-    assert fits.faults["even", "seed 1"] == "its teacher failed"
+    assert [run.variant for run in came.complete] == ["lora", "lora"]
+    assert came.faults["even", "seed 1"] == "its teacher failed"
 
 
 HOLD = """

@@ -43,6 +43,7 @@ SHORT_NAMES = {
     "variants": "run.variants",
     "to": "run.to",
     "fresh": "run.fresh",
+    "jobs": "run.jobs",
     "input": "run.input",
     "output": "run.output",
 }

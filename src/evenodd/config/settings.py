@@ -242,6 +242,9 @@ class RunSettings(Frozen):
     fresh: bool = Field(
         False, description="fit named variants anew, finished runs or not; teachers on the way are reused"
     )
+    jobs: int | None = Field(
+        None, ge=1, le=256, description="fits at once; None: one a core or GPU, as far as memory goes"
+    )
     build: bool = Field(True, description="build the Bento, not only its folder")
     input: str | None = Field(None, description="file or folder that `score` reads")
     output: str | None = Field(None, description="file that `score` writes")

@@ -122,7 +122,10 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
     try:
         client.get_registered_model(name)
     except MlflowException:
-        client.create_registered_model(name, description="Variants of one text classifier; see the version's run.")
+        try:
+            client.create_registered_model(name, description="Variants of one text classifier; see the version's run.")
+        except MlflowException:
+            client.get_registered_model(name)  # another process was first
 
 
 @dataclass(frozen=True)

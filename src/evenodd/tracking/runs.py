@@ -31,6 +31,30 @@ PARAMETER_LENGTH = 500
 
 def configure(experiment: str) -> None:
     """Chooses the experiment, unless `mlflow run` or the environment has, and closes interrupted runs."""
+    _quieten()
+    if not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"} & set(os.environ):
+        mlflow.set_experiment(experiment)
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+    close_interrupted()
+
+
+def connection() -> dict[str, str]:
+    """Where this process keeps its runs and models: what `connect` takes in another one."""
+    run = mlflow.active_run()
+    experiment = run.info.experiment_id if run else ""
+    return {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri(), "experiment": experiment}
+
+
+def connect(place: Mapping[str, str]) -> None:
+    """Keeps runs and models where another process does."""
+    _quieten()
+    mlflow.set_tracking_uri(place["tracking"])
+    mlflow.set_registry_uri(place["registry"])
+    if place["experiment"]:
+        mlflow.set_experiment(experiment_id=place["experiment"])
+
+
+def _quieten() -> None:
     for name in (
         "alembic",
         "mlflow.store",
@@ -40,20 +64,23 @@ def configure(experiment: str) -> None:
         "mlflow.system_metrics",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
-    if not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"} & set(os.environ):
-        mlflow.set_experiment(experiment)
-        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
-    close_interrupted()
 
 
 @contextmanager
-def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False) -> Iterator[str]:
+def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, parent: str | None = None) -> Iterator[str]:
     """A run that ends FINISHED, FAILED after an error, or KILLED after an interruption; yields its id.
 
     The run that `mlflow run` made is taken up when there is one. Metrics of the machine are sampled while it lasts.
+
+    Args:
+        name: of the run.
+        tags: of the run.
+        nested: under the open run, if there is one, or under `parent`.
+        parent: id of a run that another process has opened; an open run of this one goes before it.
     """
     own = {PROCESS_TAG: process_name(), **tags}
-    with mlflow.start_run(run_name=name, nested=nested, tags=own, log_system_metrics=True) as run:
+    above = None if mlflow.active_run() else parent
+    with mlflow.start_run(run_name=name, nested=nested, parent_run_id=above, tags=own, log_system_metrics=True) as run:
         mlflow.set_tags({**own, "mlflow.runName": name})
         try:
             yield run.info.run_id

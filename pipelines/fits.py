@@ -1,0 +1,182 @@
+"""Fits of many plans: in which order, how many at once, how long it takes, and what is told of those that fail."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+
+from evenodd import tracking
+from pipelines.fit_variant import FittedRun, find_fitted
+from pipelines.materials import Materials
+from pipelines.plan import Plan
+from pipelines.pool import Outcome, Pool, fits_at_once, open_pool
+
+log = logging.getLogger(__name__)
+
+SHOWN_FAULTS = 5
+
+
+@dataclass
+class Progress:
+    """How far a study is. One unit is one fit: a trial or a run; units that were finished before cost nothing.
+
+    Attributes:
+        total: units of the whole.
+    """
+
+    total: int
+    done: int = 0
+    _timed: int = 0
+    _seconds: float = 0.0
+    _started: float = field(default_factory=time.monotonic)
+
+    def advance(self, units: int, *, timed: int) -> None:
+        """Counts finished units; `timed` of them took the time since the last call."""
+        now = time.monotonic()
+        self.done += units
+        if timed:
+            self._timed += timed
+            self._seconds += now - self._started
+        self._started = now
+
+    def line(self, ahead: int = 0) -> str:
+        """`7/30 | 12 min left`: the next unit, beside so many that are under way; before any was timed, its number."""
+        number = self.done + ahead + 1
+        if not self._timed:
+            return f"{number}/{self.total}"
+        left = self._seconds / self._timed * (self.total - self.done)
+        return f"{number}/{self.total} | {max(1, round(left / 60))} min left"
+
+
+@dataclass(frozen=True)
+class Fits:
+    """What came of the plans.
+
+    Attributes:
+        runs: the finished ones, in the order of the plans.
+        faults: why the others have none, by variant and what of it failed: `("odd", "seed 1")`.
+    """
+
+    runs: list[FittedRun]
+    faults: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> list[FittedRun]:
+        """Runs of the variants of which nothing failed: those that can be paired seed by seed."""
+        faulty = {variant for variant, _ in self.faults}
+        return [run for run in self.runs if run.variant not in faulty]
+
+    def check(self) -> None:
+        """Records the faults in the open run and ends it with them.
+
+        Raises:
+            RuntimeError: there are faults; the message holds each.
+        """
+        if not self.faults:
+            return
+        lines = [f"{variant} {what}: {fault}" for (variant, what), fault in self.faults.items()]
+        tracking.log_text("\n".join(lines), "faults.txt")
+        more = f" | and {len(lines) - SHOWN_FAULTS} more, see faults.txt" if len(lines) > SHOWN_FAULTS else ""
+        raise RuntimeError(
+            f"{len(lines)} failed and {len(self.runs)} finished | {' | '.join(lines[:SHOWN_FAULTS])}{more} | the same "
+            "command tries what failed again and takes the finished runs as they are."
+        )
+
+
+def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> Fits:
+    """Every plan, as many at once as `run.jobs` says; those with a finished run are not fitted again, unless `fresh`.
+
+    A student waits for its teacher. A plan that fails does not stop the others, except those whose teacher it is.
+    """
+    board = Board(plans, materials)
+    for number, fingerprint in enumerate(board.fingerprints):
+        found = None if fresh else find_fitted(fingerprint)
+        if found is not None:
+            log.info("%s | %s | reused from run %s", progress.line(), board.name(number), found.run_id)
+            board.settle(number, found)
+            progress.advance(1, timed=0)
+    left = [plans[number] for number in board.waiting]
+    if left:
+        with open_pool(fits_at_once(left[0].settings.run.jobs, left, materials.encoder)) as pool:
+            _fit_all(board, pool, progress)
+    return board.fits()
+
+
+def _fit_all(board: Board, pool: Pool, progress: Progress) -> None:
+    while board.waiting or board.running:
+        number = board.next() if pool.has_room else None
+        if number is None:
+            number, outcome = pool.wait()
+            timed = 1
+        else:
+            log.info("%s | %s", progress.line(ahead=len(board.running)), board.name(number))
+            if not board.lost_its_teacher(number):
+                board.running.add(number)
+                pool.start(number, board.plans[number], board.materials[number])
+                continue
+            outcome, timed = "its teacher failed", 0
+        board.settle(number, outcome)
+        progress.advance(1, timed=timed)
+        if isinstance(outcome, str):
+            log.warning("%s | failed, going on | %s", board.name(number), outcome)
+
+
+class Board:
+    """Plans that wait, that are being fitted, and what came of the others; all by their number.
+
+    Args:
+        plans: in the order in which they are taken, as far as what they need is there.
+        materials: of the command; each plan has those of its division of the rows.
+    """
+
+    def __init__(self, plans: list[Plan], materials: Materials) -> None:
+        self.plans = plans
+        self.materials = [materials.under(plan.settings) for plan in plans]
+        self.fingerprints = [self._fingerprint(number, plan) for number, plan in enumerate(plans)]
+        self.teachers = [plan.teacher and self._fingerprint(number, plan.teacher) for number, plan in enumerate(plans)]
+        self.waiting, self.running = list(range(len(plans))), set[int]()
+        self.outcomes: dict[int, Outcome] = {}
+        self.broken: set[str] = set()
+
+    def name(self, number: int) -> str:
+        """`odd seed 0`."""
+        plan = self.plans[number]
+        return f"{plan.variant.name} seed {plan.settings.seed}"
+
+    def next(self) -> int | None:
+        """The first plan that waits for no other; it waits no more."""
+        unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running)}
+        number = next((number for number in self.waiting if self.teachers[number] not in unsettled), None)
+        if number is not None:
+            self.waiting.remove(number)
+        return number
+
+    def lost_its_teacher(self, number: int) -> bool:
+        """Whether its teacher was to be fitted and failed."""
+        return (self.teachers[number] or self.fingerprints[number]) in self.broken
+
+    def settle(self, number: int, outcome: Outcome) -> None:
+        """Notes what came of a plan. One without a run, and its teacher if that has none either, are lost to others."""
+        self.outcomes[number] = outcome
+        self.running.discard(number)
+        if number in self.waiting:
+            self.waiting.remove(number)
+        if isinstance(outcome, str):
+            parts = self.fingerprints[number], self.teachers[number]
+            self.broken |= {part for part in parts if part and not find_fitted(part)}
+
+    def fits(self) -> Fits:
+        """What came of all, in the order of the plans."""
+        ordered = [(number, self.outcomes[number]) for number in range(len(self.plans))]
+        runs = [outcome for _, outcome in ordered if not isinstance(outcome, str)]
+        faults = {
+            (self.plans[number].variant.name, f"seed {self.plans[number].settings.seed}"): outcome
+            for number, outcome in ordered
+            if isinstance(outcome, str)
+        }
+        return Fits(runs, faults)
+
+    def _fingerprint(self, number: int, plan: Plan) -> str:
+        divided = self.materials[number]
+        return plan.fingerprint(divided.corpus.digest, divided.encoder_digest)
