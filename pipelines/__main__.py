@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import sys
 
+from evenodd.config import resolve_settings
 from evenodd.variants.catalog import VARIANTS
+from pipelines.ahead import import_ahead
 from pipelines.command import Parameters, command
 
 # Entry points that do not fit a single variant: module of this package and first line of --help.
@@ -21,6 +23,7 @@ ENTRIES = {
     "score": "labels, decisions and scores for a large file or a folder of texts, as CSV",
     "serve": "the service and its page from the newest bundle, on http://localhost:3000",
 }
+SEVERAL_FITS = ("main", "study", "ablation")
 
 
 def entries() -> dict[str, str]:
@@ -40,6 +43,8 @@ def main() -> None:
         sys.exit(f"'{entry}' is no entry point; there are {', '.join(known)}.")
 
     def run(parameters: Parameters) -> None:
+        if entry in SEVERAL_FITS:
+            import_ahead(resolve_settings(parameters))
         if entry in ENTRIES:
             importlib.import_module(f"pipelines.{entry}").run(parameters)
         else:

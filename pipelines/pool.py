@@ -27,6 +27,7 @@ from mlflow.exceptions import MlflowException
 
 from evenodd import tracking, tuning
 from evenodd.training import best_device
+from pipelines.ahead import fit_context
 from pipelines.command import prepare_process
 from pipelines.fit_variant import FittedRun, Surroundings, fit_variant
 from pipelines.materials import Materials
@@ -134,12 +135,15 @@ class Place:
         parent: the run that fits stand under.
         threads: that torch uses.
         gpu: number of its GPU; None on a CPU.
+        folder, environ: of the parent, now.
     """
 
     store: dict[str, str]
     parent: str | None
     threads: int
     gpu: int | None = None
+    folder: Path = field(default_factory=Path.cwd)
+    environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
 
 
 @dataclass
@@ -258,7 +262,7 @@ def _looked_at(materials: Materials) -> Materials:
 
 
 def _start(place: Place) -> _Worker:
-    context = multiprocessing.get_context("spawn")
+    context: Any = fit_context()
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, place), name="fit")
     process.start()
@@ -279,6 +283,9 @@ def _work(pipe: Connection, place: Place) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent passes it on, once
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    os.chdir(place.folder)
+    os.environ.clear()
+    os.environ.update(place.environ)
     if place.gpu is not None:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[place.gpu] if seen else str(place.gpu)

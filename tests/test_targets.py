@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from transformers import PreTrainedModel
 from evenodd.config import DistillSettings
 from evenodd.data import TokenStore
 from evenodd.training import DistillObjective, JoinedTargets, target_megabytes, targets, teacher_targets
+from evenodd.training.predict import sorted_rows
 from evenodd.variants import init_student, state_digest
 
 # Of a value stored as float16: half a unit in the last of its 11 bits.
@@ -89,25 +92,77 @@ def test_another_teacher_other_rows_or_precision_get_their_own(tmp_path: Path) -
     assert len(list(tmp_path.iterdir())) == 4
 
 
-def test_an_interrupted_pass_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a cache taken for a whole one would hold zeros for the rest."""
+def test_an_interrupted_pass_is_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a cache taken for a whole one would hold zeros for the rest; one thrown away costs a pass of the teacher."""
     teacher, store = still_model(), random_store(200)
+    whole = teacher_targets(teacher, store, tmp_path / "apart", "fp32")
     monkeypatch.setattr(targets, "TOKEN_BUDGET", 64)
     calls, forward = [], teacher.forward
 
     def interrupted(*args: object, **about: object) -> object:
         calls.append(1)
-        if len(calls) > 3:
+        if len(calls) == 4:
             raise KeyboardInterrupt
         return forward(*args, **about)
 
     monkeypatch.setattr(teacher, "forward", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        teacher_targets(teacher, store, tmp_path, "fp32")
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr(teacher, "forward", forward)
-    whole = teacher_targets(teacher, store, tmp_path, "fp32")
-    assert bool((np.abs(whole.hidden).sum((1, 2)) > 0).all())
+        teacher_targets(teacher, store, tmp_path / "cache", "fp32")
+    assert not list((tmp_path / "cache").glob("targets-*"))
+    again = teacher_targets(teacher, store, tmp_path / "cache", "fp32")
+    assert len(calls) == 1 + len(sorted_rows(store, 64))
+    np.testing.assert_allclose(again.logits, whole.logits, atol=1e-5)
+    np.testing.assert_allclose(again.hidden, whole.hidden, atol=2e-3)
+    (left,) = (tmp_path / "cache").iterdir()
+    assert sorted(path.name for path in left.iterdir()) == ["hidden.npy", "logits.npy"]
+
+
+SHARING = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from training_rows import random_store, still_model
+from evenodd.training import targets
+targets.TOKEN_BUDGET = 64
+teacher, calls = still_model(), []
+forward = teacher.forward
+def slow(*args, **about):
+    calls.append(1)
+    time.sleep(0.02)
+    if sys.argv[3] == "dies" and len(calls) == 3:
+        import os
+        os.kill(os.getpid(), 9)
+    return forward(*args, **about)
+teacher.forward = slow
+print("ready", flush=True)
+sys.stdin.readline()
+found = targets.teacher_targets(teacher, random_store(200), Path(sys.argv[2]), "fp32")
+print(len(calls), float(abs(found.logits).sum()), flush=True)
+"""
+
+
+@pytest.mark.parametrize("second", ["lives", "dies"])
+def test_two_students_share_one_pass(tmp_path: Path, second: str) -> None:
+    """Students that are fitted at once would run the teacher twice; one that is killed must not stop the other."""
+    command = [sys.executable, "-c", SHARING, str(Path(__file__).parent), str(tmp_path / "cache")]
+    both = [
+        subprocess.Popen([*command, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for how in ("lives", second)
+    ]
+    assert [process.stdout.readline() if process.stdout else "" for process in both] == ["ready\n"] * 2
+    for process in both:
+        if process.stdin:
+            process.stdin.write("\n")
+            process.stdin.flush()
+    told = [process.communicate()[0].split() for process in both]
+    expected = teacher_targets(still_model(), random_store(200), tmp_path / "apart", "fp32")
+    calls, batches = [int(words[0]) for words in told if words], len(sorted_rows(random_store(200), 64))
+    assert [process.returncode for process in both] == [0, 0 if second == "lives" else -9]
+    assert sum(calls) == (batches if second == "lives" else batches - 2)
+    assert min(calls) > 2
+    for words in told:
+        assert not words or float(words[1]) == pytest.approx(float(np.abs(expected.logits).sum()), rel=1e-5)
+    assert [path.name[0] for path in (tmp_path / "cache").iterdir()] == ["t"]
 
 
 def test_a_state_that_float16_cannot_hold_is_an_error(tmp_path: Path) -> None:

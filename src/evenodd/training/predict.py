@@ -46,10 +46,14 @@ def predict_logits(
 
 def sorted_batches(store: TokenStore, token_budget: int) -> Iterator[tuple[np.ndarray, dict[str, torch.Tensor]]]:
     """Row positions and their collated tensors, shortest rows first."""
-    sampler = TokenBudgetSampler(store.lengths, token_budget=token_budget, max_rows=512, shuffle=False)
-    for rows in sampler:
+    for rows in sorted_rows(store, token_budget):
         positions = np.asarray(rows)
         yield positions, store.collate(positions, pad_to_multiple=1)
+
+
+def sorted_rows(store: TokenStore, token_budget: int) -> TokenBudgetSampler:
+    """The positions of the rows of each batch, shortest rows first."""
+    return TokenBudgetSampler(store.lengths, token_budget=token_budget, max_rows=512, shuffle=False)
 
 
 def to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:

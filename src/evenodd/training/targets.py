@@ -1,8 +1,8 @@
 """What the teacher says of every training row, computed once and read back by row.
 
 One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
-students, seeds and trials of one teacher and one data set share them. States are kept as float16: at most 5e-4 of a
-value is lost. Tests hold a stored target against a live forward pass.
+students, seeds and trials of one teacher and one data set share them; those that begin at once share the pass too.
+States are kept as float16: at most 5e-4 of a value is lost. Tests hold a stored target against a live forward pass.
 """
 
 from __future__ import annotations
@@ -19,13 +19,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from evenodd.data import TokenStore
-from evenodd.data.folders import FORMAT, new_folder
+from evenodd.data.folders import FORMAT
+from evenodd.data.parts import Parts, fill_together
+from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.precision import Precision, autocast
-from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_batches, to_device
+from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_rows, to_device
 from evenodd.variants.encoder import state_digest
 
 log = logging.getLogger(__name__)
+
+LOGITS, HIDDEN = "logits.npy", "hidden.npy"
 
 
 @dataclass(frozen=True)
@@ -96,25 +100,48 @@ def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, p
         RuntimeError: a hidden state is too large for float16, or not a number.
     """
     path = folder / _key(teacher, store, precision)
-    if not path.is_dir():
-        with new_folder(path) as building:
-            _write(teacher, store, building, precision)
-    else:
+    if path.is_dir():
         log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
-    return TeacherTargets(np.load(path / "logits.npy", mmap_mode="r"), np.load(path / "hidden.npy", mmap_mode="r"))
+    else:
+        log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
+        batches = sorted_rows(store, TOKEN_BUDGET)
+        fill_together(
+            path,
+            len(batches),
+            begin=lambda empty: _create(empty, teacher, len(store)),
+            fill=lambda building, parts: _fill(building, parts, batches, teacher, store, precision),
+        )
+    return TeacherTargets(np.load(path / LOGITS, mmap_mode="r"), np.load(path / HIDDEN, mmap_mode="r"))
 
 
-def _write(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> None:
+def _create(folder: Path, teacher: PreTrainedModel, rows: int) -> None:
     config: Any = teacher.config
-    log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
-    logits = _create(folder / "logits.npy", np.float32, (len(store), config.num_labels))
-    hidden = _create(folder / "hidden.npy", np.float16, (len(store), config.num_hidden_layers, config.hidden_size))
+    _memory_map(folder / LOGITS, np.float32, (rows, config.num_labels))
+    _memory_map(folder / HIDDEN, np.float16, (rows, config.num_hidden_layers, config.hidden_size))
+
+
+def _fill(
+    folder: Path,
+    parts: Parts,
+    batches: TokenBudgetSampler,
+    teacher: PreTrainedModel,
+    store: TokenStore,
+    precision: Precision,
+) -> None:
+    """The batches that no other process is at, and then those that it has not finished."""
+    logits, hidden = np.load(folder / LOGITS, mmap_mode="r+"), np.load(folder / HIDDEN, mmap_mode="r+")
     with evaluating(teacher), first_token_in_last_layer(teacher):
-        for rows, batch in sorted_batches(store, TOKEN_BUDGET):
-            with autocast(precision, next(teacher.parameters()).device.type):
-                output = teacher(**to_device(batch, teacher), output_hidden_states=True)
-            logits[rows] = output.logits.float().cpu().numpy()
-            hidden[rows] = _halved(first_token_states(output.hidden_states))
+        for wait in (False, True):
+            for number, rows in enumerate(batches):
+                with parts.claim(number, wait=wait) as mine:
+                    if mine:
+                        batch = to_device(store.collate(np.asarray(rows), pad_to_multiple=1), teacher)
+                        with autocast(precision, next(teacher.parameters()).device.type):
+                            output = teacher(**batch, output_hidden_states=True)
+                        logits[rows] = output.logits.float().cpu().numpy()
+                        hidden[rows] = _halved(first_token_states(output.hidden_states))
+            if parts.whole:
+                break
     logits.flush()
     hidden.flush()
 
@@ -133,7 +160,7 @@ def _halved(states: Tensor) -> np.ndarray:
     return states.to(torch.float16).cpu().numpy()
 
 
-def _create(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+def _memory_map(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
 
 
