@@ -96,7 +96,7 @@ def test_an_interrupted_pass_is_gone_on_from(tmp_path: Path, monkeypatch: pytest
     """Half a cache taken for a whole one would hold zeros for the rest; one thrown away costs a pass of the teacher."""
     teacher, store = still_model(), random_store(200)
     whole = teacher_targets(teacher, store, tmp_path / "apart", "fp32")
-    monkeypatch.setattr(targets, "TOKEN_BUDGET", 64)
+    monkeypatch.setattr(targets, "TOKEN_BUDGETS", {"cpu": 64})
     calls, forward = [], teacher.forward
 
     def interrupted(*args: object, **about: object) -> object:
@@ -123,7 +123,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from training_rows import random_store, still_model
 from evenodd.training import targets
-targets.TOKEN_BUDGET = 64
+targets.TOKEN_BUDGETS = {"cpu": 64}
 teacher, calls = still_model(), []
 forward = teacher.forward
 def slow(*args, **about):

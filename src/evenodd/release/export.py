@@ -151,6 +151,7 @@ class _Export:
             max_length,
         )
         self.tried: list[tuple[Candidate, Path]] = []
+        self.seen: dict[Path, np.ndarray] = {}
 
     def run(self, out: Path) -> Graphs:
         """Makes the kinds in order; float32 comes first as the source of the others."""
@@ -177,14 +178,18 @@ class _Export:
     def _try_fp32(self) -> None:
         """Plain, fused and lean float32 graphs against torch. A plain one that is off stops, others are dropped."""
         count = self.settings.parity_texts or len(self.data.validation)
-        texts = [*_spread(self.data.validation, count), *PROBE_TEXTS]
+        chosen = _spread(self.data.validation, count)
+        texts = [*(self.data.validation[at] for at in chosen), *PROBE_TEXTS]
         expected = torch_logits(self.model, self.encoder, texts)
         plain, config = self.sources["plain"], self.model.config
         self.sources["fused"] = fuse_graph(plain, self.work / "fused.onnx", config)
         self.sources["lean"] = lean_graph(plain, self.work / "lean.onnx", config)
         for name, path in list(self.sources.items()):
             session = open_session(path, "cpu")
-            report = compare_logits("fp32", expected, session_logits(session, self.encoder, texts), self.settings)
+            logits = session_logits(session, self.encoder, texts)
+            if len(chosen) == len(self.data.validation):
+                self.seen[path] = logits[np.argsort(chosen)]
+            report = compare_logits("fp32", expected, logits, self.settings)
             self._note("fp32", name, path, report, session)
             if report.failure and name == "plain":
                 raise RuntimeError(f"ONNX parity failed: {report.failure}. Not registered.")
@@ -227,12 +232,17 @@ class _Export:
         """Logits of the fastest float32 graph on the validation split: what reduced kinds are held against."""
         best = self._choose("fp32")
         path = self.sources["plain"] if best is None else best[1]
-        return session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
+        return (
+            self.seen[path]
+            if path in self.seen
+            else session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
+        )
 
     @cached_property
     def calibration(self) -> list[Feeds]:
         """Padded batches of training texts, spread over all lengths."""
-        rows = self.encoder.encode(_spread(self.data.calibration, CALIBRATION_TEXTS)) if self.data.calibration else []
+        texts = self.data.calibration
+        rows = self.encoder.encode([texts[at] for at in _spread(texts, CALIBRATION_TEXTS)]) if texts else []
         return [feeds for _, feeds in sorted_batches(rows, self.encoder, batch_size=8)]
 
     def _note(self, kind: str, recipe: str, path: Path, report: ParityReport, session: ort.InferenceSession) -> None:
@@ -280,7 +290,8 @@ class _Export:
 
 def session_speed(session: ort.InferenceSession, encoder: TextEncoder, texts: Sequence[str]) -> float:
     """Sentences per second, batches of 32 sorted by length, best of three passes over at most 128 texts."""
-    batches = [feeds for _, feeds in sorted_batches(encoder.encode(_spread(texts, SPEED_TEXTS)), encoder)]
+    chosen = [texts[at] for at in _spread(texts, SPEED_TEXTS)]
+    batches = [feeds for _, feeds in sorted_batches(encoder.encode(chosen), encoder)]
     run_session(session, batches[-1])
     best = float("inf")
     for _ in range(SPEED_REPEATS):
@@ -291,11 +302,10 @@ def session_speed(session: ort.InferenceSession, encoder: TextEncoder, texts: Se
     return min(len(texts), SPEED_TEXTS) / best
 
 
-def _spread(texts: Sequence[str], count: int) -> list[str]:
-    """`count` texts evenly spread over the lengths of all, the longest among them."""
-    ordered = sorted(texts, key=len)
-    positions = np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)
-    return [ordered[i] for i in positions]
+def _spread(texts: Sequence[str], count: int) -> list[int]:
+    """Positions of `count` texts evenly spread over the lengths of all, the longest among them."""
+    ordered = sorted(range(len(texts)), key=lambda at: len(texts[at]))
+    return [ordered[at] for at in np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)]
 
 
 def _recommend(chosen: dict[str, Candidate]) -> dict[str, str]:

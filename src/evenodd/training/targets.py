@@ -24,7 +24,7 @@ from evenodd.data.parts import Parts, fill_together
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.precision import Precision, autocast
-from evenodd.training.predict import TOKEN_BUDGET, evaluating, sorted_rows, to_device
+from evenodd.training.predict import TOKEN_BUDGETS, evaluating, sorted_rows, to_device
 from evenodd.variants.encoder import state_digest
 
 log = logging.getLogger(__name__)
@@ -104,7 +104,7 @@ def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, p
         log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
     else:
         log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
-        batches = sorted_rows(store, TOKEN_BUDGET)
+        batches = sorted_rows(store, TOKEN_BUDGETS[next(teacher.parameters()).device.type])
         fill_together(
             path,
             len(batches),
@@ -130,14 +130,14 @@ def _fill(
 ) -> None:
     """The batches that no other process is at, and then those that it has not finished."""
     logits, hidden = np.load(folder / LOGITS, mmap_mode="r+"), np.load(folder / HIDDEN, mmap_mode="r+")
-    with evaluating(teacher), first_token_in_last_layer(teacher):
+    device = next(teacher.parameters()).device.type
+    with evaluating(teacher), first_token_in_last_layer(teacher), autocast(precision, device):
         for wait in (False, True):
             for number, rows in enumerate(batches):
                 with parts.claim(number, wait=wait) as mine:
                     if mine:
                         batch = to_device(store.collate(np.asarray(rows), pad_to_multiple=1), teacher)
-                        with autocast(precision, next(teacher.parameters()).device.type):
-                            output = teacher(**batch, output_hidden_states=True)
+                        output = teacher(**batch, output_hidden_states=True)
                         logits[rows] = output.logits.float().cpu().numpy()
                         hidden[rows] = _halved(first_token_states(output.hidden_states))
             if parts.whole:
