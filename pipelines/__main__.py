@@ -43,8 +43,9 @@ def main() -> None:
         sys.exit(f"'{entry}' is no entry point; there are {', '.join(known)}.")
 
     def run(parameters: Parameters) -> None:
-        if entry in SEVERAL_FITS:
-            import_ahead(resolve_settings(parameters))
+        settings = resolve_settings(parameters)
+        if entry in SEVERAL_FITS or (entry not in ENTRIES and settings.evidence.seeds > 1):
+            import_ahead(settings)
         if entry in ENTRIES:
             importlib.import_module(f"pipelines.{entry}").run(parameters)
         else:

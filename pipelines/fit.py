@@ -7,7 +7,8 @@ from dataclasses import replace
 from evenodd import tracking
 from evenodd.variants import VARIANTS
 from pipelines.fit_variant import FittedRun, fit_variant
-from pipelines.materials import Materials, divisions, gather
+from pipelines.fits import Progress, fit_plans
+from pipelines.materials import divisions, gather
 from pipelines.plan import Parameters, Plan, about_teacher, make_plan
 from pipelines.tune import tune
 
@@ -29,16 +30,11 @@ def run(entry: str, parameters: Parameters) -> None:
         if plan.settings.tune.worker:
             print(f"{name}: the study's trials are done; the final fit is left to the worker without tune.worker.")
             return
-        for run in fit_seeds(name, tuned, materials):
+        plans = seed_plans(name, tuned)
+        fits = fit_plans(plans, materials, Progress(seeds), fresh=plan.settings.run.fresh)
+        for run in fits.runs:
             print(summary(run))
-
-
-def fit_seeds(name: str, parameters: Parameters, materials: Materials) -> list[FittedRun]:
-    """The variant once for each seed, finished ones reused."""
-    return [
-        fit_variant(plan, materials.under(plan.settings), nested=True, reuse=not plan.settings.run.fresh)
-        for plan in seed_plans(name, parameters)
-    ]
+        fits.check()
 
 
 def seed_plans(name: str, parameters: Parameters, teacher_parameters: Parameters | None = None) -> list[Plan]:

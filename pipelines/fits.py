@@ -23,29 +23,43 @@ class Progress:
 
     Attributes:
         total: units of the whole.
+        places: units that are worked on at once.
     """
 
     total: int
     done: int = 0
+    places: int = 1
     _timed: int = 0
     _seconds: float = 0.0
-    _started: float = field(default_factory=time.monotonic)
+    _last: float = field(default_factory=lambda: time.monotonic())
+    _begun: dict[int, float] = field(default_factory=dict)
 
-    def advance(self, units: int, *, timed: int) -> None:
-        """Counts finished units; `timed` of them took the time since the last call."""
+    def begin(self, number: int) -> None:
+        """One unit is worked on from now."""
+        self._begun[number] = time.monotonic()
+
+    def advance(self, units: int, *, timed: int, number: int | None = None) -> None:
+        """Counts finished units; `timed` of them took the time since the last call, or since this one's begin."""
         now = time.monotonic()
         self.done += units
         if timed:
             self._timed += timed
-            self._seconds += now - self._started
-        self._started = now
+            self._seconds += now - (self._last if number is None else self._begun[number])
+        if number is not None:
+            self._begun.pop(number, None)
+        self._last = now
 
-    def line(self, ahead: int = 0) -> str:
-        """`7/30 | 12 min left`: the next unit, beside so many that are under way; before any was timed, its number."""
-        number = self.done + ahead + 1
+    def line(self) -> str:
+        """`7/30 | 12 min left`: the next unit and the time for it, those under way and those after it.
+
+        Before any was timed, its number alone.
+        """
+        number = self.done + len(self._begun) + 1
         if not self._timed:
             return f"{number}/{self.total}"
-        left = self._seconds / self._timed * (self.total - self.done)
+        each, now = self._seconds / self._timed, time.monotonic()
+        under_way = sum(max(each - (now - begun), 0.0) for begun in self._begun.values())
+        left = (each * (self.total - self.done - len(self._begun)) + under_way) / self.places
         return f"{number}/{self.total} | {max(1, round(left / 60))} min left"
 
 
@@ -98,7 +112,8 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
             progress.advance(1, timed=0)
     left = [plans[number] for number in board.waiting]
     if left:
-        with open_pool(fits_at_once(left[0].settings.run.jobs, left, materials.encoder)) as pool:
+        progress.places = fits_at_once(left[0].settings.run.jobs, left, materials.encoder)
+        with open_pool(progress.places) as pool:
             _fit_all(board, pool, progress)
     return board.fits()
 
@@ -108,16 +123,17 @@ def _fit_all(board: Board, pool: Pool, progress: Progress) -> None:
         number = board.next() if pool.has_room else None
         if number is None:
             number, outcome = pool.wait()
-            timed = 1
+            progress.advance(1, timed=1, number=number)
         else:
-            log.info("%s | %s", progress.line(ahead=len(board.running)), board.name(number))
+            log.info("%s | %s", progress.line(), board.name(number))
             if not board.lost_its_teacher(number):
                 board.running.add(number)
+                progress.begin(number)
                 pool.start(number, board.plans[number], board.materials[number])
                 continue
-            outcome, timed = "its teacher failed", 0
+            outcome = "its teacher failed"
+            progress.advance(1, timed=0)
         board.settle(number, outcome)
-        progress.advance(1, timed=timed)
         if isinstance(outcome, str):
             log.warning("%s | failed, going on | %s", board.name(number), outcome)
 

@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,7 +37,8 @@ from pipelines.plan import Plan
 log = logging.getLogger(__name__)
 
 FAULTS = (*tuning.FAULTS, MlflowException)
-SECONDS_TO_END = 30.0
+SECONDS_TO_END, ATTEMPTS_TO_END = 10.0, 3
+"""An interruption is lost where it meets a destructor; a run needs a moment to be closed after it."""
 BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 1.5e9, 7.0
 """A fit's memory: torch, rows and activations, and the weights with gradients, AdamW's state, mean and checkpoints."""
 HUB_MODEL_BYTES = 440e6
@@ -186,10 +188,13 @@ class Processes:
         for worker in self.workers:
             if kind is None:
                 _tell(worker.pipe, None)
-            else:
-                worker.process.terminate()
+        for attempt in range(ATTEMPTS_TO_END):
+            if kind is not None or attempt:
+                for worker in self.workers:
+                    worker.process.terminate()
+            for worker in self.workers:
+                worker.process.join(SECONDS_TO_END)
         for worker in self.workers:
-            worker.process.join(SECONDS_TO_END)
             worker.process.kill()
             worker.process.join()
 
@@ -301,7 +306,7 @@ def _work(pipe: Connection, place: Place) -> None:
             pipe.send(_outcome(partial(fit_variant, plan, had[key], nested=True, surroundings=surroundings)))
             gc.collect()
     except (KeyboardInterrupt, EOFError):
-        return
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _outcome(fitting: Callable[[], FittedRun]) -> Outcome:
@@ -323,12 +328,15 @@ def _alone(pipe: Connection) -> Iterator[None]:
 
 
 def _interrupt(number: int, frame: object) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    if parent is None:
+        return
+    parent.join()
+    for _ in range(ATTEMPTS_TO_END):
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_END)
+    os._exit(1)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
+import torch
 import transformers
 import yaml
 from release_models import WORDS, tiny_tokenizer
@@ -149,6 +155,84 @@ def test_quality_against_latency_is_tuned_on_real_fits(store):
     assert float(final.data.params["train.learning_rate"]) == tuned.train.learning_rate
     layers = tracking.artifact_json(final.info.run_id, "layer_map.json")["teacher_layers"]
     assert len(layers) == tuned.variant.depth
+
+
+def test_fits_at_once_are_those_of_one_after_another(store):
+    """How many run at once is a matter of time: not of weights, of what is measured, or of where it is kept."""
+    tracking, given = store
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for jobs in ("1", "2"):
+            study.run({**given, "variants": "odd,even,lora", "fresh": "true", "jobs": jobs, "seed": "5"})
+    finally:
+        torch.set_num_threads(threads)
+    at_once, before = tracking.find_runs({"stage": "study"})[:2]
+    versions = []
+    for name in ("teacher", "odd", "even", "lora"):
+        new, old = tracking.find_runs({"variant": name, "seed": "5"})[:2]
+        assert new.data.tags["mlflow.parentRunId"] == at_once.info.run_id
+        assert old.data.tags["mlflow.parentRunId"] == before.info.run_id
+        assert new.info.experiment_id == at_once.info.experiment_id
+        assert new.data.tags["state_digest"] == old.data.tags["state_digest"]
+        measured = [
+            {
+                key: value
+                for key, value in run.data.metrics.items()
+                if key.startswith(("test/", "validation/", "floor/"))
+            }
+            for run in (new, old)
+        ]
+        assert measured[0] == measured[1]
+        assert new.data.metrics["cost/latency_p50_ms"] > 0
+        versions.append(new.data.tags["version"])
+    assert len(set(versions)) == 4
+    teacher = tracking.find_runs({"variant": "teacher", "seed": "5"})[0].info.run_id
+    odd, even = (tracking.find_runs({"variant": name, "seed": "5"})[0] for name in ("odd", "even"))
+    assert odd.data.tags["teacher_run_id"] == even.data.tags["teacher_run_id"] == teacher
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "killed"])
+def test_fits_at_once_end_with_their_command(store, how):
+    """Fits that went on alone would hold the machine, and versions nobody waits for would be registered."""
+    tracking, given = store
+    seed = {"ctrl-c": "21", "killed": "22"}[how]
+    long = {**given, "variants": "lora", "jobs": "2", "seed": seed, "epochs": "1000", "train.patience": "1000"}
+    root = Path(study.__file__).parents[1]
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "pipelines",
+            "study",
+            *(word for key, value in long.items() for word in (f"--{key}", value)),
+        ],
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    left = {"[teacher", "[lora"}
+    for line in process.stderr or ():
+        left -= {name for name in left if name in line and "fitting" in line}
+        if not left:
+            break
+    fitting = psutil.Process(process.pid).children(recursive=True)
+    assert not left
+    assert len(fitting) >= 2
+    if how == "ctrl-c":
+        os.killpg(process.pid, signal.SIGINT)
+    else:
+        process.kill()
+    process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(fitting, timeout=60)
+    assert not alive
+    tracking.close_interrupted()
+    ended = [run for run in tracking.find_runs({"seed": seed}, finished=False) if "variant" in run.data.tags]
+    assert {run.data.tags["variant"]: run.info.status for run in ended} == {"teacher": "KILLED", "lora": "KILLED"}
+    assert not any("version" in run.data.tags for run in ended)
+    if how == "ctrl-c":
+        assert process.returncode == 130
 
 
 def test_a_study_over_varied_splits_pairs_variants_within_each(store):

@@ -40,7 +40,7 @@ def clock(monkeypatch):
 
 
 def progress_of(total: int, clock: Clock) -> fits.Progress:
-    return fits.Progress(total, _started=clock.now)
+    return fits.Progress(total, _last=clock.now)
 
 
 def test_time_left_is_that_of_what_is_left_at_the_pace_of_what_was_fitted(clock):
@@ -52,6 +52,22 @@ def test_time_left_is_that_of_what_is_left_at_the_pace_of_what_was_fitted(clock)
     clock.now += 240
     progress.advance(2, timed=2)
     assert progress.line() == "9/30 | 44 min left"
+
+
+def test_time_left_counts_what_is_under_way(clock):
+    """Of two fits at once, the one that ends first would make the rest look four times as long as it is."""
+    progress = progress_of(4, clock)
+    progress.places = 2
+    for number in (0, 3):
+        progress.begin(number)
+    assert progress.line() == "3/4"
+    clock.now += 240
+    progress.advance(1, timed=1, number=0)
+    assert progress.line() == "3/4 | 4 min left"
+    progress.begin(1)
+    clock.now += 60
+    progress.advance(1, timed=1, number=3)
+    assert progress.line() == "4/4 | 4 min left"
 
 
 def test_a_study_names_the_teacher_once_and_refuses_what_it_does_not_know():
