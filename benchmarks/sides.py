@@ -67,17 +67,19 @@ class Side:
         teacher_pass_seconds: of its pass over all rows.
 
     Raises:
+        ValueError: rows or encoder cannot be used.
         RuntimeError: the process died or failed.
     """
 
     def __init__(self, task: Task, environ: Mapping[str, str] = MappingProxyType({})) -> None:
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_measure_as_asked, args=(theirs, task, dict(environ)), daemon=True)
+        self.pipe, self.theirs = context.Pipe()
+        self.process = context.Process(target=_measure_as_asked, args=(self.theirs, task, dict(environ)), daemon=True)
         self.teacher, self.teacher_pass_seconds = "", 0.0
 
     def __enter__(self) -> Side:
         self.process.start()
+        self.theirs.close()
         self.teacher, self.teacher_pass_seconds = self._answer()
         return self
 
@@ -100,16 +102,25 @@ class Side:
         return found
 
     def _answer(self) -> Any:
-        while not self.pipe.poll(1.0):
-            if not self.process.is_alive():
-                raise RuntimeError(f"a measuring process ended with {self.process.exitcode}; what it said is above.")
-        return self.pipe.recv()
+        try:
+            found = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            code = self.process.exitcode
+            raise RuntimeError(f"a measuring process ended with {code}; what it said is above.") from None
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
 
 
 def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> None:
     os.environ.update(environ)
     be_quiet()
-    bench, *about = prepare(task)
+    try:
+        bench, *about = prepare(task)
+    except (ValueError, OSError) as error:
+        pipe.send(" ".join(str(error).split()))
+        return
     pipe.send(about)
     warm: set[str] = set()
     while True:

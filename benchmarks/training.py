@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Iterable
@@ -202,17 +203,20 @@ def main() -> None:
     parser.add_argument("--home", type=Path, default=Path(".evenodd"))
     given = parser.parse_args()
     be_quiet()
-    figures = run(
-        quick=given.quick,
-        data=given.data,
-        model=given.model,
-        times=given.times,
-        seeds=given.seeds,
-        epochs=given.epochs,
-        home=given.home,
-        scored=given.scored,
-        keep=given.keep,
-    )
+    try:
+        figures = run(
+            quick=given.quick,
+            data=given.data,
+            model=given.model,
+            times=given.times,
+            seeds=given.seeds,
+            epochs=given.epochs,
+            home=given.home,
+            scored=given.scored,
+            keep=given.keep,
+        )
+    except (ValueError, RuntimeError) as error:
+        sys.exit(f"benchmarks.training: {error}")
     print(table(figures))
     write_figures(given.json, figures)
 

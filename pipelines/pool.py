@@ -14,7 +14,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection, wait
@@ -236,15 +236,17 @@ class Processes:
 
     def _suspend_others(self, worker: _Worker) -> None:
         """Lets one process measure alone."""
-        others = [psutil.Process(other.process.pid) for other in self.workers if other is not worker]
+        others = [other.process.pid for other in self.workers if other is not worker]
         try:
-            for other in others:
-                other.suspend()
+            for pid in others:
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).suspend()
             worker.pipe.send(QUIET)
             worker.pipe.recv()
         finally:
-            for other in others:
-                other.resume()
+            for pid in others:
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).resume()
 
     def _replace(self, worker: _Worker) -> str:
         """A new process for one that ended by itself; what is told of its fit."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -250,3 +252,13 @@ def test_each_benchmark_of_a_run_writes_a_file_of_its_own() -> None:
         "verdict": ["--quick", "--json", "out/figures-verdict.json"],
     }
     assert set(commands([])) == {"training", "scale", "inference", "serving", "verdict"}
+
+
+@pytest.mark.slow
+def test_rows_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
+    """They are found out by another process, whose traceback and the pipe's would both stand before the reason."""
+    command = [sys.executable, "-m", "benchmarks.training", "--quick", "--data", str(tmp_path), "--home", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(training.__file__).parents[1])
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("benchmarks.training: data=")

@@ -44,9 +44,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Place:
-    """Where the processes meet: how many there are, and the port and the folder that they share."""
+    """Where the processes meet: how many there are, threads of each, and the port and the folder that they share."""
 
     processes: int
+    threads: int
     port: int
     folder: Path
 
@@ -90,11 +91,11 @@ def run_in_processes(work: Callable[..., Any], arguments: tuple[Any, ...], conte
     Raises:
         RuntimeError: one of them failed.
     """
-    model, place = arguments[0], Place(processes, _free_port(), Path(context.folder))
+    model, place = arguments[0], Place(processes, threads_of(processes), _free_port(), Path(context.folder))
     place.folder.mkdir(parents=True, exist_ok=True)
     save_copy(Job(work, arguments, replace(context, report=None)), place.folder / JOB)
     queue = multiprocessing.get_context("spawn").Queue()
-    log.info("%d processes | %d thread(s) each", processes, threads_of(processes))
+    log.info("%d processes | %d thread(s) each", processes, place.threads)
     started = multiprocessing.start_processes(_work, (place, queue), nprocs=processes, join=False, start_method="spawn")
     try:
         while not started.join(POLL_SECONDS):
@@ -126,12 +127,12 @@ def check_gpus(processes: int) -> None:
 
 
 def threads_of(processes: int) -> int:
-    """Threads of each process, so that together they use every core once."""
-    return max(1, (os.cpu_count() or 1) // processes)
+    """Threads of each process, so that together they use as many as this one may."""
+    return max(1, torch.get_num_threads() // processes)
 
 
 def _work(rank: int, place: Place, queue: Any) -> None:
-    torch.set_num_threads(threads_of(place.processes))
+    torch.set_num_threads(place.threads)
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
