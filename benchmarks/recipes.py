@@ -155,10 +155,11 @@ RECIPES: dict[str, Recipe] = {
 
 BIG = {**FREE, "token_budget": 16_384, "max_rows": 1024}
 ON_GPUS = {
+    "ours, compiled": Recipe("distil", "ours", 960, changes={**FREE, "compile": True}),
     "ours, big batches": Recipe("distil", "ours", 960, changes=BIG),
     "ours, big batches, packed": Recipe("distil", "ours", 960, changes={**BIG, "packed": True}),
 }
-"""Beside `RECIPES` where there is a GPU: unlike rows in a batch, padded and not."""
+"""Beside `RECIPES` where there is a GPU: compiled layers, and unlike rows in a batch, padded and not."""
 
 
 def recipes_here() -> dict[str, Recipe]:

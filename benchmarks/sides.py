@@ -122,7 +122,7 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
         pipe.send(" ".join(str(error).split()))
         return
     pipe.send(about)
-    warm: set[str] = set()
+    warm: dict[str, float] = {}
     while True:
         asked = pipe.recv()
         if asked is None:
@@ -130,11 +130,13 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
             continue
         name, rows, how = asked
         if name not in warm:
+            start = time.perf_counter()
             run_recipe(bench, recipes_here()[name], WARM_UP_ROWS)
-            warm.add(name)
+            warm[name] = time.perf_counter() - start
         with PeakMemory() as memory:
             found = run_recipe(bench, recipes_here()[name], rows, **how)
-        pipe.send(_figures(found) | {"peak_mb": memory.rss_mb} | _device_peak())
+        about = {"first_use_seconds": warm[name], "peak_mb": memory.rss_mb}
+        pipe.send(_figures(found) | about | _device_peak())
 
 
 def _device_peak() -> dict[str, float]:

@@ -49,6 +49,7 @@ RATIOS = {
     "best_teacher_over_trainer_fp32": ("teacher ours, frozen, no dropout", "teacher trainer fp32"),
     "lora_over_trainer_fp32": ("lora ours", "lora trainer fp32"),
     "best_lora_over_trainer_fp32": ("lora ours, no dropout", "lora trainer fp32"),
+    "compiled_over_not": ("ours, compiled", "ours, frozen, no dropout"),
     "packed_over_padded": ("ours, big batches, packed", "ours, big batches"),
 }
 

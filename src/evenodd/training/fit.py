@@ -31,6 +31,7 @@ from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, drop_others, last_checkpoint, read_mark
+from evenodd.training.compiled import check_compilable, compiled_layers, not_compiled
 from evenodd.training.dropout import DropoutPool
 from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.history import Report, Reporter, tidy
@@ -121,13 +122,15 @@ def fit(
     in another precision or number of processes is begun anew.
 
     Raises:
-        ValueError: more processes than GPUs, or batches cannot be packed.
+        ValueError: more processes than GPUs, batches that cannot be packed, or nothing to compile with.
         RuntimeError: the loss is not a number, or one of several processes failed.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
     if settings.packed:
         check_packable(model, objective.takes_packed)
+    if settings.compile:
+        check_compilable(best_device(), packed=settings.packed)
     precision = choose_precision(settings.precision, best_device())
     settings = settings.model_copy(update={"precision": precision})
     drop_others(context.folder, _begun(settings))
@@ -174,6 +177,7 @@ def _fit(
         _needed_tokens(model, objective),
         packed_attention(model) if settings.packed else nullcontext(),
         lean_adapters(model),
+        compiled_layers(model) if settings.compile else nullcontext(),
         freed_memory_kept(),
     ):
         trainer = EncoderTrainer(model, data, settings, objective, context, before)
@@ -300,7 +304,7 @@ class EncoderTrainer(Trainer):
 
         Several processes hold a share of the batch each and average their gradients, hence the factor.
         """
-        with self.dropout.in_use():
+        with nullcontext() if self.settings.compile else self.dropout.in_use():
             terms, _ = self.objective.terms(model, inputs)
         total = torch.stack(list(terms.values())).sum()
         return total * rank_and_world()[1] / self.sampler.mean_rows
@@ -336,7 +340,8 @@ class EncoderTrainer(Trainer):
 
     def _validate(self) -> dict[str, float]:
         share = rank_and_world()
-        logits = predict_logits(self.encoder, self.data.validation, precision=self.precision, share=share)
+        with not_compiled() if self.settings.compile else nullcontext():
+            logits = predict_logits(self.encoder, self.data.validation, precision=self.precision, share=share)
         logits = sum_over_processes(logits, self.args.device)
         if not np.isfinite(logits).all():
             self._diverged("validation logits are not finite")
