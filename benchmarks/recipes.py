@@ -34,9 +34,9 @@ from evenodd.training import (
     predict_logits,
     training_flops,
 )
+from evenodd.training.arguments import OneDevice
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.first_token import first_token_in_last_layer
-from evenodd.training.fit import OneDevice
 from evenodd.training.objective import Objective
 from evenodd.variants import add_lora, init_student, odd_layers
 from evenodd.variants.encoder import override_dropout

@@ -18,8 +18,9 @@ from training_rows import context, fit_data, still_model
 from evenodd.config import TrainSettings
 from evenodd.training import LabelObjective, ceiling, ceiling_figures, choose_precision, fit, training_flops
 from evenodd.training import precision as probed
+from evenodd.training.arguments import OneDevice
 from evenodd.training.checkpoints import last_checkpoint
-from evenodd.training.fit import OneDevice, _take_autocast_off
+from evenodd.training.fit import _take_autocast_off
 from evenodd.training.precision import Precision, autocast, product_rates
 from evenodd.variants import init_student, state_digest
 

@@ -20,13 +20,13 @@ from transformers import (
     PrinterCallback,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
 )
 
 from evenodd.config import TrainSettings
 from evenodd.data import TokenStore
 from evenodd.training.adalora import RankAllocation
 from evenodd.training.adapters import lean_adapters
+from evenodd.training.arguments import trainer_arguments
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
@@ -236,7 +236,13 @@ class EncoderTrainer(Trainer):
         self.clock = Clock(before)
         ranks_move = any(isinstance(callback, RankAllocation) for callback in context.callbacks)
         self.average = WeightAverage(0.0 if ranks_move else settings.average_share)
-        arguments = _arguments(settings, context, self.precision, min(settings.log_steps, len(self.sampler)))
+        arguments = trainer_arguments(
+            settings,
+            context.folder,
+            seed=context.seed,
+            precision=self.precision,
+            log_steps=min(settings.log_steps, len(self.sampler)),
+        )
         if before.last_epoch:
             arguments.num_train_epochs = before.last_epoch
         super().__init__(
@@ -401,43 +407,3 @@ class _Positions(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> int:
         return index
-
-
-class OneDevice(TrainingArguments):
-    """Trainer would split each batch over all GPUs of the machine by DataParallel; several are `processes=N`."""
-
-    @property
-    def n_gpu(self) -> int:
-        """One GPU, or none."""
-        return min(int(super().n_gpu), 1)
-
-
-def _arguments(settings: TrainSettings, context: FitContext, precision: str, log_steps: int) -> TrainingArguments:
-    return OneDevice(
-        output_dir=str(context.folder),
-        num_train_epochs=settings.epochs,
-        learning_rate=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        warmup_steps=settings.warmup_share,
-        lr_scheduler_type=settings.scheduler,
-        max_grad_norm=settings.max_grad_norm,
-        optim="adamw_torch_fused",
-        bf16=precision == "bf16",
-        use_cpu=best_device() == "cpu",
-        seed=context.seed,
-        data_seed=context.seed,
-        eval_strategy="epoch",
-        save_strategy="epoch",
-        save_total_limit=2,
-        load_best_model_at_end=True,
-        metric_for_best_model="f1_macro",
-        greater_is_better=True,
-        restore_callback_states_from_checkpoint=True,
-        logging_steps=log_steps,
-        logging_nan_inf_filter=False,
-        remove_unused_columns=False,
-        report_to=[],
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-        ddp_find_unused_parameters=False,
-    )
