@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from multiprocessing.context import BaseContext
+from pathlib import Path
 
 from evenodd.config import Settings
 
@@ -23,14 +25,19 @@ def fit_context() -> BaseContext:
 def import_ahead(settings: Settings) -> None:
     """Has torch, transformers and MLflow imported by the process that others will be copied from, on another core.
 
-    Nothing happens where one fit at a time is asked for, or there is one core.
+    Nothing happens where one fit at a time is asked for, or there is one core or one GPU.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    one = settings.run.jobs == 1 or settings.train.processes > 1 or min(cores, _threads(cores)) == 1
+    gpus = list(Path("/dev").glob("nvidia[0-9]*"))
+    one = settings.run.jobs == 1 or settings.train.processes > 1 or min(cores, _threads(cores)) == 1 or len(gpus) == 1
     if not one and fit_context().get_start_method() == "forkserver":
         from multiprocessing import forkserver
 
-        forkserver.ensure_running()
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it would tell an interruption of its imports at length
+        try:
+            forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
 
 
 def _threads(cores: int) -> int:

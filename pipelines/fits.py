@@ -10,7 +10,8 @@ from evenodd import tracking
 from pipelines.fit_variant import FittedRun, find_fitted
 from pipelines.materials import Materials
 from pipelines.plan import Plan
-from pipelines.pool import Outcome, Pool, fits_at_once, open_pool
+from pipelines.pool import Outcome, Pool, open_pool
+from pipelines.room import fits_at_once
 
 log = logging.getLogger(__name__)
 
@@ -101,57 +102,84 @@ class Fits:
 def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> Fits:
     """Every plan, as many at once as `run.jobs` says; those with a finished run are not fitted again, unless `fresh`.
 
-    A student waits for its teacher. A plan that fails does not stop the others, except those whose teacher it is.
+    A student waits for its teacher, which is fitted first where no plan makes it. A plan that fails does not stop the
+    others, except those whose teacher it is.
     """
     board = Board(plans, materials)
+    progress.total += len(board.plans) - len(plans)
     for number, fingerprint in enumerate(board.fingerprints):
-        found = None if fresh else find_fitted(fingerprint)
+        found = None if fresh and number < len(plans) else find_fitted(fingerprint)
         if found is not None:
             log.info("%s | %s | reused from run %s", progress.line(), board.name(number), found.run_id)
             board.settle(number, found)
             progress.advance(1, timed=0)
-    left = [plans[number] for number in board.waiting]
+    left = list(board.waiting)
     if left:
-        progress.places = fits_at_once(left[0].settings.run.jobs, left, materials.encoder)
-        with open_pool(progress.places) as pool:
-            _fit_all(board, pool, progress)
+        progress.places = fits_at_once(plans[0].settings.run.jobs, [board.plans[at] for at in left], materials.encoder)
+        with open_pool(1) as alone:
+            while progress.places > 1 and len(board.ready()) == 1:  # the others need it: it gets the whole machine
+                _fit_next(board, alone, progress)
+        with open_pool(min(progress.places, max(len(board.waiting), 1))) as pool:
+            while board.waiting or board.running:
+                _fit_next(board, pool, progress)
+        _name_last(board, left)
     return board.fits()
 
 
-def _fit_all(board: Board, pool: Pool, progress: Progress) -> None:
-    while board.waiting or board.running:
-        number = board.next() if pool.has_room else None
-        if number is None:
-            number, outcome = pool.wait()
-            progress.advance(1, timed=1, number=number)
-        else:
-            log.info("%s | %s", progress.line(), board.name(number))
-            if not board.lost_its_teacher(number):
-                board.running.add(number)
-                progress.begin(number)
-                pool.start(number, board.plans[number], board.materials[number])
-                continue
-            outcome = "its teacher failed"
+def _fit_next(board: Board, pool: Pool, progress: Progress) -> None:
+    """Starts what can be started, and waits for one fit."""
+    while pool.has_room and (number := board.next()) is not None:
+        log.info("%s | %s", progress.line(), board.name(number))
+        if board.lost_its_teacher(number):
             progress.advance(1, timed=0)
-        board.settle(number, outcome)
-        if isinstance(outcome, str):
-            log.warning("%s | failed, going on | %s", board.name(number), outcome)
+            _settle(board, number, "its teacher failed")
+        else:
+            board.running.add(number)
+            progress.begin(number)
+            pool.start(number, board.plans[number], board.materials[number])
+    if board.running:
+        number, outcome = pool.wait()
+        progress.advance(1, timed=1, number=number)
+        _settle(board, number, outcome)
+
+
+def _settle(board: Board, number: int, outcome: Outcome) -> None:
+    board.settle(number, outcome)
+    if isinstance(outcome, str):
+        log.warning("%s | failed, going on | %s", board.name(number), outcome)
+
+
+def _name_last(board: Board, fitted: list[int]) -> None:
+    """Points each variant's alias to the last of its plans that was fitted now, whichever ended last."""
+    for number in sorted(fitted):
+        outcome = board.outcomes[number]
+        if not isinstance(outcome, str):
+            tracking.set_alias(board.plans[number].settings.model_name, outcome.variant, outcome.version)
 
 
 class Board:
     """Plans that wait, that are being fitted, and what came of the others; all by their number.
 
     Args:
-        plans: in the order in which they are taken, as far as what they need is there.
+        plans: in the order in which they are taken, as far as what they need is there. Teachers that none of them
+            makes stand behind them and are taken first.
         materials: of the command; each plan has those of its division of the rows.
     """
 
     def __init__(self, plans: list[Plan], materials: Materials) -> None:
-        self.plans = plans
+        self.asked, self.plans = len(plans), list(plans)
         self.materials = [materials.under(plan.settings) for plan in plans]
         self.fingerprints = [self._fingerprint(number, plan) for number, plan in enumerate(plans)]
         self.teachers = [plan.teacher and self._fingerprint(number, plan.teacher) for number, plan in enumerate(plans)]
-        self.waiting, self.running = list(range(len(plans))), set[int]()
+        for number, plan in enumerate(plans):
+            needed = self.teachers[number]
+            if plan.teacher and needed and needed not in self.fingerprints:
+                self.plans.append(plan.teacher)
+                self.materials.append(self.materials[number])
+                self.fingerprints.append(needed)
+                self.teachers.append(None)
+        self.waiting = [*range(self.asked, len(self.plans)), *range(self.asked)]
+        self.running: set[int] = set()
         self.outcomes: dict[int, Outcome] = {}
         self.broken: set[str] = set()
 
@@ -160,10 +188,14 @@ class Board:
         plan = self.plans[number]
         return f"{plan.variant.name} seed {plan.settings.seed}"
 
+    def ready(self) -> list[int]:
+        """The plans that wait for no other."""
+        unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running)}
+        return [number for number in self.waiting if self.teachers[number] not in unsettled]
+
     def next(self) -> int | None:
         """The first plan that waits for no other; it waits no more."""
-        unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running)}
-        number = next((number for number in self.waiting if self.teachers[number] not in unsettled), None)
+        number = next(iter(self.ready()), None)
         if number is not None:
             self.waiting.remove(number)
         return number
@@ -183,9 +215,9 @@ class Board:
             self.broken |= {part for part in parts if part and not find_fitted(part)}
 
     def fits(self) -> Fits:
-        """What came of all, in the order of the plans."""
+        """What came of all, in the order of the plans; of teachers that were not asked for, faults alone."""
         ordered = [(number, self.outcomes[number]) for number in range(len(self.plans))]
-        runs = [outcome for _, outcome in ordered if not isinstance(outcome, str)]
+        runs = [outcome for _, outcome in ordered[: self.asked] if not isinstance(outcome, str)]
         faults = {
             (self.plans[number].variant.name, f"seed {self.plans[number].settings.seed}"): outcome
             for number, outcome in ordered

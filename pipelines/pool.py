@@ -28,6 +28,7 @@ from mlflow.exceptions import MlflowException
 
 from evenodd import tracking, tuning
 from evenodd.training import best_device
+from evenodd.training.precision import know_rates, product_rates
 from pipelines.ahead import fit_context
 from pipelines.command import prepare_process
 from pipelines.fit_variant import FittedRun, Surroundings, fit_variant
@@ -39,10 +40,6 @@ log = logging.getLogger(__name__)
 FAULTS = (*tuning.FAULTS, MlflowException)
 SECONDS_TO_END, ATTEMPTS_TO_END = 10.0, 3
 """An interruption is lost where it meets a destructor; a run needs a moment to be closed after it."""
-BASE_BYTES, BYTES_PER_WEIGHT_BYTE = 1.5e9, 7.0
-"""A fit's memory: torch, rows and activations, and the weights with gradients, AdamW's state, mean and checkpoints."""
-HUB_MODEL_BYTES = 440e6
-WEIGHT_FILES = (".safetensors", ".bin")
 
 Outcome = FittedRun | str
 """A finished run, or why there is none, in one line."""
@@ -60,29 +57,6 @@ class Pool(Protocol):
 
     def wait(self) -> tuple[int, Outcome]:
         """The next fit that ends."""
-
-
-def fits_at_once(asked: int | None, plans: list[Plan], encoder: str | Path) -> int:
-    """How many fits run at once: what was asked for, or one for each thread or GPU, as far as memory goes.
-
-    Args:
-        asked: the setting `run.jobs`.
-        plans: what is to be fitted.
-        encoder: folder or hub name; its size tells the memory.
-    """
-    if asked is not None:
-        return max(1, min(asked, len(plans)))
-    if any(plan.settings.train.processes > 1 for plan in plans):
-        return 1
-    places = torch.cuda.device_count() if best_device() == "cuda" else torch.get_num_threads()
-    room = psutil.virtual_memory().available / (BASE_BYTES + BYTES_PER_WEIGHT_BYTE * _weight_bytes(encoder))
-    return max(1, min(places, len(plans), int(room)))
-
-
-def _weight_bytes(encoder: str | Path) -> float:
-    folder = Path(encoder)
-    sizes = [path.stat().st_size for path in folder.glob("*") if path.suffix in WEIGHT_FILES]
-    return max(sizes, default=HUB_MODEL_BYTES)
 
 
 @contextmanager
@@ -136,6 +110,7 @@ class Place:
         store: where runs go.
         parent: the run that fits stand under.
         threads: that torch uses.
+        rates: of products on so many threads of an idle machine; None: measured where they are needed.
         gpu: number of its GPU; None on a CPU.
         folder, environ: of the parent, now.
     """
@@ -143,6 +118,7 @@ class Place:
     store: dict[str, str]
     parent: str | None
     threads: int
+    rates: dict[str, float] | None = None
     gpu: int | None = None
     folder: Path = field(default_factory=Path.cwd)
     environ: dict[str, str] = field(default_factory=lambda: dict(os.environ))
@@ -168,12 +144,11 @@ class Processes:
     """
 
     def __init__(self, jobs: int) -> None:
-        gpus = best_device() == "cuda"
+        gpus = torch.cuda.device_count() if best_device() == "cuda" else 0
         threads = max(1, torch.get_num_threads() // jobs)
         store, parent = tracking.connection(), tracking.active_run_id()
-        self.places = [
-            Place(store, parent, threads, at % torch.cuda.device_count() if gpus else None) for at in range(jobs)
-        ]
+        rates = None if gpus else _rates_with(threads)
+        self.places = [Place(store, parent, threads, rates, at % gpus if gpus else None) for at in range(jobs)]
         self.workers: list[_Worker] = []
         self.sent: list[Materials] = []
         log.info("%d fits at once | %d thread%s each", jobs, threads, "s" if threads > 1 else "")
@@ -241,16 +216,15 @@ class Processes:
             for pid in others:
                 with suppress(psutil.NoSuchProcess):
                     psutil.Process(pid).suspend()
-            worker.pipe.send(QUIET)
+            worker.pipe.send(others)
             worker.pipe.recv()
         finally:
-            for pid in others:
-                with suppress(psutil.NoSuchProcess):
-                    psutil.Process(pid).resume()
+            _resume(others)
 
     def _replace(self, worker: _Worker) -> str:
         """A new process for one that ended by itself; what is told of its fit."""
         worker.process.join()
+        tracking.close_interrupted()
         code = worker.process.exitcode
         if code is None or code >= 0:
             raise RuntimeError(f"the process of a fit ended with exit code {code}; what it said is above.")
@@ -260,6 +234,22 @@ class Processes:
 
 
 QUIET = "quiet"
+
+
+def _rates_with(threads: int) -> dict[str, float]:
+    """What products run at on so many threads, before there are fits beside them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return product_rates.__wrapped__("cpu")
+    finally:
+        torch.set_num_threads(before)
+
+
+def _resume(processes: list[int]) -> None:
+    for pid in processes:
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).resume()
 
 
 def _looked_at(materials: Materials) -> Materials:
@@ -297,6 +287,8 @@ def _work(pipe: Connection, place: Place) -> None:
         seen = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         os.environ["CUDA_VISIBLE_DEVICES"] = seen.split(",")[place.gpu] if seen else str(place.gpu)
     torch.set_num_threads(place.threads)
+    if place.rates is not None:
+        know_rates("cpu", place.rates)
     tracking.connect(place.store)
     surroundings = Surroundings(place.parent, partial(_alone, pipe))
     had: dict[int, Materials] = {}
@@ -307,8 +299,11 @@ def _work(pipe: Connection, place: Place) -> None:
             prepare_process(f"{plan.variant.name} {plan.settings.seed}")
             pipe.send(_outcome(partial(fit_variant, plan, had[key], nested=True, surroundings=surroundings)))
             gc.collect()
-    except (KeyboardInterrupt, EOFError):
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except EOFError:
+        return
+    except KeyboardInterrupt:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)  # whoever asks how this process ended is told
 
 
 def _outcome(fitting: Callable[[], FittedRun]) -> Outcome:
@@ -320,13 +315,14 @@ def _outcome(fitting: Callable[[], FittedRun]) -> Outcome:
 
 @contextmanager
 def _alone(pipe: Connection) -> Iterator[None]:
-    """Within it, the other processes of the pool are suspended."""
+    """Within it, the other processes of the pool are suspended; they go on even if the parent ends meanwhile."""
     pipe.send(QUIET)
-    pipe.recv()
+    suspended = pipe.recv()
     try:
         yield
     finally:
-        pipe.send(QUIET)
+        _resume(suspended)
+        _tell(pipe, QUIET)
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 import torch
 from tracking_store import mlflow_store
 
-from pipelines import fits, pool
+from pipelines import fits, pool, room
 from pipelines.fit import seed_plans
 from pipelines.fit_variant import FittedRun
 from pipelines.plan import Plan
@@ -63,9 +64,11 @@ def fitted(plans: list[Plan], places: TwoPlaces, monkeypatch: pytest.MonkeyPatch
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files", encoder="files")
     materials.under = lambda settings: materials
     monkeypatch.setattr(fits, "find_fitted", lambda fingerprint: None)
-    board, progress = fits.Board(plans, materials), fits.Progress(len(plans))
-    fits._fit_all(board, places, progress)
-    assert progress.done == len(plans)
+    board = fits.Board(plans, materials)
+    progress = fits.Progress(len(board.plans))
+    while board.waiting or board.running:
+        fits._fit_next(board, places, progress)
+    assert progress.done == progress.total
     return board.fits()
 
 
@@ -90,6 +93,42 @@ def test_students_wait_for_their_teacher_and_others_do_not(monkeypatch):
     ]
 
 
+def test_a_teacher_that_nobody_asked_for_is_fitted_first_and_once(monkeypatch):
+    """Every place would wait for the one that makes it, and make it once more where it fails."""
+    places = TwoPlaces(["teacher 0", "odd 0", "odd 1", "odd 2"])
+    found = fitted(plans_of("odd", seeds=3), places, monkeypatch)
+    assert places.beside == [{"teacher 0"}, {"odd 0"}, {"odd 0", "odd 1"}, {"odd 1", "odd 2"}]
+    assert [(run.variant, run.seed) for run in found.runs] == [("odd", 0), ("odd", 1), ("odd", 2)]
+    failing = TwoPlaces(["teacher 0"], broken=("teacher 0",))
+    found = fitted(plans_of("odd", seeds=2), failing, monkeypatch)
+    assert failing.beside == [{"teacher 0"}]
+    assert found.faults["teacher", "seed 0"] == "the training loss is nan"
+    assert found.faults["odd", "seed 1"] == "its teacher failed"
+
+
+def test_what_all_others_need_gets_the_whole_machine(monkeypatch):
+    """A teacher on one of two threads, with nothing beside it, would take half as long again."""
+    opened: list[int] = []
+
+    @contextmanager
+    def recorded(jobs: int) -> Iterator[TwoPlaces]:
+        opened.append(jobs)
+        places = TwoPlaces(["teacher 0", "odd 0", "even 0"])
+        yield places
+        assert places.beside == ([{"teacher 0"}] if jobs == 1 else [{"odd 0"}, {"odd 0", "even 0"}])
+
+    monkeypatch.setattr(fits, "open_pool", recorded)
+    monkeypatch.setattr(fits, "fits_at_once", lambda asked, plans, encoder: 2)
+    monkeypatch.setattr(fits, "find_fitted", lambda fingerprint: None)
+    named: list[str] = []
+    monkeypatch.setattr(fits.tracking, "set_alias", lambda model, alias, version: named.append(alias))
+    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files", encoder="files")
+    materials.under = lambda settings: materials
+    fits.fit_plans(plans_of("teacher", "odd", "even"), materials, fits.Progress(3))
+    assert opened == [1, 2]
+    assert named == ["teacher", "odd", "even"]
+
+
 def test_students_are_not_started_when_their_teacher_failed(monkeypatch):
     """Each would fit the teacher anew, only to see it fail."""
     places = TwoPlaces(["lora 0", "teacher 0"], broken=("teacher 0",))
@@ -108,23 +147,47 @@ def test_as_many_fits_as_threads_and_memory_allow(tmp_path, monkeypatch):
     plans = plans_of("teacher", "odd", "even", "lora")
     (tmp_path / "model.safetensors").write_bytes(bytes(10**6))
     free = {"bytes": 1e12}
-    monkeypatch.setattr(pool.psutil, "virtual_memory", lambda: SimpleNamespace(available=free["bytes"]))
-    monkeypatch.setattr(pool, "best_device", lambda: "cpu")
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=free["bytes"]))
+    monkeypatch.setattr(room, "best_device", lambda: "cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert pool.fits_at_once(None, plans, tmp_path) == 3
-    assert pool.fits_at_once(None, plans[:2], tmp_path) == 2
-    assert pool.fits_at_once(7, plans, tmp_path) == 4
-    free["bytes"] = 2 * pool.BASE_BYTES + 2 * pool.BYTES_PER_WEIGHT_BYTE * 10**6
-    assert pool.fits_at_once(None, plans, tmp_path) == 2
+    assert room.fits_at_once(None, plans, tmp_path) == 3
+    assert room.fits_at_once(None, plans[:2], tmp_path) == 2
+    assert room.fits_at_once(7, plans, tmp_path) == 4
+    free["bytes"] = 2 * room.BASE_BYTES + 2 * room.BYTES_PER_WEIGHT_BYTE * 10**6
+    assert room.fits_at_once(None, plans, tmp_path) == 2
     free["bytes"] = 1e8
-    assert pool.fits_at_once(None, plans, tmp_path) == 1
-    assert pool.fits_at_once(2, plans, tmp_path) == 2
+    assert room.fits_at_once(None, plans, tmp_path) == 1
+    assert room.fits_at_once(2, plans, tmp_path) == 2
     free["bytes"] = 1e12
     split = seed_plans("odd", {"processes": "2", "seeds": "3"})
-    assert pool.fits_at_once(None, split, tmp_path) == 1
-    monkeypatch.setattr(pool, "best_device", lambda: "cuda")
+    assert room.fits_at_once(None, split, tmp_path) == 1
+    assert room.fits_at_once(2, split, tmp_path) == 1
+    monkeypatch.setattr(room, "best_device", lambda: "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert pool.fits_at_once(None, plans, tmp_path) == 2
+    assert room.fits_at_once(None, plans, tmp_path) == 2
+
+
+def test_a_containers_limits_count(tmp_path, monkeypatch):
+    """A container whose processes want more than it may have is killed, whatever the machine has left."""
+    plans, weights = plans_of("teacher", "odd", "even", "lora"), tmp_path / "encoder"
+    weights.mkdir()
+    (weights / "model.safetensors").write_bytes(bytes(10**6))
+    monkeypatch.setattr(room, "CGROUP", tmp_path)
+    monkeypatch.setattr(room, "best_device", lambda: "cpu")
+    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=1e12))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
+    assert room.fits_at_once(None, plans, weights) == 4
+    (tmp_path / "cpu.max").write_text("max 100000\n")
+    (tmp_path / "memory.max").write_text("max\n")
+    assert room.fits_at_once(None, plans, weights) == 4
+    (tmp_path / "cpu.max").write_text("350000 100000\n")
+    assert room.fits_at_once(None, plans, weights) == 3
+    each = room.BASE_BYTES + room.BYTES_PER_WEIGHT_BYTE * 10**6
+    (tmp_path / "memory.max").write_text(f"{int(10 * each)}\n")
+    (tmp_path / "memory.current").write_text(f"{int(9 * each)}\n")
+    assert room.fits_at_once(None, plans, weights) == 1
+    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {int(1.5 * each)}\n")
+    assert room.fits_at_once(None, plans, weights) == 2
 
 
 class Ends:

@@ -187,6 +187,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
 
     monkeypatch.setattr(pool, "fit_variant", fit)
     monkeypatch.setattr(fits, "find_fitted", find)
+    monkeypatch.setattr(fits.tracking, "set_alias", lambda model, alias, version: None)
     seen["name_of"] = name_of  # type: ignore[assignment]
     return seen
 

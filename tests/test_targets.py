@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +16,7 @@ from training_rows import random_store, still_model
 from transformers import PreTrainedModel
 
 from evenodd.config import DistillSettings
-from evenodd.data import TokenStore
+from evenodd.data import TokenStore, parts
 from evenodd.training import DistillObjective, JoinedTargets, target_megabytes, targets, teacher_targets
 from evenodd.training.predict import sorted_rows
 from evenodd.variants import init_student, state_digest
@@ -165,6 +167,54 @@ def test_two_students_share_one_pass(tmp_path: Path, second: str) -> None:
     assert [path.name[0] for path in (tmp_path / "cache").iterdir()] == ["t"]
 
 
+def test_a_pass_begun_in_other_batches_is_not_gone_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch that counts as filled where another division has other rows would leave zeros as targets."""
+    teacher, store = still_model(), random_store(200)
+    whole = teacher_targets(teacher, store, tmp_path / "apart", "fp32")
+    monkeypatch.setattr(targets, "TOKEN_BUDGETS", {"cpu": 64})
+    calls, forward = [], teacher.forward
+
+    def interrupted(*args: object, **about: object) -> object:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return forward(*args, **about)
+
+    monkeypatch.setattr(teacher, "forward", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        teacher_targets(teacher, store, tmp_path / "cache", "fp32")
+    monkeypatch.setattr(targets, "TOKEN_BUDGETS", {"cpu": 640})
+    again = teacher_targets(teacher, store, tmp_path / "cache", "fp32")
+    np.testing.assert_allclose(again.logits, whole.logits, atol=1e-5)
+    (left,) = (tmp_path / "cache").glob(".targets-*")
+    os.utime(left / parts.MARKS, (0, 0))
+    with torch.no_grad():
+        teacher.classifier.bias[0] += 1
+    teacher_targets(teacher, store, tmp_path / "cache", "fp32")
+    assert not list((tmp_path / "cache").glob(".targets-*"))
+
+
+def test_a_folder_that_was_taken_away_is_not_exchanged_for_a_half_filled_one(tmp_path: Path) -> None:
+    """Another process that has begun anew would have its zeros named as the finished targets."""
+    filled: list[int] = []
+
+    def fill(building: Path, marks: parts.Parts) -> None:
+        for part in range(3):
+            with marks.claim(part, wait=False) as mine:
+                if mine:
+                    filled.append(part)
+        if len(filled) == 3:
+            shutil.rmtree(building)
+            building.mkdir()
+            (building / parts.MARKS).write_bytes(bytes(3))
+            (building / "begun").touch()
+
+    parts.fill_together(tmp_path / "made", 3, lambda empty: (empty / "begun").touch(), fill)
+    assert filled == [0, 1, 2, 0, 1, 2]
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    assert [path.name for path in (tmp_path / "made").iterdir()] == ["begun"]
+
+
 def test_a_state_that_float16_cannot_hold_is_an_error(tmp_path: Path) -> None:
     """Infinity as a target turns the hidden term into no number, many steps later."""
     teacher = still_model()
@@ -172,7 +222,7 @@ def test_a_state_that_float16_cannot_hold_is_an_error(tmp_path: Path) -> None:
         teacher.bert.encoder.layer[0].output.LayerNorm.bias[0] = 1e5
     with pytest.raises(RuntimeError, match=r"does not fit float16.*cache_budget_mb=0"):
         teacher_targets(teacher, random_store(6), tmp_path, "fp32")
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("targets-*"))
 
 
 def test_the_size_is_known_before(tmp_path: Path) -> None:

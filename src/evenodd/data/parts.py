@@ -1,20 +1,25 @@
 """A folder that several processes fill together, each part by one of them, and that appears there whole or not at all.
 
-What is filled so far outlives an interruption: the next call goes on with the parts that are left. An error of a part
-takes all of it away.
+What is filled so far outlives an interruption: the next call goes on with the parts that are left.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
+
 from evenodd.data.folders import new_folder
 
 MARKS = "parts"
+STALE_SECONDS = 2 * 24 * 3600
 
 
 class Parts:
@@ -60,7 +65,10 @@ class Parts:
 
 
 def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill: Callable[[Path, Parts], None]) -> None:
-    """Makes a folder, together with all processes that make the same one at the time.
+    """Makes a folder, together with all processes of this machine that make the same one at the time.
+
+    What was begun under another division into parts, by another machine or before this one was started is not gone on
+    from: marks and content reach the disk in no order, and other machines see them late. After two days it is removed.
 
     Args:
         folder: takes its name when every part is filled.
@@ -68,7 +76,8 @@ def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill:
         begin: makes the empty files in the folder that it is given.
         fill: fills there each part that it can claim, and ends when all are filled.
     """
-    building = folder.with_name(f".{folder.name}")
+    building = folder.with_name(f".{folder.name}-{count}-{_this_start()}")
+    _remove_stale(folder.parent)
     while not folder.is_dir():
         if not building.is_dir():
             with new_folder(building) as empty:
@@ -79,15 +88,36 @@ def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill:
         except FileNotFoundError:
             continue  # another process has just finished it
         try:
-            if folder.is_dir():
-                shutil.rmtree(building)
-                return
-            fill(building, parts)
-        except Exception:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
+            if not folder.is_dir():
+                fill(building, parts)
+                if parts.whole and _is_there(building, parts):
+                    os.rename(building, folder)
+                    (folder / MARKS).unlink(missing_ok=True)
+        except OSError:
+            if _is_there(building, parts) and not folder.is_dir():
+                raise
         finally:
             parts.close()
-        with suppress(FileNotFoundError):  # another process gave it its name, or took it away: then it is made anew
-            os.rename(building, folder)
-            (folder / MARKS).unlink()
+    shutil.rmtree(building, ignore_errors=True)
+
+
+def _is_there(building: Path, parts: Parts) -> bool:
+    """Whether the folder that was filled still has the name that it was begun under."""
+    try:
+        return os.stat(building / MARKS).st_ino == os.fstat(parts.file).st_ino
+    except FileNotFoundError:
+        return False
+
+
+def _this_start() -> str:
+    """A name of this start of this machine."""
+    source = Path("/proc/sys/kernel/random/boot_id")
+    said = source.read_text() if source.exists() else f"{socket.gethostname()} {psutil.boot_time():.0f}"
+    return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+
+def _remove_stale(cache: Path) -> None:
+    for marks in cache.glob(f".*/{MARKS}"):
+        with suppress(FileNotFoundError):
+            if time.time() - marks.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(marks.parent, ignore_errors=True)

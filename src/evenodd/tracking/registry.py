@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,8 @@ def drop_half_registered(registered_name: str) -> None:
                 continue
             if run.info.status in ("KILLED", "FAILED") and DONE_TAG not in run.data.tags:
                 log.info("version %s of %s was half registered and is deleted", version.version, registered_name)
-                client.delete_model_version(registered_name, version.version)
+                with suppress(MlflowException):  # another process was first
+                    client.delete_model_version(registered_name, version.version)
 
 
 def _ensure_registered(client: MlflowClient, name: str) -> None:

@@ -364,6 +364,7 @@ class EncoderTrainer(Trainer):
         rows = len(self.sampler.ordered) * round(float(self.state.epoch or 0))
         seconds = self.clock.seconds
         figures = {
+            "cost/threads": float(torch.get_num_threads()),
             "cost/train_seconds": seconds,
             "cost/train_rows_per_second": rows / seconds,
             "cost/train_tokens_per_second": rows * self.sampler.mean_tokens / seconds,
