@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -192,6 +193,11 @@ def test_fits_at_once_are_those_of_one_after_another(store):
     assert odd.data.tags["teacher_run_id"] == even.data.tags["teacher_run_id"] == teacher
 
 
+def hear_ctrl_c() -> None:
+    """A process whose parent was started in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.mark.parametrize("how", ["ctrl-c", "killed"])
 def test_fits_at_once_end_with_their_command(store, how):
     """Fits that went on alone would hold the machine, and versions nobody waits for would be registered."""
@@ -199,34 +205,36 @@ def test_fits_at_once_end_with_their_command(store, how):
     seed = {"ctrl-c": "21", "killed": "22"}[how]
     long = {**given, "variants": "lora", "jobs": "2", "seed": seed, "epochs": "1000", "train.patience": "1000"}
     root = Path(study.__file__).parents[1]
+    command = [sys.executable, "-m", "pipelines", "study"]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pipelines",
-            "study",
-            *(word for key, value in long.items() for word in (f"--{key}", value)),
-        ],
+        [*command, *(word for key, value in long.items() for word in (f"--{key}", value))],
         env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
-    left = {"[teacher", "[lora"}
-    for line in process.stderr or ():
-        left -= {name for name in left if name in line and "fitting" in line}
-        if not left:
-            break
-    fitting = psutil.Process(process.pid).children(recursive=True)
-    assert not left
-    assert len(fitting) >= 2
-    if how == "ctrl-c":
-        os.killpg(process.pid, signal.SIGINT)
-    else:
-        process.kill()
-    process.communicate(timeout=60)
-    _, alive = psutil.wait_procs(fitting, timeout=60)
-    assert not alive
+    fitting: list[psutil.Process] = []
+    try:
+        left = {"[teacher", "[lora"}
+        for line in process.stderr or ():
+            left -= {name for name in left if name in line and "fitting" in line}
+            if not left:
+                break
+        fitting = psutil.Process(process.pid).children(recursive=True)
+        assert not left
+        assert len(fitting) >= 2
+        if how == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.kill()
+        process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(fitting, timeout=60)
+        assert not alive
+    finally:
+        for one in (process, *fitting):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
     tracking.close_interrupted()
     ended = [run for run in tracking.find_runs({"seed": seed}, finished=False) if "variant" in run.data.tags]
     assert {run.data.tags["variant"]: run.info.status for run in ended} == {"teacher": "KILLED", "lora": "KILLED"}
