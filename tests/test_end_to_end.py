@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from interruption import hear_ctrl_c
 from tracking_store import mlflow_store
 
 ROOT = Path(__file__).parents[1]
@@ -190,11 +191,6 @@ def test_the_served_bento_answers_as_the_registered_model(served, environ) -> No
     assert sum(a != b for a, b in zip(expected, found, strict=True)) == 0
 
 
-def _hear_ctrl_c() -> None:
-    """A shell starts background commands with Ctrl-C ignored, which their children inherit; a terminal does not."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "kill -9"])
 def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, environ, how) -> None:
     """Hours of training lost, a run that looks alive for ever, or two versions of one fit."""
@@ -206,7 +202,7 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "distill_odd", "--env-manager", "local"]
     command += ["-P", "config=configs/quick.yaml", "-P", f"home={home}"]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, preexec_fn=_hear_ctrl_c, **quiet)
+    process = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, preexec_fn=hear_ctrl_c, **quiet)
     deadline = time.monotonic() + 300
     while not list(home.glob("fits/*/checkpoint-*/complete")):
         assert time.monotonic() < deadline

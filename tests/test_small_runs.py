@@ -22,6 +22,7 @@ import pytest
 import torch
 import transformers
 import yaml
+from interruption import hear_ctrl_c
 from release_models import WORDS, tiny_tokenizer
 from tracking_store import mlflow_store
 
@@ -159,7 +160,7 @@ def test_quality_against_latency_is_tuned_on_real_fits(store):
 
 
 def test_fits_at_once_are_those_of_one_after_another(store):
-    """How many run at once is a matter of time: not of weights, of what is measured, or of where it is kept."""
+    """How many run at once is a matter of time and cost: not of weights, of scores, or of where they are kept."""
     tracking, given = store
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -191,11 +192,6 @@ def test_fits_at_once_are_those_of_one_after_another(store):
     teacher = tracking.find_runs({"variant": "teacher", "seed": "5"})[0].info.run_id
     odd, even = (tracking.find_runs({"variant": name, "seed": "5"})[0] for name in ("odd", "even"))
     assert odd.data.tags["teacher_run_id"] == even.data.tags["teacher_run_id"] == teacher
-
-
-def hear_ctrl_c() -> None:
-    """A process whose parent was started in the background ignores it."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize("how", ["ctrl-c", "killed"])
