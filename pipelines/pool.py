@@ -28,7 +28,7 @@ from mlflow.exceptions import MlflowException
 
 from evenodd import tracking, tuning
 from evenodd.training import best_device
-from evenodd.training.precision import know_rates, product_rates
+from evenodd.training.precision import know_rates, measure_rates
 from pipelines.ahead import fit_context
 from pipelines.command import prepare_process
 from pipelines.fit_variant import FittedRun, Surroundings, fit_variant
@@ -241,7 +241,7 @@ def _rates_with(threads: int) -> dict[str, float]:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        return product_rates.__wrapped__("cpu")
+        return measure_rates("cpu")
     finally:
         torch.set_num_threads(before)
 

@@ -44,11 +44,16 @@ def know_rates(device: str, rates: dict[str, float]) -> None:
 
 @functools.cache
 def product_rates(device: str = "cpu") -> dict[str, float]:
-    """GFLOP/s of a matrix product in each precision, measured once a process, in well under a second.
+    """GFLOP/s of a matrix product in each precision, measured once a process unless they are known."""
+    return _told.get(device) or measure_rates(device)
+
+
+def measure_rates(device: str = "cpu") -> dict[str, float]:
+    """GFLOP/s of a matrix product in each precision, in well under a second.
 
     Sizes are doubled while the next one is quick: a GPU is not busy with what a CPU takes long for.
     """
-    return _told.get(device) or {name: _best_rate(dtype, torch.device(device)) for name, dtype in DTYPES.items()}
+    return {name: _best_rate(dtype, torch.device(device)) for name, dtype in DTYPES.items()}
 
 
 def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu") -> Precision:
