@@ -38,11 +38,11 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.figures import write_figures
 from benchmarks.models import registered
 from benchmarks.serving import read_texts
+from evenodd.encoders import encoder_layers
 from evenodd.release.encode import Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import graph_inputs, lean_graph, trace_graph
 from evenodd.release.quantize import INT8_RECIPES, write_int8
 from evenodd.release.sessions import open_session, run_session
-from evenodd.variants import encoder_layers
 
 BATCH = 32
 VOCABULARY = "the people who live here say that this is not what they want and some of them went away again last year"

@@ -56,7 +56,7 @@ def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = Non
 def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
     """A registered full model and its student, with the decisions that were fitted for them."""
     from evenodd import tracking
-    from evenodd.config import Settings
+    from evenodd.settings import Settings
 
     found = []
     for reference in versions:
@@ -69,8 +69,8 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
 
 
 def _fitted_here() -> tuple[Fitted, Fitted]:
-    from evenodd.data import resolve_model
-    from evenodd.variants import init_student, load_encoder, odd_layers
+    from evenodd.encoders import init_student, load_encoder, odd_layers
+    from evenodd.encoders.files import resolve_model
 
     model, tokenizer = load_encoder(resolve_model("minilm"), LABELS)
     student = init_student(model, odd_layers(model.config.num_hidden_layers)).model
@@ -84,8 +84,8 @@ def fit_head(model: Any, tokenizer: Any) -> None:
     import torch
     from sklearn.linear_model import LogisticRegression
 
-    from evenodd.config import DataSettings
-    from evenodd.data import load_corpus
+    from evenodd.rows import load_corpus
+    from evenodd.settings import DataSettings
 
     split = load_corpus(DataSettings(), seed=0).train
     rows = list(split.texts)[:HEAD_TEXTS]
@@ -106,9 +106,9 @@ def fit_head(model: Any, tokenizer: Any) -> None:
 
 def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
     """As `-e export` does, but for the gate on int8's labels: what it may flip is not what is measured here."""
-    from evenodd.config import ExportSettings, Settings
+    from evenodd.flow.export import recommend, with_checked
     from evenodd.release import BundleContents, export_graphs, write_bundle
-    from pipelines.export import recommend, with_checked
+    from evenodd.settings import ExportSettings, Settings
 
     settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
     contents = BundleContents(name="bench", variant="bench", labels=LABELS, positive="hate", **fitted.decision)

@@ -21,9 +21,11 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PrinterCallback, Trainer, TrainerCallback
 
-from evenodd.config import VARIANT_DEFAULTS, DistillSettings, LoraSettings, TrainSettings
-from evenodd.data import Corpus, TokenStore
+from evenodd.encoders import add_lora, init_student, odd_layers
+from evenodd.encoders.encoder import override_dropout
 from evenodd.evidence import classification_metrics
+from evenodd.rows import Corpus, TokenStore
+from evenodd.settings import VARIANT_DEFAULTS, DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import (
     DistillObjective,
     FitContext,
@@ -36,10 +38,8 @@ from evenodd.training import (
 )
 from evenodd.training.arguments import OneDevice
 from evenodd.training.batches import TokenBudgetSampler
-from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.objective import Objective
-from evenodd.variants import add_lora, init_student, odd_layers
-from evenodd.variants.encoder import override_dropout
+from evenodd.training.speedups.first_token import first_token_in_last_layer
 
 CLASSROOM_TOKENS = 128
 BATCH_ROWS = 32

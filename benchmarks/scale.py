@@ -34,11 +34,12 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.figures import tell, write_figures
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import Stopwatch
-from evenodd.config import DataSettings, DistillSettings, TrainSettings
-from evenodd.data import Corpus, load_corpus, resolve_model, token_store
-from evenodd.data.sample import sample_rows
+from evenodd.encoders import init_student
+from evenodd.encoders.files import resolve_model
+from evenodd.rows import Corpus, load_corpus, token_store
+from evenodd.rows.sample import sample_rows
+from evenodd.settings import DataSettings, DistillSettings, TrainSettings
 from evenodd.training import DistillObjective, FitContext, FitData, TeacherTargets, fit, teacher_targets
-from evenodd.variants import init_student
 
 SIZES = (10_000, 100_000, 1_000_000)
 QUICK_SIZES = (10_000, 50_000)

@@ -199,8 +199,8 @@ def read_texts(path: Path | None, count: int) -> list[str]:
     if path is not None:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [str(row["text"]) for row in rows][:count]
-    from evenodd.config import DataSettings
-    from evenodd.data import load_corpus
+    from evenodd.rows import load_corpus
+    from evenodd.settings import DataSettings
 
     return list(load_corpus(DataSettings(), seed=0).train.texts[:count])
 

@@ -22,13 +22,14 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.memory import PeakMemory
 from benchmarks.recipes import CLASSROOM_TOKENS, QUALITY, Bench, Measured, part_of, recipes_here, run_recipe, scores
-from evenodd.config import DataSettings, TrainSettings
-from evenodd.data import TokenStore, load_corpus, resolve_model, token_store
+from evenodd.encoders import load_encoder
+from evenodd.encoders.encoder import best_attention, state_digest
+from evenodd.encoders.files import resolve_model
+from evenodd.rows import TokenStore, load_corpus, token_store
+from evenodd.settings import DataSettings, TrainSettings
 from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
 from evenodd.training.fit import Score
 from evenodd.training.precision import DTYPES, best_device, measure_product
-from evenodd.variants import load_encoder
-from evenodd.variants.encoder import best_attention, state_digest
 
 PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 WARM_UP_ROWS = 32

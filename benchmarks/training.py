@@ -34,7 +34,7 @@ from benchmarks.quality import SPEED, Ledger, measure_quality
 from benchmarks.recipes import QUALITY, recipes_here
 from benchmarks.sides import Side, Task, be_quiet
 from evenodd import __version__
-from pipelines.command import ENVIRONMENT
+from evenodd.flow.logs import ENVIRONMENT
 
 ROUNDS, LEAST_ROUNDS = 3, 2
 QUICK_SECONDS = 285

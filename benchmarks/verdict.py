@@ -33,9 +33,9 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import beta, norm
 
-from evenodd.config import EvidenceSettings
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.verdict import Candidate, choose_winner
+from evenodd.settings import EvidenceSettings
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 
-from evenodd.config import resolve_settings
-from evenodd.variants.catalog import VARIANTS
-from pipelines.ahead import import_ahead
-from pipelines.command import Parameters, command
+from evenodd.console import Parameters, command
+from evenodd.encoders.catalog import VARIANTS
+from evenodd.flow.schedule.ahead import import_ahead
+from evenodd.settings import resolve_settings
 
 # Entry points that do not fit a single variant: module of this package and first line of --help.
 ENTRIES = {
@@ -47,9 +47,9 @@ def main() -> None:
         if entry in SEVERAL_FITS or (entry not in ENTRIES and settings.evidence.seeds > 1):
             import_ahead(settings)
         if entry in ENTRIES:
-            importlib.import_module(f"pipelines.{entry}").run(parameters)
+            importlib.import_module(f"evenodd.flow.{entry}").run(parameters)
         else:
-            importlib.import_module("pipelines.fit").run(entry, parameters)
+            importlib.import_module("evenodd.flow.fit").run(entry, parameters)
 
     command(entry, run, about=known[entry])
 

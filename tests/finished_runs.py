@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenodd.config import DecisionSettings, resolve_settings
-from evenodd.data import Corpus, Split
 from evenodd.evidence import Scored, classification_metrics, decision_metrics, fit_decision, fit_floors
 from evenodd.evidence.behaviour import load_suite, score_suite
-from pipelines.materials import Materials
-from pipelines.measure import scores_to_bytes
+from evenodd.flow.materials import Materials
+from evenodd.flow.measure import scores_to_bytes
+from evenodd.rows import Corpus, Split
+from evenodd.settings import DecisionSettings, resolve_settings
 
 COSTS = {
     "cost/parameters": 17.4e6,

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
-from evenodd.config import field_paths
+from evenodd.console import command, help_text, parse
+from evenodd.settings import field_paths
 from pipelines.__main__ import entries
-from pipelines.command import command, help_text, parse
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = st.from_regex(r"[a-z][a-z_.]{0,12}", fullmatch=True).filter(lambda name: name != "help")

@@ -11,7 +11,7 @@ from release_models import tiny_model
 from torch import nn
 from transformers import PreTrainedModel
 
-from evenodd.data import TokenStore
+from evenodd.rows import TokenStore
 from evenodd.training import FitContext, FitData
 
 PLANTED = 7

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenodd.config import EvidenceSettings
 from evenodd.evidence.behaviour import DIRECT_HATE, NEUTRAL_MENTION, BehaviourReport
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.significance import (
@@ -21,6 +20,7 @@ from evenodd.evidence.significance import (
     f1_macro_draws,
     resample,
 )
+from evenodd.settings import EvidenceSettings
 
 NONE = "none"
 BEHAVIOUR = ("balanced accuracy", "direct hate caught", "neutral mentions left alone")

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
-from evenodd.config import DecisionSettings
 from evenodd.evidence.metrics import FloatArray, IntArray, expected_calibration_error, positive_index
+from evenodd.settings import DecisionSettings
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 MOST_BIAS = 6.0

@@ -10,13 +10,11 @@ from typing import Protocol
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from evenodd.evidence.behaviour import load_suite, shared_sentences
 from evenodd.evidence.floors import Rows, tfidf_classifier
 from evenodd.evidence.metrics import FloatArray, IntArray
-from evenodd.evidence.plots import COLOURS, label_axes, new_figure
 
 SPLITS = ("train", "validation", "test")
 FOLDS = 5
@@ -25,7 +23,7 @@ ERROR_COLUMNS = ("row_id", "text", "label", "suggested", "probability", "own_pro
 
 
 class Source(Protocol):
-    """Three splits with label names; `evenodd.data.Corpus` is one."""
+    """Three splits with label names; `evenodd.rows.Corpus` is one."""
 
     @property
     def label_names(self) -> tuple[str, ...]: ...
@@ -243,24 +241,3 @@ def confident_disagreement(labels: IntArray, probabilities: FloatArray) -> tuple
     rows = np.flatnonzero(doubtful)
     rows = rows[np.argsort(-gap[rows], kind="stable")]
     return rows, suggested[rows]
-
-
-def plot_data(corpus: Source) -> Figure:
-    """Rows by split and label, and the lengths of the training texts by label."""
-    figure, (left, right) = new_figure(2)
-    bottom, names = np.zeros(len(SPLITS)), corpus.label_names
-    for index, name in enumerate(names):
-        heights = np.array([(np.asarray(getattr(corpus, split).labels) == index).sum() for split in SPLITS])
-        left.bar(SPLITS, heights, bottom=bottom, color=COLOURS[index % len(COLOURS)], label=name, width=0.6)
-        bottom += heights
-    label_axes(left, "", "Rows", "Rows by split and label")
-    left.legend(frameon=False, fontsize=10)
-    words = np.array([len(text.split()) for text in corpus.train.texts])
-    edges = np.arange(0, max(10, float(np.quantile(words, 0.99))) + 2, 2.0)
-    for index, name in enumerate(names):
-        own = np.clip(words[np.asarray(corpus.train.labels) == index], 0, edges[-1] - 1)
-        colour = COLOURS[index % len(COLOURS)]
-        right.hist(own, bins=edges.tolist(), density=True, histtype="step", linewidth=1.8, color=colour, label=name)
-    label_axes(right, "Words (longest 1 % in the last bar)", "Share of the label", "Length of training texts")
-    right.legend(frameon=False, fontsize=10)
-    return figure

@@ -21,7 +21,7 @@ GUESS_QUANTILE = 0.95
 
 
 class Rows(Protocol):
-    """Texts with labels; `evenodd.data.Split` is one."""
+    """Texts with labels; `evenodd.rows.Split` is one."""
 
     @property
     def texts(self) -> Sequence[str]: ...

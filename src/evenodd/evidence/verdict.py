@@ -14,7 +14,6 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-from evenodd.config import EvidenceSettings
 from evenodd.evidence.counts import rows_in_words
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.significance import (
@@ -30,6 +29,7 @@ from evenodd.evidence.significance import (
     rows_needed,
     sign_flip,
 )
+from evenodd.settings import EvidenceSettings
 
 LATENCY = "latency_p50_ms"
 SAME_LATENCY = 1.1

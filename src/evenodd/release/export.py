@@ -17,13 +17,13 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 
-from evenodd.config import ExportSettings
 from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import ParityReport, compare_logits, f1_macro, session_logits, torch_logits
 from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, write_fp16, write_int8
 from evenodd.release.sessions import open_session, run_session
+from evenodd.settings import ExportSettings
 
 log = logging.getLogger(__name__)
 

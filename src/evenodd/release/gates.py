@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from evenodd.config import GateSettings
+from evenodd.settings import GateSettings
 
 SCORE = "validation/f1_macro"
 FLOOR_PREFIX, FLOOR_SUFFIX = "floor/validation_", "_f1_macro"

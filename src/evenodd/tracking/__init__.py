@@ -1,4 +1,6 @@
-"""MLflow: runs, metrics, models and the registry. The only room of the package that imports mlflow."""
+"""MLflow: runs, metrics, models and the registry. The only package here that imports mlflow."""
+
+from mlflow.exceptions import MlflowException as TrackingError
 
 from evenodd.tracking.registry import (
     ModelEntry,
@@ -48,6 +50,7 @@ __all__ = [
     "DONE_TAG",
     "NOT_STARTED_AFTER_SECONDS",
     "ModelEntry",
+    "TrackingError",
     "Version",
     "active_run_id",
     "aliases",

@@ -51,7 +51,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
         ValueError: the model still carries adapters, which would be saved without their weights.
     """
     if hasattr(model, "peft_config"):
-        raise ValueError("the model carries adapters: merge them first (evenodd.variants.merge_lora).")
+        raise ValueError("the model carries adapters: merge them first (evenodd.encoders.merge_lora).")
     # mlflow looks this name up at a hub; one with a space cannot be there, so the look-up ends at once.
     model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
     info = mlflow.transformers.log_model(

@@ -19,7 +19,7 @@ from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from evenodd.config import Settings, flatten
+from evenodd.settings import Settings, flatten
 from evenodd.tracking.processes import PROCESS_TAG, process_is_gone, process_name
 
 log = logging.getLogger(__name__)

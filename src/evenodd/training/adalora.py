@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback
 
-from evenodd.training.objective import Batch, Objective
-from evenodd.variants.adalora import (
+from evenodd.encoders.adalora import (
     adapter_ranks,
     allocate_ranks,
     allocator_state,
@@ -18,6 +17,7 @@ from evenodd.variants.adalora import (
     restore_allocator,
     schedule_ranks,
 )
+from evenodd.training.objective import Batch, Objective
 
 ORTHOGONAL_WEIGHT = 0.1
 STATE_FILE = "ranks.pt"

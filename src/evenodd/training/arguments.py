@@ -6,7 +6,7 @@ from pathlib import Path
 
 from transformers import TrainingArguments
 
-from evenodd.config import TrainSettings
+from evenodd.settings import TrainSettings
 from evenodd.training.precision import Precision, best_device
 
 

@@ -22,23 +22,17 @@ from transformers import (
     TrainerCallback,
 )
 
-from evenodd.config import TrainSettings
-from evenodd.data import TokenStore
+from evenodd.encoders.encoder import word_embeddings
+from evenodd.rows import TokenStore
+from evenodd.settings import TrainSettings
 from evenodd.training.adalora import RankAllocation
-from evenodd.training.adapters import lean_adapters
 from evenodd.training.arguments import trainer_arguments
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Clock, Mark, drop_others, last_checkpoint, read_mark
-from evenodd.training.compiled import check_compilable, compiled_layers, not_compiled
-from evenodd.training.dropout import DropoutPool
-from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.history import Report, Reporter, tidy
-from evenodd.training.masks import mask_type, ready_mask
-from evenodd.training.memory import freed_memory_kept
 from evenodd.training.objective import Batch, Objective
-from evenodd.training.packing import check_packable, pack, packed_attention
 from evenodd.training.precision import Precision, best_device, choose_precision
 from evenodd.training.predict import predict_logits
 from evenodd.training.processes import (
@@ -49,8 +43,14 @@ from evenodd.training.processes import (
     sum_over_processes,
 )
 from evenodd.training.progress import Progress
-from evenodd.training.vocabulary import used_tokens_only
-from evenodd.variants.encoder import word_embeddings
+from evenodd.training.speedups.adapters import lean_adapters
+from evenodd.training.speedups.compiled import check_compilable, compiled_layers, not_compiled
+from evenodd.training.speedups.dropout import DropoutPool
+from evenodd.training.speedups.first_token import first_token_in_last_layer
+from evenodd.training.speedups.masks import mask_type, ready_mask
+from evenodd.training.speedups.memory import freed_memory_kept
+from evenodd.training.speedups.packing import check_packable, pack, packed_attention
+from evenodd.training.speedups.vocabulary import used_tokens_only
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from evenodd.config import DistillSettings
+from evenodd.settings import DistillSettings
 from evenodd.training.losses import attention_loss, hidden_loss, label_loss, soft_target_loss
-from evenodd.training.packing import Packing
+from evenodd.training.speedups.packing import Packing
 from evenodd.training.targets import JoinedTargets, TeacherTargets
 
 Batch = dict[str, Any]
@@ -29,7 +29,7 @@ class Objective(Protocol):
 
     @property
     def takes_packed(self) -> bool:
-        """Whether a batch may be packed: see `evenodd.training.packing`."""
+        """Whether a batch may be packed: see `evenodd.training.speedups.packing`."""
         ...
 
     def fields(self, rows: np.ndarray) -> Batch:

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from evenodd.data import TokenStore
+from evenodd.rows import TokenStore
 from evenodd.training.batches import TokenBudgetSampler
-from evenodd.training.first_token import first_token_in_last_layer
 from evenodd.training.precision import Precision, autocast
+from evenodd.training.speedups.first_token import first_token_in_last_layer
 
 TOKEN_BUDGETS = {"cpu": 1024, "cuda": 16384}
 """Tokens of a batch: what stays in a core's cache, and what keeps a GPU busy."""

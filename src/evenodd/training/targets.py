@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from evenodd.data import TokenStore
-from evenodd.data.folders import FORMAT
-from evenodd.data.parts import Parts, fill_together
+from evenodd.encoders.encoder import state_digest
+from evenodd.rows import TokenStore
+from evenodd.storage import FORMAT
 from evenodd.training.batches import TokenBudgetSampler
-from evenodd.training.first_token import first_token_in_last_layer
+from evenodd.training.parts import Parts, fill_together
 from evenodd.training.precision import Precision, autocast
 from evenodd.training.predict import TOKEN_BUDGETS, evaluating, sorted_rows, to_device
-from evenodd.variants.encoder import state_digest
+from evenodd.training.speedups.first_token import first_token_in_last_layer
 
 log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from evenodd.data.templates import sentence
 from evenodd.evidence.suites.wording import GROUPS, HATEFUL, MISSPELT, NOT_HATEFUL, WITHOUT_GROUP
+from evenodd.rows.templates import sentence
 
 SUITE_PATH = Path(__file__).with_name("evenodd.csv")
 GROUPS_PER_TEMPLATE = 3

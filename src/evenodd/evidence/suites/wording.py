@@ -6,7 +6,7 @@ sentence and no template of the training rows may stand here, and none of this m
 
 from __future__ import annotations
 
-from evenodd.data.templates import lines
+from evenodd.rows.templates import lines
 
 GROUPS = (
     ("women", "a woman"),

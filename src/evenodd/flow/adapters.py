@@ -1,0 +1,120 @@
+"""Adapters and layer scores of a variant, as `build` adds them and `fit_variant` takes them off."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from pandas import DataFrame
+from peft import PeftModel
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from evenodd.encoders.adalora import adapter_ranks, add_adalora, rank_figure, rank_table
+from evenodd.encoders.encoder import parameter_counts, state_digest
+from evenodd.encoders.importance import Importance, highest, score_layers
+from evenodd.encoders.layer_map import LayerMap
+from evenodd.encoders.lora import add_hybrid_lora, add_lora, check_merge, merge_lora
+from evenodd.flow.materials import Materials
+from evenodd.flow.plan import Plan
+from evenodd.training.adalora import OrthogonalObjective, RankAllocation
+
+log = logging.getLogger(__name__)
+
+CHECKED_ROWS = 32
+
+
+def importance_of(
+    plan: Plan, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, materials: Materials, keep: int
+) -> Importance:
+    """Scores of the teacher's layers on validation, computed once for each teacher, rows and scorer."""
+    wanted, store = plan.settings.variant, materials.tokens("validation", tokenizer)
+    about = (state_digest(teacher.state_dict())[:24], store.digest[:16], str(keep), str(wanted.importance_rows))
+    path = materials.cache / "importance" / f"{wanted.importance}-{'-'.join(about)}.json"
+    if path.is_file():
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Importance(content["scorer"], tuple(content["scores"]), tuple(content["kept"]))
+    labels = materials.corpus.validation.labels
+    found = score_layers(teacher, store, labels, keep, wanted.importance, rows=wanted.importance_rows)
+    _write_whole(path, json.dumps(asdict(found)))
+    return found
+
+
+def sensitive_layers(importance: Importance, layers: LayerMap, count: int | None) -> LayerMap:
+    """The student layers (from 1) whose teacher layers matter most: `count` of them, or half.
+
+    Raises:
+        ValueError: every layer would be sensitive, so that none is trained in full.
+    """
+    wanted = count or max(1, len(layers) // 2)
+    if wanted >= len(layers):
+        raise ValueError(
+            f"variant.sensitive={wanted}: the student has {len(layers)} layers and one at least is trained in full; "
+            f"pass 1 to {len(layers) - 1}, or fit the variant lora_student."
+        )
+    chosen = highest(importance.scores, layers, wanted)
+    return tuple(layers.index(layer) + 1 for layer in chosen)
+
+
+def add_adapters(plan: Plan, model: PreTrainedModel, sensitive: LayerMap) -> PeftModel:
+    """The variant's adapters on its model."""
+    settings = plan.settings.lora
+    if plan.variant.adapter == "adalora":
+        return add_adalora(model, settings)
+    if plan.variant.adapter == "hybrid":
+        log.info("hybrid | LoRA on student layers %s, the others in full", sensitive)
+        return add_hybrid_lora(model, settings, sensitive)
+    return add_lora(model, settings)
+
+
+def adapter_training(plan: Plan, objective: Any) -> tuple[Any, tuple[Any, ...]]:
+    """The objective and the callbacks that the variant's adapters are trained with."""
+    if plan.variant.adapters and plan.variant.adapter == "adalora":
+        return OrthogonalObjective(objective), (RankAllocation(),)
+    return objective, ()
+
+
+def take_off(
+    model: PeftModel, tokenizer: PreTrainedTokenizerBase, materials: Materials
+) -> tuple[PreTrainedModel, dict[str, float]]:
+    """The merged model, held against the adapter and the adapter read back, and what the adapter costs.
+
+    Raises:
+        RuntimeError: merged or reloaded, it does not say what the fitted one says.
+    """
+    trainable = parameter_counts(model)[1]
+    merged = merge_lora(model)
+    total = parameter_counts(merged)[0]
+    store = materials.tokens("validation", tokenizer)
+    batch = store.collate(np.arange(min(CHECKED_ROWS, len(store))), pad_to_multiple=1)
+    figures = check_merge(model, merged, batch)
+    log.info(
+        "adapter | %s of %s parameters trained (%.2f %%) | %.2f MB | merged equals adapter to %.1g",
+        f"{trainable:,}",
+        f"{total:,}",
+        100 * trainable / total,
+        figures["cost/adapter_mb"],
+        figures["check/merged_max_abs_diff"],
+    )
+    return merged, figures
+
+
+def rank_views(plan: Plan, model: PeftModel) -> tuple[dict[str, Figure], dict[str, DataFrame]]:
+    """Heat map and table of the ranks that AdaLoRA left; nothing for other adapters."""
+    if plan.variant.adapter != "adalora":
+        return {}, {}
+    table = rank_table(adapter_ranks(model))
+    start = int(model.peft_config["default"].init_r)  # type: ignore[attr-defined]
+    return {"adapter_ranks": rank_figure(table, start)}, {"adapter_ranks": table}
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

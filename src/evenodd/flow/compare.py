@@ -1,0 +1,148 @@
+"""`compare`: lines finished runs up, tests their differences on validation, and names a winner or a tie."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from evenodd import tracking
+from evenodd.evidence.floors import mean_floors
+from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
+from evenodd.flow.materials import Materials, divisions, gather
+from evenodd.flow.plan import NOT_THE_RESULT, Parameters
+from evenodd.flow.report import Comparison, present
+from evenodd.flow.runs import FinishedRun, newest_runs, read_run
+from evenodd.release.gates import Gate, failed, gates_of_fit
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+COST = {"cost/latency_p50_ms": "latency_p50_ms", "cost/parameters": "parameters", "cost/train_seconds": "train_seconds"}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A finished comparison."""
+
+    run_id: str
+    verdict: Verdict
+    winner_version: str | None
+    table_text: str
+    report: Path
+
+
+def run(parameters: Parameters) -> None:
+    """Compares the newest finished run of every variant and seed on these rows, or of the variants that are named."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    materials = gather(settings)
+    wanted = settings.run.variants if "variants" in parameters or "run.variants" in parameters else None
+    seeds = range(settings.seed, settings.seed + settings.evidence.seeds) if settings.evidence.vary_split else [None]
+    found = [
+        run
+        for seed, divided in zip(seeds, divisions(materials, settings), strict=True)
+        for run in newest_runs(divided.corpus.digest, wanted, seed)
+    ]
+    compared = compare_runs(found, materials, settings)
+    print(compared.table_text)
+    print("\n".join(compared.verdict.sentences))
+    print(f"\nreport: {compared.report}")
+
+
+def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False) -> Compared:
+    """Table, tests, verdict, plots and report of finished runs, logged as a run of its own.
+
+    Raises:
+        ValueError: the runs cannot be paired: variants differ in their seeds or rows.
+    """
+    runs = [read_run(run_id) for run_id in run_ids]
+    corpus = materials.corpus
+    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    divided = divisions(materials, settings)
+    floors = mean_floors([each.floors for each in divided])
+    floor = max(floors.best("validation"), 0.0)
+    shipped = {name: best_run(found, corpus.digest) for name, found in by_variant(runs).items()}
+    gates = {name: gates_of_fit(run.metrics, settings.gates) for name, run in shipped.items()}
+    verdict = choose_winner(candidates(runs, gates), settings.evidence, floor=floor, positive=positive)
+    best = shipped[verdict.winner] if verdict.winner else None
+    tags = {
+        "stage": "compare",
+        "data_digest": corpus.digest,
+        "winner": verdict.winner or "none",
+        "winner_version": best.version if best else "",
+        "tie": str(verdict.tie).lower(),
+        "synthetic": str(corpus.synthetic).lower(),
+    }
+    with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
+        tracking.log_settings(settings, ("evidence", "gates"))
+        tests = [each.corpus.test for each in divided]
+        compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
+        text, report = present(compared, materials, settings, settings.home / "reports" / run_id)
+    return Compared(run_id, verdict, best.version if best else None, text, report)
+
+
+def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
+    """The runs of each variant, in the order in which the variants appear."""
+    found: dict[str, list[FinishedRun]] = {}
+    for run in runs:
+        found.setdefault(run.variant, []).append(run)
+    return found
+
+
+def best_run(runs: Sequence[FinishedRun], data_digest: str) -> FinishedRun:
+    """The run of a variant whose version is shipped: the highest macro-F1 on validation among those on these splits.
+
+    Scores on other splits do not compare with it, and parity is checked on these.
+    """
+    here = [run for run in runs if run.tags["data_digest"] == data_digest]
+    return max(here or runs, key=lambda run: run.metrics["validation/f1_macro"])
+
+
+def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]]) -> list[Candidate]:
+    """One candidate a variant: its runs by seed, its costs averaged, and the gates that its best run does not pass.
+
+    Raises:
+        ValueError: the variants share no seed.
+    """
+    by_name = by_variant(runs)
+    shared = set.intersection(*({run.seed for run in found} for found in by_name.values()))
+    if not shared:
+        seeds = ", ".join(f"{name}: {sorted(run.seed for run in found)}" for name, found in by_name.items())
+        raise ValueError(f"the variants share no seed ({seeds}): fit them with the same -P seed or -P seeds.")
+    return [
+        Candidate(
+            name,
+            {run.seed: run.validation for run in found if run.seed in shared},
+            {short: _mean(found, key) for key, short in COST.items()},
+            failed(gates[name]),
+        )
+        for name, found in by_name.items()
+    ]
+
+
+def counterparts(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
+    """Finished runs that differ from one of these in their counterexamples and nothing else, newest first."""
+    return [read_run(run_id) for run in runs for run_id in _counterparts_of(run)]
+
+
+def _counterparts_of(run: FinishedRun) -> list[str]:
+    own = _settings_of(tracking.get_run(run.run_id).data.params)
+    found: dict[tuple[str, ...], str] = {tuple(own[1]): run.run_id}
+    for other in tracking.find_runs({"variant": run.variant, "seed": str(run.seed)}):
+        settings, augment = _settings_of(other.data.params)
+        if "model_uri" in other.data.tags and settings == own[0]:
+            found.setdefault(tuple(augment), other.info.run_id)
+    return [run_id for run_id in found.values() if run_id != run.run_id]
+
+
+def _settings_of(params: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The recorded settings that a fit depends on, and beside them those of its counterexamples."""
+    dotted = {key: value for key, value in params.items() if "." in key and key not in NOT_THE_RESULT}
+    augment = {key: dotted.pop(key) for key in sorted(dotted) if key.startswith("data.augment")}
+    return dotted, list(augment.values()) if augment.get("data.augment") == "counterexamples" else []
+
+
+def _mean(runs: Sequence[FinishedRun], key: str) -> float:
+    return sum(run.metrics[key] for run in runs) / len(runs)

@@ -1,0 +1,143 @@
+"""`evaluate`: scores a registered model, run or bundle on a data file or a behaviour suite."""
+
+from __future__ import annotations
+
+import csv
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from rich.console import Console
+from rich.table import Table
+
+from evenodd import tracking
+from evenodd.evidence import classification_metrics, decision_metrics
+from evenodd.evidence.behaviour import kin, load_suite, score_suite
+from evenodd.flow.measure import unseen_cases
+from evenodd.flow.plan import Parameters
+from evenodd.flow.scorer import Scorer, open_scorer
+from evenodd.report.behaviour_plot import plot_behaviour
+from evenodd.rows import load_corpus, load_rows
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+
+def run(parameters: Parameters) -> None:
+    """Scores `model` on `suite`, or else on every row of `data`."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    if settings.run.suite is None and "data" not in parameters and "data.source" not in parameters:
+        raise ValueError("nothing to score: pass -P data=FILE (labelled rows) or -P suite=FILE (`own`: the project's).")
+    scorer = open_scorer(settings.run.model or "champion", settings.model_name)
+    tags = {"stage": "evaluate", **{key: str(value) for key, value in scorer.lineage.items()}}
+    with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
+        tracking.log_settings(settings, ("run", "data") if settings.run.suite is None else ("run",))
+        if settings.run.suite is not None:
+            named = "data" in parameters or "data.source" in parameters
+            score_behaviour(scorer, settings, training_texts(scorer, settings) if named else None)
+        else:
+            score_file(scorer, settings)
+
+
+def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
+    """The training rows that `data` names, which have to be those that the model was fitted on.
+
+    Raises:
+        ValueError: they are others.
+    """
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    if corpus.digest != scorer.lineage.get("data_digest"):
+        raise ValueError(
+            f"data='{settings.data.source}': {scorer.name} was not fitted on these rows as they are read now, so they "
+            "do not tell which cases of the suite it was trained on: pass the settings of its fit, or no data."
+        )
+    return corpus.train.texts
+
+
+def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str] | None = None) -> None:
+    """A suite in HateCheck's columns: figures, a table by functionality, a heat map.
+
+    Args:
+        scorer: what is scored.
+        settings: with the suite.
+        trained_on: texts of the training rows, whose cases are left out; None: not known.
+
+    Raises:
+        ValueError: a faulty suite, or one that was trained on.
+    """
+    own = settings.run.suite == "own"
+    suite = load_suite(None if own else settings.run.suite)
+    if trained_on is None:
+        log.info("suite %s | not compared with the training rows: pass the fit's data to do so", suite.name)
+    else:
+        suite = unseen_cases(suite, trained_on)
+    probabilities = scorer.probabilities(suite.texts)
+    report = score_suite(suite, scorer.decision.labels(probabilities) == scorer.decision.positive)
+    figures = {f"behaviour/{key}": value for key, value in report.metrics().items() if value == value}
+    tracking.log_metrics(figures)
+    tracking.log_table("functionalities", report.by_functionality.reset_index())
+    tracking.log_table("kin", kin(scorer.is_positive))
+    tracking.log_figures({"behaviour": plot_behaviour(report)})
+    print_figures(f"{scorer.name} on {suite.name} ({len(suite):,} cases)", figures)
+    print_frame(report.by_functionality.reset_index())
+    if settings.run.predictions:
+        write_predictions(Path(settings.run.predictions), suite.texts, scorer, probabilities)
+
+
+def score_file(scorer: Scorer, settings: Settings) -> None:
+    """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest."""
+    rows = load_rows(settings.data, label_names=scorer.label_names, cache=settings.home / "cache")
+    texts = list(rows.texts)
+    logits = scorer.logits(texts)
+    probabilities = scorer.decision.probabilities(logits)
+    figures = classification_metrics(
+        rows.labels,
+        probabilities,
+        label_names=scorer.label_names,
+        positive=scorer.positive,
+        predictions=logits.argmax(axis=1),
+    ) | decision_metrics(scorer.decision, logits, rows.labels)
+    named = {f"evaluate/{key}": value for key, value in figures.items()}
+    tracking.log_metrics(named)
+    print_figures(f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)", named)
+    if settings.run.predictions:
+        truth = [scorer.label_names[number] for number in rows.labels]
+        write_predictions(Path(settings.run.predictions), texts, scorer, probabilities, truth)
+
+
+def write_predictions(
+    path: Path, texts: list[str], scorer: Scorer, probabilities: np.ndarray, truth: list[str] | None = None
+) -> None:
+    """Text, true label where known, label, decision, score and probabilities of each row, as CSV."""
+    decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
+    columns = ["text", *(["truth"] if truth else []), "label", "decision", "score"]
+    columns += [f"p_{name}" for name in scorer.label_names]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for index, text in enumerate(texts):
+            p = probabilities[index]
+            score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
+            known = [truth[index]] if truth else []
+            label = scorer.label_names[labels[index]]
+            writer.writerow([text, *known, label, decisions[index], f"{score:.6f}", *(f"{v:.6f}" for v in p)])
+    log.info("predictions of %s texts in %s", f"{len(texts):,}", path)
+
+
+def print_figures(title: str, figures: dict[str, float]) -> None:
+    """Name and value, one a line."""
+    table = Table("figure", "value", title=title)
+    for key, value in figures.items():
+        table.add_row(key, f"{value:.4f}")
+    Console().print(table)
+
+
+def print_frame(frame: pd.DataFrame) -> None:
+    """A table as it stands."""
+    table = Table(*map(str, frame.columns))
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    Console().print(table)

@@ -1,0 +1,223 @@
+"""`export`: ONNX graphs of a registered version with a parity gate, and the bundle that is served."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from evenodd import tracking
+from evenodd.flow.materials import Materials, gather
+from evenodd.flow.plan import Parameters
+from evenodd.flow.present import limits
+from evenodd.release import (
+    FULL,
+    SHORT,
+    BundleContents,
+    Graphs,
+    export_graphs,
+    latency_table,
+    measure_checked,
+    pareto_points,
+    plot_pareto,
+    write_bundle,
+)
+from evenodd.release.checked import CHECKED, EXACT, FAST
+from evenodd.rows import Corpus
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_TEXTS = 256
+FASTER = 1.15  # few windows at a time run slower than the batches that both speeds were measured on
+ONNX_PACKAGES = ("onnxruntime-gpu", "onnx", "numpy", "tokenizers")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle and the run that made it."""
+
+    run_id: str
+    variant: str
+    bundle: Path
+    version: str
+
+
+def run(parameters: Parameters) -> None:
+    """Exports `model` (an alias or version; the winner of the newest comparison when not said)."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    reference = settings.run.model or newest_winner()
+    exported = export_version(reference, settings, gather(settings))
+    print(f"bundle: {exported.bundle}\n  serve: make serve    package: mlflow run . -e package --env-manager local")
+
+
+def newest_winner() -> str:
+    """The variant that the newest comparison named.
+
+    Raises:
+        ValueError: nothing was compared yet, or no variant won: an older winner is not taken in its place.
+    """
+    found = tracking.find_runs({"stage": "compare"})
+    version = found[0].data.tags.get("winner_version") if found else None
+    if not version:
+        why = "the newest comparison named no winner" if found else "nothing was compared yet"
+        raise ValueError(f"{why}: pass -P model=odd (an alias or version), or run compare first.")
+    return str(version)
+
+
+def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:
+    """Graphs, parity, bundle, and a registered ONNX version beside the torch one.
+
+    Raises:
+        ValueError: no such version, or it was fitted on other rows than `data` names.
+        RuntimeError: parity does not hold; nothing is registered.
+    """
+    found = tracking.find_version(reference, settings.model_name)
+    facts = tracking.model_metadata(found.uri)
+    if facts["data"]["digest"] != materials.corpus.digest:
+        raise ValueError(
+            f"model='{reference}' was fitted on '{facts['data']['name']}', not on data='{settings.data.source}' as "
+            "it is read now: pass the same data and settings (parity is checked on its validation rows)."
+        )
+    variant = facts["variant"]
+    tags = {"stage": "export", "variant": f"{variant}-onnx", "source_run_id": found.run_id, "exported": variant}
+    with tracking.start_run(f"export · {variant}", tags=tags, nested=nested) as run_id:
+        tracking.log_settings(settings, ("export", "serve"))
+        with tempfile.TemporaryDirectory() as work:
+            model, tokenizer = tracking.load_model(found.uri)
+            graphs = _export(model, tokenizer, settings, materials.corpus, Path(work))
+            folder = settings.home / "bundles" / variant
+            contents = _contents(found, facts, settings)
+            texts = list(materials.corpus.validation.texts)
+            graphs = recommend(with_checked(graphs, contents, texts), settings)
+            card = tracking.artifact_text(found.run_id, "model_card.md")
+            write_bundle(folder, graphs, contents, texts, card=card)
+            _log(graphs, found, folder)
+            _log_speed(model, graphs, settings)
+            number = _register(graphs, found, settings)
+    log.info("export %s | %s | registered as version %s", variant, ", ".join(graphs.paths), number)
+    return Exported(run_id, variant, folder, number)
+
+
+def _export(model: Any, tokenizer: Any, settings: Settings, corpus: Corpus, work: Path) -> Graphs:
+    texts = list(corpus.validation.texts)
+    return export_graphs(
+        model,
+        tokenizer,
+        work,
+        settings.export,
+        list(corpus.train.texts[:CALIBRATION_TEXTS]),
+        validation_texts=texts,
+        validation_labels=corpus.validation.labels,
+        max_length=settings.data.max_length,
+    )
+
+
+def with_checked(graphs: Graphs, contents: BundleContents, texts: list[str]) -> Graphs:
+    """The same with the margin that int8 needs to keep float32's labels and decisions, where int8 passed its gate."""
+    if FAST not in graphs.paths:
+        return graphs
+    return replace(graphs, checked=measure_checked(graphs.paths, graphs.encoder, contents.boundaries, texts))
+
+
+def recommend(graphs: Graphs, settings: Settings) -> Graphs:
+    """The graph that the service takes: the one asked for where it passed its gate, else fp32."""
+    asked = settings.serve.graph
+    if asked == "fastest":
+        return graphs
+    if asked == CHECKED:
+        why = _why_not_checked(graphs)
+        kinds = {"cpu": EXACT if why else CHECKED, "cuda": EXACT}
+    else:
+        why = "" if asked in graphs.paths else graphs.left_out.get(asked, "not exported")
+        kinds = dict.fromkeys(graphs.recommended, EXACT if why else asked)
+    if why:
+        log.warning("serve.graph=%s: %s; the service takes fp32", asked, why)
+    return replace(graphs, recommended=kinds)
+
+
+def _why_not_checked(graphs: Graphs) -> str:
+    """Why `checked` cannot be, or would not be faster than float32; empty when it is."""
+    if graphs.checked is None:
+        return graphs.left_out.get(FAST, "int8 is not exported")
+    exact = graphs.chosen[EXACT].sentences_per_second
+    rate = graphs.checked.texts_per_second(graphs.chosen[FAST].sentences_per_second, exact)
+    if rate > FASTER * exact:
+        return ""
+    return (
+        f"{graphs.checked.share:.0%} of the texts need float32 again, which gives {rate:.0f} texts/s, fp32 {exact:.0f}"
+    )
+
+
+def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:
+    metrics = tracking.get_run(found.run_id).data.metrics
+    kept = ("test/", "behaviour/", "floor/")
+    decision = facts["decision"]
+    return BundleContents(
+        name=found.name,
+        variant=facts["variant"],
+        labels=tuple(facts["labels"]),
+        positive=facts["positive"],
+        version=found.version,
+        run_id=found.run_id,
+        data=facts["data"],
+        teacher=facts["teacher"],
+        layer_map=tuple(facts["layer_map"]) if facts["layer_map"] else None,
+        temperature=decision["temperature"],
+        bias=tuple(decision.get("bias", ())),
+        threshold=decision["threshold"],
+        review=tuple(decision["review"]),
+        target=decision["target"],
+        pooling=settings.serve.pooling,
+        window_overlap=settings.serve.window_overlap,
+        provider=settings.serve.provider,
+        metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
+        limits=limits(facts),
+    )
+
+
+def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:
+    sizes = {f"cost/onnx_{kind}_mb": path.stat().st_size / 1e6 for kind, path in graphs.paths.items()}
+    best = graphs.recommended["cpu"]
+    served = (FAST, EXACT) if best == CHECKED else (best,)
+    figures = {"cost/onnx_mb": sum(sizes[f"cost/onnx_{kind}_mb"] for kind in served), **sizes}
+    if graphs.checked is not None:
+        figures |= {f"checked/{key}": value for key, value in asdict(graphs.checked).items() if key != "kind"}
+    for kind, candidate in graphs.chosen.items():
+        figures[f"parity/{kind}_flips"] = candidate.flips
+        figures[f"parity/{kind}_max_abs_diff"] = candidate.max_abs_diff
+        figures |= (
+            {"parity/passed": 1.0, "parity/max_abs_diff": graphs.chosen["fp32"].max_abs_diff} if kind == "fp32" else {}
+        )
+        figures[f"cost/{kind}_texts_per_second"] = candidate.sentences_per_second
+    tracking.log_metrics(figures)
+    tracking.log_table("graphs", graphs.candidates)
+    tracking.log_file(folder, "bundle")
+    tracking.tag_version(found, {"parity": "passed", "onnx_mb": f"{figures['cost/onnx_mb']:.1f}"})
+
+
+def _log_speed(model: Any, graphs: Graphs, settings: Settings) -> None:
+    """The table of speeds, and macro-F1 against latency."""
+    batches, lengths = SHORT if settings.export.speed == "short" else FULL
+    table = latency_table(model, graphs.paths, batches=batches, lengths=lengths)
+    tracking.log_table("latency", table)
+    points = pareto_points(table, graphs, sum(p.numel() for p in model.parameters()))
+    tracking.log_table("pareto", points)
+    tracking.log_figures({"pareto": plot_pareto(points)})
+
+
+def _register(graphs: Graphs, found: tracking.Version, settings: Settings) -> str:
+    variant = found.tags["variant"]
+    entry = tracking.ModelEntry(
+        registered_name=found.name,
+        variant=variant,
+        description=f"ONNX graphs of version {found.version} ({variant}); the bundle is an artifact of its run.",
+        tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
+        requirements=tuple(f"{name}=={version(name)}" for name in ONNX_PACKAGES),
+    )
+    uri = tracking.log_onnx(graphs.paths["fp32"], entry, graphs.encoder.inputs)
+    return tracking.register(uri, entry, (f"{variant}-onnx",))

@@ -1,0 +1,322 @@
+"""One run of one variant: build, fit, measure, log, register."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from scipy.special import softmax
+
+from evenodd import tracking
+from evenodd.encoders import parameter_counts, state_digest
+from evenodd.evidence import check_teacher, classification_metrics
+from evenodd.flow.adapters import rank_views, take_off
+from evenodd.flow.build import Built, build
+from evenodd.flow.materials import Materials
+from evenodd.flow.measure import Measured, measure, scores_to_bytes
+from evenodd.flow.plan import Plan
+from evenodd.flow.present import card_facts, describe_run, fit_figures, history_frame, model_entry
+from evenodd.release.bench import latency_p50_ms
+from evenodd.report.card import model_card
+from evenodd.report.data_plot import plot_data
+from evenodd.training import Fit, FitContext, fit, mix_weights
+
+log = logging.getLogger(__name__)
+
+TEACHER_METRIC = "validation/f1_macro"
+
+
+@dataclass(frozen=True)
+class FittedRun:
+    """A finished run of a variant."""
+
+    run_id: str
+    model_uri: str
+    version: str
+    variant: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a fit has around it.
+
+    Attributes:
+        parent: id of a run of another process that this one's run stands under.
+        alone: a context in which no other fit of the same command runs.
+    """
+
+    parent: str | None = None
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+NO_OTHERS = Surroundings()
+
+
+def fit_variant(
+    plan: Plan,
+    materials: Materials,
+    *,
+    nested: bool = False,
+    reuse: bool = False,
+    surroundings: Surroundings = NO_OTHERS,
+) -> FittedRun:
+    """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
+
+    Where another process is at the same fit, its run is waited for and taken.
+
+    Args:
+        plan: variant and settings.
+        materials: rows and encoder.
+        nested: under the open run, or that of `surroundings`.
+        reuse: take a finished run of the same fingerprint instead of fitting again.
+        surroundings: other fits at the same time.
+
+    Raises:
+        RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
+    """
+    fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
+    found = find_fitted(fingerprint) if reuse else None
+    if found is None:
+        with _alone(plan, fingerprint) as waited:
+            found = find_fitted(fingerprint) if waited else None
+            if found is None:
+                return _fit_variant(plan, materials, fingerprint, nested, surroundings)
+    log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
+    return found
+
+
+@contextmanager
+def _alone(plan: Plan, fingerprint: str) -> Iterator[bool]:
+    """Keeps other processes from the same fit and its checkpoints; yields whether one had to be waited for."""
+    lock = FileLock(plan.settings.home / "locks" / f"{fingerprint}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    waited = False
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        waited = True
+        log.info("%s | seed %d | another process is fitting it: waiting", plan.variant.name, plan.settings.seed)
+        lock.acquire()
+    try:
+        yield waited
+    finally:
+        lock.release()
+
+
+def _fit_variant(
+    plan: Plan, materials: Materials, fingerprint: str, nested: bool, surroundings: Surroundings
+) -> FittedRun:
+    name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
+    tags = _tags(plan, materials, fingerprint)
+    with tracking.start_run(name, tags=tags, nested=nested, parent=surroundings.parent) as run_id:
+        tracking.log_settings(plan.settings, plan.sections)
+        _log_rows(materials)
+        if not nested:
+            log_data_report(materials)
+        teacher = _ensure_teacher(plan, materials, surroundings)
+        plain = _ensure_plain(plan, materials, surroundings)
+        folder = plan.settings.home / "fits" / fingerprint
+        built, fitted, measured = _fit_and_measure(plan, materials, teacher, plain, folder)
+        with surroundings.alone():
+            fitted.figures["cost/latency_p50_ms"] = latency_p50_ms(built.model)
+        result = _log_and_register(plan, materials, built, fitted, measured, run_id)
+    shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def find_fitted(fingerprint: str) -> FittedRun | None:
+    """The newest finished run with this fingerprint."""
+    for run in tracking.find_runs({"fingerprint": fingerprint}):
+        tags = run.data.tags
+        if "model_uri" in tags:
+            seed = int(tags["seed"])
+            return FittedRun(run.info.run_id, tags["model_uri"], tags["version"], tags["variant"], seed)
+    return None
+
+
+def _ensure_teacher(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
+    """The fitted teacher that a distilled variant learns from, made when there is none, guarded in either case."""
+    if plan.teacher is None:
+        return None
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, surroundings=surroundings)
+    metrics = tracking.get_run(teacher.run_id).data.metrics
+    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors)
+    tracking.set_tags({"teacher_run_id": teacher.run_id})
+    return teacher
+
+
+def _ensure_plain(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
+    """The same fit without added rows, whose weights are mixed in, made when there is none."""
+    if plan.plain is None:
+        return None
+    without = materials.under(plan.plain.settings)
+    plain = fit_variant(plan.plain, without, nested=True, reuse=True, surroundings=surroundings)
+    tracking.set_tags({"plain_run_id": plain.run_id})
+    return plain
+
+
+def plain_teacher_uri(teacher: FittedRun | None) -> str | None:
+    """The model of the fit without added rows that is mixed into a teacher; None where there is none."""
+    tags = tracking.get_run(teacher.run_id).data.tags if teacher else {}
+    return tracking.get_run(tags["plain_run_id"]).data.tags["model_uri"] if "plain_run_id" in tags else None
+
+
+def _fit_and_measure(
+    plan: Plan, materials: Materials, teacher: FittedRun | None, plain: FittedRun | None, folder: Path
+) -> tuple[Built, Fit, Measured]:
+    built = build(plan, materials, teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
+    corpus, settings = materials.corpus, plan.settings
+    log.info(
+        "%s | fitting | %s rows | %d epochs | learning rate %g | seed %d",
+        plan.variant.name,
+        f"{len(corpus.train):,}",
+        settings.train.epochs,
+        settings.train.learning_rate,
+        settings.seed,
+    )
+    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
+    context = FitContext(folder, settings.seed, score, tracking.log_metrics, built.callbacks)
+    fitted = fit(built.model, materials.fit_data(built.tokenizer), settings.train, built.objective, context)
+    trainable = parameter_counts(built.model)[1]
+    if plan.variant.adapters:
+        drawn, tables = rank_views(plan, built.model)
+        built.figures.update(drawn)
+        built.tables.update(tables)
+        built.model, figures = take_off(built.model, built.tokenizer, materials)
+        fitted.figures.update(figures)
+    total = parameter_counts(built.model)[0]
+    fitted.figures["cost/trainable_parameters"] = float(trainable)
+    fitted.figures["cost/trainable_share"] = trainable / total
+    fitted.figures["cost/parameters"] = float(total)
+    built.model.to("cpu")
+    if plain:
+        _check_same_layers(built, plain)
+        mix = settings.data.augment_mix
+        mix_weights(built.model, tracking.load_model(plain.model_uri)[0], 1 - mix)
+        log.info("%s | weights: %g of this fit, %g of run %s", plan.variant.name, mix, round(1 - mix, 6), plain.run_id)
+    return built, fitted, measure(built.model, built.tokenizer, materials, settings)
+
+
+def _check_same_layers(built: Built, plain: FittedRun) -> None:
+    """Weights of different teacher layers have the same shapes and nothing else in common."""
+    kept = ",".join(map(str, built.layer_map or ()))
+    others = tracking.get_run(plain.run_id).data.tags.get("layer_map", "")
+    if kept != others:
+        raise RuntimeError(
+            f"layers {kept} were chosen with counterexamples and {others} without: their weights cannot be "
+            "mixed. Name the layers (-P layers=…), or pass -P data.augment_mix=1."
+        )
+
+
+def epoch_metrics(
+    logits: np.ndarray, labels: np.ndarray, *, label_names: tuple[str, ...], positive: str | None
+) -> dict[str, float]:
+    """What is reported of validation after each epoch."""
+    return classification_metrics(labels, softmax(logits, axis=1), label_names=label_names, positive=positive)
+
+
+def _log_and_register(
+    plan: Plan, materials: Materials, built: Built, fitted: Fit, measured: Measured, run_id: str
+) -> FittedRun:
+    figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/loss": fitted.train_loss}
+    figures["cost/model_mb"] = figures["cost/parameters"] * 4 / 1e6
+    last = max((row["step"] for row in fitted.history), default=0) + 1
+    tracking.flush()
+    tracking.log_metrics(figures, step=last)
+    tracking.flush()
+    history = history_frame(fitted.history, plan.variant.name, plan.settings.seed)
+    tracking.log_text(history.to_csv(index=False), "tables/history.csv")
+    tracking.log_figures(fit_figures(fitted, measured, materials.corpus, plan))
+    _log_details(built, measured)
+    tracking.describe(describe_run(plan, materials.corpus, figures, built.layer_map))
+    entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map)
+    tracking.log_text(model_card(card_facts(entry, plan, materials.corpus, figures, run_id)), "model_card.md")
+    uri = tracking.log_model(built.model, built.tokenizer, entry)
+    tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})
+    version = tracking.register(uri, entry, (plan.variant.name,))
+    tracking.set_tags({"version": version, "registered_name": entry.registered_name})
+    log.info(
+        "%s | test macro-F1 %.3f, average precision %.3f | %s version %s | %.0f s",
+        plan.variant.name,
+        figures["test/f1_macro"],
+        figures["test/average_precision"],
+        entry.registered_name,
+        version,
+        figures["cost/train_seconds"],
+    )
+    return FittedRun(run_id, uri, version, plan.variant.name, plan.settings.seed)
+
+
+def _log_details(built: Built, measured: Measured) -> None:
+    tracking.log_json(measured.decision.to_dict(), "decision.json")
+    if measured.behaviour:
+        tracking.log_table("functionalities", measured.behaviour.by_functionality.reset_index())
+        tracking.log_table("behaviour_groups", measured.behaviour.by_group.reset_index())
+    if built.layer_map:
+        tracking.set_tags({"layer_map": built.layer_map})
+        tracking.log_json({"teacher_layers": built.layer_map, "sha256": built.tensor_digests}, "layer_map.json")
+    tracking.log_figures(built.figures)
+    for name, table in built.tables.items():
+        tracking.log_table(name, table)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, scored in measured.scored.items():
+            path = Path(folder) / f"{name}.npz"
+            path.write_bytes(scores_to_bytes(scored))
+            tracking.log_file(path, "scores")
+        if measured.behaviour:
+            path, cases = Path(folder) / "behaviour.npz", measured.behaviour.cases
+            ids, called = cases["case_id"].to_numpy(str), cases["predicted_positive"].to_numpy(bool)
+            np.savez_compressed(path, case_id=ids, predicted_positive=called)
+            tracking.log_file(path, "scores")
+
+
+def log_data_report(materials: Materials) -> None:
+    """What is known of the rows before anything is fitted: tables, a figure, and the findings in words."""
+    found = materials.data_report
+    for name in ("counts", "lengths"):
+        tracking.log_table(f"data_{name}", getattr(found, name).reset_index())
+    for name in ("leaks", "conflicts", "label_errors"):
+        tracking.log_table(f"data_{name}", getattr(found, name))
+    tracking.log_figures({"data": plot_data(materials.corpus)})
+    tracking.log_text("\n".join(found.sentences()), "data_report.txt")
+
+
+def _log_rows(materials: Materials) -> None:
+    corpus = materials.corpus
+    contexts = {"train": "training", "validation": "validation", "test": "testing"}
+    for split in corpus.splits:
+        tracking.log_dataset(split.rows, f"{corpus.name}-{split.name}", split.digest, contexts[split.name])
+        tracking.log_metrics({f"data/{split.name}_rows": len(split)})
+
+
+def _tags(plan: Plan, materials: Materials, fingerprint: str) -> dict[str, str]:
+    return {
+        "variant": plan.variant.name,
+        "seed": str(plan.settings.seed),
+        "fingerprint": fingerprint,
+        "data_digest": materials.corpus.digest,
+        "validation_digest": materials.corpus.validation.digest,
+        "data_name": materials.corpus.name,
+        "synthetic": str(materials.corpus.synthetic).lower(),
+        "git_dirty": _git_dirty(),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _git_dirty() -> str:
+    try:
+        done = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return "unknown" if done.returncode else str(bool(done.stdout.strip())).lower()

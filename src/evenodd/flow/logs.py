@@ -1,0 +1,44 @@
+"""What an entry point and its worker processes set up before any work: log lines, quiet libraries, environment."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+
+ENVIRONMENT = {
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Kernels of all shapes of batch that a fit meets: with oneDNN's own 1,024 they are made anew in every epoch.
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
+}
+
+
+def configure_logging() -> None:
+    """One line a phase on standard error; libraries are heard from WARNING on."""
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+    logging.getLogger("evenodd").setLevel(logging.INFO)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def prepare_process(name: str) -> None:
+    """What `command` does for its own process, in another one; its lines begin with the name, and it draws no bars."""
+    os.environ["TQDM_DISABLE"] = "1"
+    configure_logging()
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(asctime)s  [{name}] %(message)s", "%H:%M:%S"))
+    quieten_libraries()
+
+
+def quieten_libraries() -> None:
+    """Silences progress bars and warnings of libraries that a user of an entry point cannot act on."""
+    from transformers.utils import logging as transformers_logging
+
+    warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")
+    transformers_logging.disable_progress_bar()

@@ -1,0 +1,136 @@
+"""What every variant of one command starts from: the rows, the encoder's files and the floors."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from evenodd.encoders.files import resolve_model, source_digest
+from evenodd.evidence import Floors, fit_floors
+from evenodd.evidence.datareport import DataReport, data_report
+from evenodd.rows import Corpus, TokenStore, load_corpus, token_store
+from evenodd.settings import DataSettings, Settings
+from evenodd.training import FitData
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Materials:
+    """Rows, encoder and floors, gathered once a command.
+
+    Attributes:
+        corpus: three splits.
+        encoder: folder or hub name of the encoder.
+        encoder_name: as the settings name it.
+        encoder_digest: of its files.
+        cache: where token ids and teacher targets are kept.
+        settings: what the rows were read and divided by.
+    """
+
+    corpus: Corpus
+    encoder: str | Path
+    encoder_name: str
+    encoder_digest: str
+    cache: Path
+    max_length: int
+    settings: DataSettings = field(default_factory=DataSettings)
+    _others: dict[str, Materials] = field(default_factory=dict)
+    _floors: list[Floors] = field(default_factory=list)
+    _report: list[DataReport] = field(default_factory=list)
+
+    def under(self, settings: Settings) -> Materials:
+        """The same source under other data settings: divided anew, or without added rows; each gathered once.
+
+        Raises:
+            ValueError: the rows come divided, so that no seed divides them otherwise.
+        """
+        if settings.data == self.settings:
+            return self
+        key = settings.data.model_dump_json()
+        if key not in self._others:
+            other = gather(settings)
+            anew = settings.data.split_seed != self.settings.split_seed
+            if anew and other.corpus.test.digest == self.corpus.test.digest:
+                raise ValueError(
+                    f"vary_split: the rows of '{settings.data.source}' come divided, so every seed would have the same "
+                    "splits; leave vary_split out."
+                )
+            self._others[key] = other
+        return self._others[key]
+
+    @property
+    def floors(self) -> Floors:
+        """Majority and TF-IDF on these splits without what `augment` added, fitted at first use."""
+        if not self._floors:
+            splits = {"validation": self.corpus.validation, "test": self.corpus.test}
+            names, positive = self.corpus.label_names, self.corpus.positive
+            train = self.corpus.train.without_augmented()
+            self._floors.append(fit_floors(train, splits, label_names=names, positive=positive))
+        return self._floors[0]
+
+    @property
+    def data_report(self) -> DataReport:
+        """Counts, lengths, repeats, leaks and doubtful labels of these rows, looked at at first use."""
+        if not self._report:
+            self._report.append(data_report(self.corpus))
+        return self._report[0]
+
+    def tokens(self, split: str, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
+        """Token ids of a split."""
+        return token_store(getattr(self.corpus, split), tokenizer, max_length=self.max_length, cache=self.cache)
+
+    def added_tokens(self, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
+        """Token ids of the training rows that `augment` added."""
+        added = self.corpus.train.only_augmented()
+        return token_store(added, tokenizer, max_length=self.max_length, cache=self.cache)
+
+    def fit_data(self, tokenizer: PreTrainedTokenizerBase) -> FitData:
+        """What a fit trains on and is measured by."""
+        corpus = self.corpus
+        train, validation = self.tokens("train", tokenizer), self.tokens("validation", tokenizer)
+        return FitData(train, corpus.train.labels, validation, corpus.validation.labels, self.turns)
+
+    @property
+    def turns(self) -> np.ndarray | None:
+        """Which training rows take turns over the epochs; None: all stand in each."""
+        return self.corpus.train.turns(self.settings.augment_turns)
+
+
+def gather(settings: Settings) -> Materials:
+    """Reads and divides the rows and finds the encoder.
+
+    Raises:
+        ValueError: faults in the rows, or files that are not there.
+        RuntimeError: a hub that cannot be reached.
+    """
+    encoder = resolve_model(settings.teacher.source)
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    counts = ", ".join(f"{name} {len(getattr(corpus, name)):,}" for name in ("train", "validation", "test"))
+    synthetic = (
+        " | SYNTHETIC: made from templates, its figures say nothing about real texts" if corpus.synthetic else ""
+    )
+    log.info("data %s | %s | %s%s", corpus.name, ", ".join(corpus.label_names), counts, synthetic)
+    digest = source_digest(encoder)
+    return Materials(
+        corpus,
+        encoder,
+        settings.teacher.source,
+        digest,
+        settings.home / "cache",
+        settings.data.max_length,
+        settings.data,
+    )
+
+
+def divisions(materials: Materials, settings: Settings) -> list[Materials]:
+    """The materials of each seed's splits: one where all seeds share their splits."""
+    if not settings.evidence.vary_split:
+        return [materials]
+    first, data = settings.data.split_seed, settings.data
+    splits = [data.model_copy(update={"split_seed": first + step}) for step in range(settings.evidence.seeds)]
+    return [materials.under(settings.model_copy(update={"data": split})) for split in splits]

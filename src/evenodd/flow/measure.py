@@ -1,0 +1,146 @@
+"""What a fitted model is worth: figures, decision settings and scored rows of validation and test."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+from transformers import PreTrainedModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+from evenodd.evidence import Decision, Scored, classification_metrics, decision_metrics, fit_decision
+from evenodd.evidence.behaviour import BehaviourReport, Suite, load_suite, score_suite, untrained
+from evenodd.flow.materials import Materials
+from evenodd.release.encode import TextEncoder, plain_tokenizer
+from evenodd.release.graph import model_inputs
+from evenodd.release.parity import torch_logits
+from evenodd.settings import Settings
+from evenodd.training import predict_logits
+
+log = logging.getLogger(__name__)
+
+MOST_SHARED = 0.1
+"""Share of a suite's cases that may stand among the training rows before it is refused."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Figures by name, the decision fitted on validation, scored rows by split, and the behaviour suite's answers."""
+
+    metrics: dict[str, float]
+    decision: Decision
+    scored: dict[str, Scored]
+    behaviour: BehaviourReport | None = None
+
+
+def measure(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, materials: Materials, settings: Settings
+) -> Measured:
+    """Scores validation and test once, in float32, and fits temperature, threshold and review band on validation.
+
+    The counts of the data report stand among the figures, so that runs on other rows compare.
+    """
+    corpus = materials.corpus
+    logits = {name: predict_logits(model, materials.tokens(name, tokenizer)) for name in ("validation", "test")}
+    decision = fit_decision(
+        logits["validation"],
+        corpus.validation.labels,
+        settings.decision,
+        label_names=corpus.label_names,
+        positive=corpus.positive,
+    )
+    metrics = materials.data_report.to_metrics()
+    metrics |= {f"data/dropped_{kind}": float(corpus.counts.get(kind, 0)) for kind in ("duplicates", "label_conflicts")}
+    scored: dict[str, Scored] = {}
+    for name, found in logits.items():
+        split = getattr(corpus, name)
+        scored[name] = Scored(split.labels, decision.probabilities(found), split.row_ids, found)
+        metrics |= _split_metrics(name, scored[name], decision, corpus)
+    suite = own_suite(corpus.train.texts, decision, settings)
+    behaviour = None
+    if suite is not None:
+        called = text_logits(model, tokenizer, suite.texts, settings).argmax(axis=1) == decision.positive
+        behaviour = score_suite(suite, called)
+        metrics |= {f"behaviour/{key}": value for key, value in behaviour.metrics().items()}
+    return Measured(metrics, decision, scored, behaviour)
+
+
+def own_suite(trained_on: Sequence[str], decision: Decision, settings: Settings) -> Suite | None:
+    """The project's own suite without the cases that stand among the training rows.
+
+    None when it is switched off, the task is not hate against the rest, or too many of its cases were trained on.
+    """
+    if not settings.evidence.behaviour_suite or decision.positive is None or "hate" not in decision.label_names:
+        return None
+    try:
+        return unseen_cases(load_suite(), trained_on)
+    except ValueError as error:
+        log.warning("behaviour is not measured: %s", error)
+        return None
+
+
+def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
+    """A suite without the cases that stand among training texts; tells how many these are.
+
+    Raises:
+        ValueError: more than a tenth of the suite was trained on.
+    """
+    left, shared = untrained(suite, trained_on)
+    if len(shared) > MOST_SHARED * len(suite):
+        raise ValueError(
+            f"suite '{suite.name}': {len(shared)} of its {len(suite)} cases stand among the training rows, so it would "
+            "measure memory: take them out of the data, or score another suite."
+        )
+    if shared:
+        log.warning(
+            "suite %s | %d of %d cases stand among the training rows and are not scored, the first: %r",
+            suite.name,
+            len(shared),
+            len(suite),
+            shared[0],
+        )
+    return left
+
+
+def text_logits(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings
+) -> np.ndarray:
+    """Logits of free texts, cut at `max_length`: float32, (texts, labels)."""
+    inputs = model_inputs(model, tokenizer)
+    encoder = TextEncoder(plain_tokenizer(tokenizer), tuple(inputs), tokenizer.pad_token_id, settings.data.max_length)
+    return torch_logits(model, encoder, texts)
+
+
+def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -> dict[str, float]:
+    figures = classification_metrics(
+        scored.labels,
+        scored.probabilities,
+        label_names=corpus.label_names,
+        positive=corpus.positive,
+        predictions=scored.predictions,
+    )
+    if scored.logits is not None:
+        figures |= decision_metrics(decision, scored.logits, scored.labels)
+    return {f"{name}/{key}": value for key, value in figures.items()}
+
+
+def scores_to_bytes(scored: Scored) -> bytes:
+    """Row ids, labels and logits as a compressed NumPy archive."""
+    if scored.logits is None:
+        raise ValueError("scores without logits cannot be kept: they would be calibrated twice.")
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, row_ids=scored.ids, labels=scored.labels, logits=scored.logits)
+    return buffer.getvalue()
+
+
+def read_scores(path: Path) -> Scored:
+    """Scored rows out of such an archive, with probabilities before any calibration."""
+    with np.load(path) as archive:
+        probabilities = softmax(archive["logits"].astype(np.float64), axis=1)
+        return Scored(archive["labels"], probabilities, archive["row_ids"], archive["logits"])

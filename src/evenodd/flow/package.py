@@ -1,0 +1,131 @@
+"""`package`: the Bento out of exported bundles, with pinned requirements and its lineage."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from importlib.metadata import requires, version
+from pathlib import Path
+
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from evenodd import tracking
+from evenodd.flow.plan import Parameters
+from evenodd.flow.promote import CHAMPION
+from evenodd.release import read_bundle
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).parents[3]
+SERVING = ROOT / "serving"
+SERVICE_PACKAGES = ("bentoml", "onnxruntime-gpu", "tokenizers", "numpy")
+FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
+
+
+def run(parameters: Parameters) -> None:
+    """Packages the champion, or the variants that are named (`variants=champion,odd,even,lora`), in one Bento."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    wanted = settings.run.variants if "variants" in parameters else (settings.run.model or CHAMPION,)
+    tag = package(wanted, settings)
+    print(f"bento: {tag}\n  serve: bentoml serve {tag}    image: make image")
+
+
+def package(references: tuple[str, ...], settings: Settings, *, nested: bool = False) -> str:
+    """Builds the Bento; its tag. The first of the variants is the one that answers by default.
+
+    Raises:
+        ValueError: a version that has not been exported.
+        RuntimeError: a bundle is damaged, or the build failed.
+    """
+    with tracking.start_run(f"package · {', '.join(references)}", tags={"stage": "package"}, nested=nested):
+        with tempfile.TemporaryDirectory(prefix="evenodd-bento-") as work:
+            stage = Path(work)
+            manifests = stage_service(stage, {name: exported_bundle(name, settings) for name in references})
+            tag = build_bento(stage, manifests) if settings.run.build else "not built"
+        tracking.set_tags({"bento": tag, "versions": ",".join(str(m["version"]) for m in manifests)})
+        tracking.log_json({"bento": tag, "bundles": manifests}, "bento.json")
+    log.info("bento %s | %s", tag, ", ".join(f"{m['variant']} version {m['version']}" for m in manifests))
+    return tag
+
+
+def exported_bundle(reference: str, settings: Settings) -> Path:
+    """The bundle of a version's newest export.
+
+    Raises:
+        ValueError: it was never exported.
+    """
+    found = tracking.find_version(reference, settings.model_name)
+    exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
+    if not exports:
+        raise ValueError(
+            f"'{reference}' (version {found.version}) is not exported: mlflow run . -e export -P model={reference}"
+        )
+    return tracking.download(exports[0].info.run_id, "bundle")
+
+
+def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
+    """Copies the service and the bundles into a folder to build from; the bundles' manifests."""
+    shutil.copytree(SERVING, stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
+    manifests: list[dict] = []
+    for index, path in enumerate(bundles.values()):
+        bundle = read_bundle(path)
+        if any(bundle.manifest["run_id"] == m["run_id"] for m in manifests):
+            continue
+        shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{bundle.manifest['variant']}")
+        manifests.append(bundle.manifest)
+    return manifests
+
+
+def pinned_requirements() -> list[str]:
+    """The service's packages and all that they need, at the installed versions, which are those of the lock.
+
+    BentoML would resolve the rest anew, with the network, to other versions than were tested.
+    """
+    pins: dict[str, str] = {}
+    seen: set[tuple[str, tuple[str, ...]]] = set()
+    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *FASTER_HTTP)]
+    while waiting:
+        wanted = waiting.pop()
+        name = canonicalize_name(wanted.name)
+        pins[name] = f"{name}=={version(name)}"
+        if (name, tuple(sorted(wanted.extras))) not in seen:
+            seen.add((name, tuple(sorted(wanted.extras))))
+            waiting += [needed for needed in map(Requirement, requires(name) or ()) if _applies(needed, wanted.extras)]
+    return sorted(pins.values())
+
+
+def _applies(needed: Requirement, extras: set[str]) -> bool:
+    """Whether a requirement holds here, for a package asked for with these extras."""
+    return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras))
+
+
+def build_bento(stage: Path, manifests: list[dict]) -> str:
+    """Runs BentoML's build over a staged folder; the tag."""
+    import bentoml
+
+    first = manifests[0]
+    options = yaml.safe_load((SERVING / "bentofile.yaml").read_text(encoding="utf-8"))
+    options["python"] = {"packages": pinned_requirements(), "lock_packages": False}
+    options["labels"] = {
+        **options.get("labels", {}),
+        "variant": first["variant"],
+        "version": str(first["version"]),
+        "run_id": str(first["run_id"]),
+        "data_digest": str(first["data"].get("digest", ""))[:40],
+    }
+    service = options.pop("service")
+    chatty = logging.getLogger("bentoml._internal.bento.bento")  # a line for every file over 10 MiB
+    before = chatty.level
+    chatty.setLevel(logging.ERROR)
+    try:
+        bento = bentoml.bentos.build(service, build_ctx=str(stage), **options)
+    except bentoml.exceptions.BentoMLException as error:
+        raise RuntimeError(f"the Bento could not be built: {error}") from error
+    finally:
+        chatty.setLevel(before)
+    return str(bento.tag)

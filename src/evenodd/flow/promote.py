@@ -1,0 +1,219 @@
+"""`promote`: checks the gates and moves the `champion` alias; `to=previous` rolls back. MLflow keeps every move."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from evenodd import tracking
+from evenodd.encoders import state_digest
+from evenodd.evidence import Scored
+from evenodd.evidence.significance import align, difference, f1_macro_draws, resample
+from evenodd.flow.export import newest_winner
+from evenodd.flow.measure import read_scores
+from evenodd.flow.plan import Parameters
+from evenodd.release.gates import Gate, Move, audit_entry, check_gates
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+CHAMPION = "champion"
+PREVIOUS = "previous"
+ROLLED_BACK = "rolled_back"
+
+
+def run(parameters: Parameters) -> None:
+    """Promotes `model` (or what `to` names; the newest comparison's winner when nothing is said)."""
+    settings = resolve_settings(parameters)
+    tracking.configure(settings.experiment)
+    if settings.run.to == PREVIOUS:
+        reference, why = previous_champion(settings.model_name), "rolled back to the previous champion"
+    else:
+        reference = settings.run.to or settings.run.model or newest_winner()
+        why = "asked for by name" if settings.run.to or settings.run.model else "winner of the newest comparison"
+    promote(reference, why, settings)
+
+
+def promote(reference: str, why: str, settings: Settings, *, nested: bool = False) -> None:
+    """Moves the alias when every gate holds. A roll-back shows the gates and moves it all the same.
+
+    Raises:
+        ValueError: no such version.
+        RuntimeError: the version's files are gone or not those that its run wrote, a gate stopped it, another
+            promotion is under way, or the champion changed meanwhile.
+    """
+    found = find_candidate(reference, settings.model_name)
+    before = tracking.aliases(settings.model_name).get(CHAMPION)
+    if before == found.version:
+        log.info("champion | version %s (%s) holds the alias already", found.version, found.tags["variant"])
+        return
+    back = settings.run.to == PREVIOUS
+    tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
+    with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
+        tracking.log_settings(settings, ("gates",))
+        check_files(found)
+        champion = None if back else rival(found, find_champion(before, settings))
+        figures = figures_of(found) | against(found, champion, settings)
+        gates = check_gates(figures, settings.gates, figures_of(champion) if champion else None)
+        print_gates(gates)
+        failed = [gate for gate in gates if not gate.passed]
+        if failed and not back:
+            raise RuntimeError(f"version {found.version} is not promoted: {'; '.join(gate.text for gate in failed)}")
+        with tracking.exclusive(f"{settings.model_name}.promotion", f"promoting version {found.version}"):
+            move = Move(CHAMPION, before, found.version, getpass.getuser(), why)
+            _move(move, settings, gates, figures)
+            tracking.set_tags({ROLLED_BACK: str(back).lower()})
+    log.info("champion | version %s (%s) | before: %s", found.version, found.tags["variant"], before or "none")
+
+
+def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[str, Any]) -> None:
+    now = tracking.aliases(settings.model_name).get(move.alias)
+    if now != move.old_version:
+        raise RuntimeError(
+            f"the champion changed from version {move.old_version} to {now} while the gates were checked: "
+            "run promote again."
+        )
+    tracking.log_json(audit_entry(move, gates, figures, datetime.now(UTC)), "audit.json")
+    tracking.set_tags({"from_version": move.old_version or "none", "to_version": move.new_version, "why": move.why})
+    tracking.set_alias(settings.model_name, move.alias, move.new_version)
+    tracking.set_tags({"promoted": "true", "registered_name": settings.model_name})
+
+
+def figures_of(found: tracking.Version) -> dict[str, Any]:
+    """Everything measured of a version: by its own run, and by the newest export of it."""
+    run = tracking.get_run(found.run_id)
+    figures: dict[str, Any] = dict(run.data.metrics) | {"validation_digest": run.data.tags.get("validation_digest", "")}
+    for export in tracking.find_runs({"stage": "export", "source_run_id": found.run_id})[:1]:
+        figures |= {key: value for key, value in export.data.metrics.items() if key.startswith(("cost/", "parity/"))}
+    return figures
+
+
+def find_candidate(reference: str, registered_name: str) -> tracking.Version:
+    """The torch version that a reference names.
+
+    Raises:
+        ValueError: there is none, or it is an ONNX one.
+    """
+    found = tracking.find_version(reference, registered_name)
+    if found.tags.get("kind") == "onnx":
+        raise ValueError(
+            f"model='{reference}': an ONNX version; promote the torch version {found.tags['torch_version']}."
+        )
+    return found
+
+
+def check_files(found: tracking.Version) -> None:
+    """Loads a version and holds its weights against the digest that its run wrote down.
+
+    Raises:
+        ValueError: its run is gone.
+        RuntimeError: its files are gone, damaged or others than the run's.
+    """
+    written = tracking.get_run(found.run_id).data.tags.get("state_digest")
+    model, _ = tracking.load_model(found.uri)
+    if written is not None and state_digest(model.state_dict()) != written:
+        raise RuntimeError(
+            f"version {found.version} of {found.name} holds other weights than its run {found.run_id} wrote: fit it "
+            "again (-P fresh=true), or name another version."
+        )
+
+
+def find_champion(version: str | None, settings: Settings) -> tracking.Version | None:
+    """The present champion, None when there is none.
+
+    Raises:
+        RuntimeError: the alias points to a version whose run or files are gone.
+    """
+    if version is None:
+        return None
+    try:
+        found = tracking.find_version(version, settings.model_name)
+        tracking.get_run(found.run_id)
+        tracking.model_metadata(found.uri)
+    except (ValueError, RuntimeError) as error:
+        raise RuntimeError(
+            f"the champion alias is corrupted: {error} Point it at a sound version in the MLflow UI, "
+            "then run promote again."
+        ) from error
+    return found
+
+
+def rival(found: tracking.Version, champion: tracking.Version | None) -> tracking.Version | None:
+    """The champion to be measured against: none when only it was fitted on the synthetic sample."""
+    synthetic = champion is not None and champion.tags.get("synthetic") == "true"
+    if synthetic and found.tags.get("synthetic") == "false":
+        log.info("the champion was fitted on synthetic texts: it gives way without a comparison")
+        return None
+    return champion
+
+
+def against(found: tracking.Version, champion: tracking.Version | None, settings: Settings) -> dict[str, float]:
+    """Upper bound of the interval of macro-F1 minus the champion's; nothing where their validation rows differ."""
+    if champion is None or champion.run_id == found.run_id:
+        return {}
+    digests = [tracking.get_run(version.run_id).data.tags.get("validation_digest") for version in (found, champion)]
+    if digests[0] is None or digests[0] != digests[1]:
+        return {}
+    runs = {name: {0: validation_scores(v)} for name, v in (("candidate", found), ("champion", champion))}
+    aligned = align(runs)
+    drawn = resample(aligned, f1_macro_draws, samples=settings.evidence.bootstrap_samples)
+    gap = difference(drawn["candidate"], drawn["champion"], rows=len(aligned.labels), alpha=settings.evidence.alpha)
+    return {
+        "champion/difference": gap.estimate,
+        "champion/difference_low": gap.low,
+        "champion/difference_high": gap.high,
+    }
+
+
+def validation_scores(version: tracking.Version) -> Scored:
+    """The scored validation rows of a version's run."""
+    return read_scores(tracking.download(version.run_id, "scores/validation.npz"))
+
+
+def previous_champion(registered_name: str) -> str:
+    """The version that a roll-back restores: the one that the audit trail has before the present champion.
+
+    A roll-back undoes the newest move that still stands, so a second one goes further back and never restores what the
+    first withdrew. Where the alias does not point to what the trail ends with (it was moved by hand, or is damaged),
+    the trail's last version is restored.
+
+    Raises:
+        ValueError: there is none.
+    """
+    present = tracking.aliases(registered_name).get(CHAMPION)
+    standing: list[str] = []
+    for found in reversed(_moves(registered_name)):
+        before, after = found.data.tags["from_version"], found.data.tags["to_version"]
+        if found.data.tags.get(ROLLED_BACK) == "true" and after in standing:
+            while standing[-1] != after:
+                standing.pop()
+            continue
+        if before != "none" and standing[-1:] != [before]:
+            standing.append(before)
+        standing.append(after)
+    if standing[-1:] == [present]:
+        standing.pop()
+    if not standing:
+        raise ValueError(f"to=previous: no earlier champion of '{registered_name}' is in the audit trail.")
+    return standing[-1]
+
+
+def _moves(registered_name: str) -> list[Any]:
+    """Runs that moved the alias, newest first."""
+    return tracking.find_runs({"stage": "promote", "promoted": "true", "registered_name": registered_name})
+
+
+def print_gates(gates: list[Gate]) -> None:
+    """Each gate with its figure, passed or failed."""
+    for gate in gates:
+        print(f"  {'passed' if gate.passed else 'FAILED'}  {gate.text}")
+
+
+def read_audit(registered_name: str) -> list[dict]:
+    """The audit trail, newest first."""
+    texts = [tracking.artifact_text(found.info.run_id, "audit.json") for found in _moves(registered_name)]
+    return [json.loads(text) for text in texts if text]

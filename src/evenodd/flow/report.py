@@ -1,0 +1,215 @@
+"""What a comparison looks like: table, plots, and one self-contained page."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evenodd import tracking
+from evenodd.evidence import Decision, Floors, Scored
+from evenodd.evidence.augmentation import NONE, Arm, Augmentation, compare_augmentation
+from evenodd.evidence.behaviour import BehaviourReport, answered, kin, load_suite
+from evenodd.evidence.verdict import Verdict
+from evenodd.flow.materials import Materials
+from evenodd.flow.measure import read_scores
+from evenodd.flow.runs import FinishedRun
+from evenodd.flow.scorer import torch_scorer
+from evenodd.release.gates import Gate
+from evenodd.report.behaviour_plot import plot_behaviour
+from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
+from evenodd.report.data_plot import plot_data
+from evenodd.report.page import Report, Section, write_report
+from evenodd.report.sections import (
+    augmentation_section,
+    behaviour_section,
+    cost_section,
+    data_section,
+    decision_section,
+    gates_section,
+    quality_section,
+)
+from evenodd.report.table import ComparisonTable, comparison_table
+from evenodd.rows import Split
+from evenodd.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PAGE = "report.html"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Attributes:
+        runs: finished ones, of every variant and seed.
+        verdict: on them.
+        gates: of each variant.
+        floors: on the same splits, averaged where seeds differ in theirs.
+        tests: the test split of each division of the rows.
+        counterparts: runs that differ from these in `augment` alone.
+    """
+
+    runs: Sequence[FinishedRun]
+    verdict: Verdict
+    gates: Mapping[str, Sequence[Gate]]
+    floors: Floors
+    tests: Sequence[Split]
+    counterparts: Sequence[FinishedRun] = ()
+
+
+def present(compared: Comparison, materials: Materials, settings: Settings, folder: Path) -> tuple[str, Path]:
+    """Logs the comparison as text, Markdown, HTML, tables, plots and page; the table as text, and the page's path."""
+    corpus, verdict = materials.corpus, compared.verdict
+    frame = pd.DataFrame([run.row for run in compared.runs])
+    table = comparison_table(
+        frame, compared.floors.metrics, positive=corpus.positive, winner=verdict.winner, synthetic=corpus.synthetic
+    )
+    augmented = augmentation(compared, materials, settings)
+    _log_tables(table, frame, compared, augmented)
+    tracking.log_metrics(materials.data_report.to_metrics())
+    _log_plots(frame, pd.concat([run.history for run in compared.runs]), compared.floors)
+    page = write_report(folder / PAGE, _report(compared, table, augmented, materials))
+    tracking.log_file(page)
+    return table.to_text(), page
+
+
+def gates_table(gates: Mapping[str, Sequence[Gate]]) -> pd.DataFrame:
+    """One row per variant and gate."""
+    rows = [
+        {"variant": name, "gate": g.name, "passed": g.passed, "figure": g.figure, "asked": g.bound, "words": g.text}
+        for name, found in gates.items()
+        for g in found
+    ]
+    return pd.DataFrame(rows, columns=["variant", "gate", "passed", "figure", "asked", "words"])
+
+
+def augmentation(compared: Comparison, materials: Materials, settings: Settings) -> Augmentation | None:
+    """The runs with counterexamples beside those without; None when there are not both."""
+    corpus = materials.corpus
+    if not compared.counterparts:
+        return None
+    arms = [
+        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run))
+        for run in (*compared.runs, *compared.counterparts)
+    ]
+    same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
+    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    return compare_augmentation(same, settings.evidence, positive=positive)
+
+
+def _holds(scored: Scored, split: Split) -> bool:
+    """Whether these are the split's rows: settings alike may name another file."""
+    return np.array_equal(scored.ids, split.row_ids) and np.array_equal(scored.labels, split.labels)
+
+
+def added_rows(run: FinishedRun) -> str:
+    """What was added to the training rows, in words."""
+    said = tracking.get_run(run.run_id).data.params
+    if said.get("data.augment", NONE) == NONE:
+        return NONE
+    kinds = f" of {said['data.augment_kinds'].replace(',', ', ')}" if said.get("data.augment_kinds") else ""
+    mix = f"{float(said['data.augment_mix']):.0%} of the mix"
+    return f"{int(said['data.augment_rows']):,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
+
+
+def answers(run: FinishedRun) -> BehaviourReport | None:
+    """What a run said to the project's own suite; None when it was not asked, or the suite was another one then."""
+    if "behaviour/balanced_accuracy" not in run.metrics:
+        return None
+    with np.load(_file(run, "behaviour")) as archive:
+        return answered(load_suite(), archive["case_id"], archive["predicted_positive"])
+
+
+def kin_of(run: FinishedRun) -> pd.DataFrame | None:
+    """What a run's model says to "I hate you." and its kin; None when it cannot be loaded."""
+    try:
+        return kin(torch_scorer(run.variant, run.tags["model_uri"], {}).is_positive)
+    except RuntimeError as error:
+        log.warning("the report leaves out what %s says to 'I hate you.': %s", run.variant, error)
+        return None
+
+
+def _file(run: FinishedRun, name: str) -> Path:
+    return tracking.download(run.run_id, f"scores/{name}.npz")
+
+
+def _log_tables(
+    table: ComparisonTable, frame: pd.DataFrame, compared: Comparison, augmented: Augmentation | None
+) -> None:
+    verdict = compared.verdict
+    tracking.log_table("runs", frame)
+    tracking.log_table("pairs", verdict.pairs)
+    tracking.log_table("gates", gates_table(compared.gates))
+    if augmented:
+        tracking.log_table("augmentation", augmented.means)
+        tracking.log_table("augmentation_changes", augmented.changes)
+        tracking.log_text("\n".join(augmented.sentences()), "augmentation.txt")
+    tracking.log_text(table.to_text(), "comparison.txt")
+    tracking.log_text(table.to_markdown(), "comparison.md")
+    tracking.log_text(table.to_html(), "comparison.html")
+    tracking.log_text("\n".join(verdict.sentences), "verdict.txt")
+    tracking.log_metrics({f"compare/{name}_f1_macro": value for name, value in verdict.scores["f1_macro"].items()})
+    tracking.describe(f"{table.to_markdown()}\n\n" + "\n".join(f"- {line}" for line in verdict.sentences))
+
+
+def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, measured: Floors) -> None:
+    test = {"f1_macro": "test/f1_macro", "average_precision": "test/average_precision"}
+    scores = frame[["variant"]].assign(**{short: frame[key] for short, key in test.items()})
+    floors = {name: {short: found[key] for short, key in test.items()} for name, found in measured.metrics.items()}
+    costs = {"latency_ms": "cost/latency_p50_ms", "parameters": "cost/parameters"}
+    chosen = {"f1_macro": ("test/f1_macro", "mean"), **{short: (key, "mean") for short, key in costs.items()}}
+    quality = frame.groupby("variant").agg(**chosen)
+    words = "latency of one text, ms (torch, one thread)"
+    tracking.log_figures(
+        {
+            "all_curves": plot_all_curves(history),
+            "scores": plot_scores(scores, floors),
+            "pareto": plot_pareto(quality, cost="latency_ms", words=words),
+        }
+    )
+
+
+def _report(
+    compared: Comparison, table: ComparisonTable, augmented: Augmentation | None, materials: Materials
+) -> Report:
+    corpus, runs, verdict = materials.corpus, compared.runs, compared.verdict
+    frame = pd.DataFrame([run.row for run in runs])
+    sections = [quality_section(frame, pd.concat([run.history for run in runs]), compared.floors)]
+    sections.append(gates_section(gates_table(compared.gates)))
+    shown = next((run for run in runs if run.variant == verdict.winner), runs[0])
+    sections += _sections_of(shown, materials)
+    sections += [augmentation_section(augmented)] if augmented else []
+    sections += [data_section(materials.data_report, plot_data(corpus)), cost_section(frame)]
+    facts = {
+        "data": corpus.name,
+        "rows": ", ".join(f"{split.name} {len(split):,}" for split in corpus.splits),
+        **({"of them counterexamples": f"{corpus.counts['augmented']:,}"} if "augmented" in corpus.counts else {}),
+        "digest": corpus.digest[:12],
+        "encoder": materials.encoder_name,
+        "seeds": f"{len({run.seed for run in runs})}{', each with its own splits' if len(compared.tests) > 1 else ''}",
+    }
+    title = f"{', '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"
+    return Report(title, facts, table, verdict, sections, corpus.synthetic)
+
+
+def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
+    """Decision and behaviour of one run."""
+    corpus = materials.corpus
+    facts = tracking.artifact_json(run.run_id, "decision.json")
+    decision = Decision.from_dict(facts, label_names=corpus.label_names, positive=corpus.positive)
+    scored = read_scores(_file(run, "test"))
+    sections = [decision_section(run.variant, scored, decision)]
+    report = answers(run)
+    if report is not None:
+        table = report.by_functionality.reset_index()
+        asked = kin_of(run)
+        sections.append(behaviour_section(plot_behaviour(report), report.metrics(), table, asked))
+        if asked is not None:
+            tracking.log_table("kin", asked)
+    return sections

@@ -1,0 +1,44 @@
+"""`serve`: the service and its page from the newest bundle, as `make serve` starts it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from evenodd.flow.plan import Parameters
+from evenodd.settings import resolve_settings
+
+
+def run(parameters: Parameters) -> None:
+    """Replaces this process by `bentoml serve` over `model` (a bundle's folder; the newest one when not said).
+
+    Raises:
+        ValueError: there is no bundle yet.
+    """
+    settings = resolve_settings(parameters)
+    folder = Path(settings.run.model) if settings.run.model else newest_bundle(settings.home / "bundles")
+    if not (folder / "bundle.json").is_file():
+        raise ValueError(
+            f"model='{folder}': no bundle.json there. Export one: mlflow run . -e export --env-manager local"
+        )
+    os.environ["EVENODD_BUNDLE"] = str(folder.resolve())
+    if settings.serve.provider != "auto":
+        os.environ["EVENODD_PROVIDER"] = settings.serve.provider
+    os.chdir(Path(__file__).parents[3])
+    print(f"serving {folder} on http://localhost:3000", file=sys.stderr)
+    os.execvp(sys.executable, [sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd"])
+
+
+def newest_bundle(folder: Path) -> Path:
+    """The bundle written last.
+
+    Raises:
+        ValueError: there is none.
+    """
+    found = sorted(folder.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ValueError(
+            f"no bundle in {folder}: run `make run`, or mlflow run . -e export --env-manager local, first."
+        )
+    return found[-1].parent

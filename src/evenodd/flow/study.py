@@ -1,0 +1,126 @@
+"""`study`: every named variant over every seed, tuned first when asked, and compared: the whole in one command.
+
+It goes on where it was stopped: finished trials and finished runs of the same fingerprint are taken as they are. A
+variant that fails does not stop the others; it is left out of the comparison, and the command ends with an error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from evenodd import tracking
+from evenodd.encoders.catalog import find_variant
+from evenodd.flow.compare import compare_runs
+from evenodd.flow.fit import seed_plans
+from evenodd.flow.fit_variant import log_data_report
+from evenodd.flow.materials import Materials, divisions, gather
+from evenodd.flow.plan import Parameters, Plan
+from evenodd.flow.schedule.fits import Fits, Progress, fit_plans
+from evenodd.flow.schedule.pool import FAULTS, in_one_line
+from evenodd.flow.tune import tune
+from evenodd.settings import Settings, resolve_settings
+
+log = logging.getLogger(__name__)
+
+
+def run(parameters: Parameters) -> None:
+    """Tunes, fits and compares the teacher and every named variant."""
+    fit_variants("study", parameters, compare)
+
+
+def compare(fits: Fits, materials: Materials, settings: Settings) -> None:
+    """Compares the variants that have a run for every seed.
+
+    Raises:
+        RuntimeError: a fit failed; the others are compared before.
+    """
+    if fits.complete:
+        compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
+        print(compared.table_text)
+        print("\n".join(compared.verdict.sentences))
+        print(f"\nreport: {compared.report}")
+    fits.check()
+
+
+def fit_variants(stage: str, parameters: Parameters, finish: Callable[[Fits, Materials, Settings], None]) -> None:
+    """Tunes and fits the teacher and every named variant in a run of its own, and hands what came of it to `finish`.
+
+    Args:
+        stage: names the run.
+        parameters: of the command.
+        finish: what is made of the fits, within that run.
+
+    Raises:
+        ValueError: faults in the settings of any variant, told before anything is fitted.
+    """
+    settings = resolve_settings(parameters)
+    names = variant_names(settings)
+    for name in names:
+        seed_plans(name, parameters, parameters)
+    materials = gather(settings)
+    divisions(materials, settings)
+    tracking.configure(settings.experiment)
+    seeds, trials = settings.evidence.seeds, settings.tune.trials
+    title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"
+    with tracking.start_run(title, tags={"stage": stage, "synthetic": str(materials.corpus.synthetic).lower()}):
+        tracking.log_settings(settings, ("run", "data", "teacher", "evidence", "tune"))
+        log_data_report(materials)
+        progress = Progress(len(names) * (trials + seeds))
+        planned, untuned = study_plans(names, parameters, materials, progress)
+        fits = fit_plans(planned, materials, progress, fresh=settings.run.fresh)
+        finish(Fits(fits.runs, untuned | fits.faults), materials, settings)
+
+
+def variant_names(settings: Settings) -> tuple[str, ...]:
+    """The teacher and the named variants, each once.
+
+    Raises:
+        ValueError: a variant that there is not.
+    """
+    return tuple(dict.fromkeys(("teacher", *(find_variant(name).name for name in settings.run.variants))))
+
+
+def study_plans(
+    names: tuple[str, ...], parameters: Parameters, materials: Materials, progress: Progress
+) -> tuple[list[Plan], dict[tuple[str, str], str]]:
+    """The plans of all variants and seeds, seed by seed, each variant with its tuned settings; and failed tunings.
+
+    The students' teacher has the settings that the variant `teacher` has.
+
+    Raises:
+        RuntimeError: the teacher cannot be tuned.
+    """
+    by_name: dict[str, list[Plan]] = {}
+    faults: dict[tuple[str, str], str] = {}
+    teacher_parameters, settings = parameters, resolve_settings(parameters)
+    units = settings.tune.trials + settings.evidence.seeds
+    for name in names:
+        try:
+            found = tune_nested(name, parameters, materials, teacher_parameters, progress)
+        except FAULTS as error:
+            if name == "teacher":
+                raise
+            faults[name, "tuning"] = in_one_line(error)
+            log.warning("%s | tuning failed, the variant is left out | %s", name, faults[name, "tuning"])
+            progress.total -= units
+            continue
+        if name == "teacher":
+            teacher_parameters = found
+        by_name[name] = seed_plans(name, found, None if name == "teacher" else teacher_parameters)
+    return [plan for seed in zip(*by_name.values(), strict=True) for plan in seed], faults
+
+
+def tune_nested(
+    name: str, parameters: Parameters, materials: Materials, teacher_parameters: Parameters, progress: Progress
+) -> Parameters:
+    """The variant's tuned parameters, from a run of its own under the study's."""
+    trials = resolve_settings(parameters).tune.trials
+    if not trials:
+        return parameters
+    log.info("%s | tuning %s", progress.line(), name)
+    tags = {"stage": "tuning", "tuned_variant": name}
+    with tracking.start_run(f"{name} · {trials} trials", tags=tags, nested=True):
+        found = tune(name, parameters, materials, teacher_parameters=teacher_parameters)
+    progress.advance(trials, timed=found.ran)
+    return found.parameters

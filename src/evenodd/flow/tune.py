@@ -1,0 +1,259 @@
+"""Tuning of a variant: trials as nested runs, what they found as artifacts, and the settings for the final fit."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from transformers import AutoConfig
+
+from evenodd import search as tuning
+from evenodd import tracking
+from evenodd.encoders.lora import merge_lora
+from evenodd.flow.build import Built, build
+from evenodd.flow.fit_variant import epoch_metrics, fit_variant, plain_teacher_uri
+from evenodd.flow.materials import Materials
+from evenodd.flow.plan import Parameters, Plan, make_plan
+from evenodd.release.bench import latency_p50_ms
+from evenodd.report.study_plots import study_figures
+from evenodd.settings import SHORT_NAMES, flatten
+from evenodd.training import FitContext, fit
+
+log = logging.getLogger(__name__)
+
+Teachers = tuple[str | None, str | None]
+"""Models of the teacher and of the one fitted without added rows, as `build` takes them."""
+
+SCORE = "validation/f1_macro"
+
+
+@dataclass(frozen=True)
+class Search:
+    """One variant's tuning: its plan under the settings as given, and how trials' plans are made."""
+
+    name: str
+    parameters: Parameters
+    teacher_parameters: Parameters | None
+    plan: Plan
+    materials: Materials
+
+    def with_settings(self, settings: dict[str, Any]) -> Parameters:
+        """The command's parameters with these dotted settings."""
+        return {**self.parameters, **{key: str(value) for key, value in settings.items()}}
+
+    def plan_with(self, settings: dict[str, Any]) -> Plan:
+        """The plan of a trial."""
+        parameters = self.with_settings(settings)
+        return make_plan(self.name, parameters, teacher_parameters=self.teacher_parameters)
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Parameters with the best settings found, and how many trials were run here for them."""
+
+    parameters: Parameters
+    ran: int = 0
+
+
+def tune(
+    name: str, parameters: Parameters, materials: Materials, *, teacher_parameters: Parameters | None = None
+) -> Tuned:
+    """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
+
+    The two best trials and the settings as given are fitted again under `tune.confirm_seeds` further seeds, and the
+    best of them over those seeds is taken: it may be the settings as given.
+
+    With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched. Trials with
+    counterexamples are scored on weights that are not mixed with those of the fit without.
+
+    Args:
+        name: of the variant.
+        parameters: of the command.
+        materials: rows and encoder.
+        teacher_parameters: see `make_plan`.
+
+    Raises:
+        ValueError: an objective or a space that cannot be searched.
+        RuntimeError: the study's database cannot be opened, or no trial was completed.
+    """
+    plan = make_plan(name, parameters, teacher_parameters=teacher_parameters)
+    wanted = plan.settings.tune
+    if not wanted.trials:
+        return Tuned(parameters)
+    tuning.check_objective(wanted.objective, plan.variant)
+    search = Search(name, parameters, teacher_parameters, plan, materials)
+    study, space = open_search(search)
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
+    teachers = (teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
+    evaluate = partial(_run_trial, search, study, teachers)
+    log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
+    ran = tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+    if len(wanted.objective) == 1 and not wanted.worker:
+        _confirm(search, study, teachers)
+    _log_study(search, study)
+    return Tuned(search.with_settings(tuning.best_trial(study).params), ran)
+
+
+def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
+    """The study of a search and its space; the settings as given are its first trial."""
+    plan, wanted = search.plan, search.plan.settings.tune
+    said = {SHORT_NAMES.get(key, key) for key in search.parameters}
+    depth = _depth(search)
+    given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
+    space = tuning.search_space(plan.variant, depth=depth, said=said, given=given)
+    fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
+    name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
+    storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
+    study = tuning.open_study(name, storage, seed=plan.settings.seed, objective=wanted.objective)
+    tuning.enqueue_given(study, space, given)
+    return study, space
+
+
+def _depth(search: Search) -> int | None:
+    """Layers of the deepest student, when latency is asked for and nothing said how many are kept."""
+    plan = search.plan
+    if "latency" not in plan.settings.tune.objective or not plan.variant.layers or plan.settings.variant.layers:
+        return None
+    return max(1, int(AutoConfig.from_pretrained(search.materials.encoder).num_hidden_layers) // 2)
+
+
+def _run_trial(
+    search: Search,
+    study: optuna.Study,
+    teachers: Teachers,
+    number: int,
+    settings: dict[str, Any],
+    report: tuning.Report,
+) -> tuple[float, ...]:
+    plan = search.plan_with(settings)
+    tags = {"stage": "trial", "tuned_variant": search.name, "trial": str(number), "study": study.study_name}
+    pruned: tuning.Pruned | None = None
+    values: tuple[float, ...] = ()
+    with tracking.start_run(f"trial {number}", tags=tags, nested=True):
+        tracking.log_settings(plan.settings, plan.sections)
+        try:
+            values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)
+        except tuning.Pruned as error:
+            pruned = error
+        tracking.set_tags({"pruned": str(pruned is not None).lower()})
+        tracking.flush()
+    if pruned:
+        log.info("tuning %s | trial %d pruned | %s", search.name, number, pruned)
+        raise pruned
+    log.info("tuning %s | trial %d | macro-F1 %.4f", search.name, number, values[0])
+    return values
+
+
+def _confirm(search: Search, study: optuna.Study, teachers: Teachers) -> None:
+    """Fits the finalists under further seeds; what another call has done before is not done again."""
+    first, count = search.plan.settings.seed, search.plan.settings.tune.confirm_seeds
+    known = tuning.confirmations(study)
+    for trial in tuning.finalists(study) if count else ():
+        for seed in range(first + 1, first + 1 + count):
+            if seed in known.get(trial.number, {}):
+                continue
+            score = _score_again(search, study, teachers, trial, seed)
+            if score is not None:
+                tuning.keep_confirmation(study, trial, seed, score)
+    for number, mean in tuning.confirmed_means(study).items():
+        log.info("tuning %s | trial %d | mean macro-F1 %.4f over %d further seeds", search.name, number, mean, count)
+
+
+def _score_again(
+    search: Search, study: optuna.Study, teachers: Teachers, trial: optuna.trial.FrozenTrial, seed: int
+) -> float | None:
+    """A finalist's macro-F1 under another seed; None where the fit fails, and the finalist is out of the choice."""
+    plan = search.plan_with({**trial.params, "seed": seed})
+    tags = {"stage": "confirmation", "tuned_variant": search.name, "trial": str(trial.number), "seed": str(seed)}
+    log.info("tuning %s | fitting trial %d again | seed %d", search.name, trial.number, seed)
+    try:
+        with tracking.start_run(f"trial {trial.number} · seed {seed}", tags=tags, nested=True):
+            tracking.log_settings(plan.settings, plan.sections)
+            folder = f"{study.study_name}-seed{seed}-{trial.number}"
+            score = _score_trial(search, plan, teachers, folder, lambda f1_macro, epoch: None)[0]
+            tracking.flush()
+    except tuning.FAULTS as error:
+        log.warning("trial %d under seed %d failed | %s", trial.number, seed, error)
+        return None
+    return score
+
+
+def _score_trial(
+    search: Search, plan: Plan, teachers: Teachers, folder_name: str, report: tuning.Report
+) -> tuple[float, ...]:
+    """Validation macro-F1 of the weights that the fit leaves, and latency when asked for. Test is not read."""
+    corpus = search.materials.corpus
+    folder = plan.settings.home / "trials" / folder_name
+    shutil.rmtree(folder, ignore_errors=True)
+    built = build(plan, search.materials, *teachers)
+    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
+    context = FitContext(folder, plan.settings.seed, score, _by_epoch(report), built.callbacks)
+    data = search.materials.fit_data(built.tokenizer)
+    try:
+        fitted = fit(built.model, data, plan.settings.train, built.objective, context)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    values = {"f1": fitted.score}
+    if "latency" in plan.settings.tune.objective:
+        values["latency"] = _latency(built, plan)
+        tracking.log_metrics({"cost/latency_p50_ms": values["latency"]})
+    return tuple(values[name] for name in plan.settings.tune.objective)
+
+
+def _by_epoch(report: tuning.Report) -> Callable[[dict[str, float], int], None]:
+    """Hands metrics to the tracking store, and each epoch's macro-F1 to the study as well."""
+    epochs = 0
+
+    def forward(metrics: dict[str, float], step: int) -> None:
+        nonlocal epochs
+        tracking.log_metrics(metrics, step)
+        if SCORE in metrics:
+            epochs += 1
+            report(metrics[SCORE], epochs)
+
+    return forward
+
+
+def _latency(built: Built, plan: Plan) -> float:
+    model: Any = merge_lora(built.model) if plan.variant.adapters else built.model
+    return latency_p50_ms(model.to("cpu"))
+
+
+def _log_study(search: Search, study: optuna.Study) -> None:
+    objective = search.plan.settings.tune.objective
+    best = tuning.best_trial(study)
+    table = tuning.trials_table(study, objective)
+    given = tuning.given_trial(study)
+    tracking.log_figures(study_figures(study))
+    tracking.log_table("trials", table)
+    config = search.parameters.get("config")
+    text = tuning.best_yaml(study, search.name, Path(config) if config else None)
+    path = search.plan.settings.home / "tuned" / f"{study.study_name}.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    tracking.log_text(text, f"tuned_{search.name}.yaml")
+    states = table["state"].value_counts()
+    figures = {f"tuning/{state.name.lower()}": float(states.get(state.name.lower(), 0)) for state in TrialState}
+    figures |= {f"tuning/best_{name}": value for name, value in zip(objective, best.values, strict=True)}
+    means = tuning.confirmed_means(study) if len(objective) == 1 else {}
+    if given is not None:
+        figures["tuning/given_f1"] = given.values[0]
+    for which, trial in (("best", best), ("given", given)):
+        if trial is not None and trial.number in means:
+            figures[f"tuning/confirmed_{which}_f1"] = means[trial.number]
+    tracking.log_metrics(figures)
+    tracking.set_tags({"study": study.study_name, "best_trial": str(best.number)})
+    log.info(
+        "tuning %s | trial %d is taken%s | %s",
+        search.name,
+        best.number,
+        ": nothing holds that is better than the settings as given" if given and best.number == given.number else "",
+        path,
+    )

@@ -1,0 +1,163 @@
+"""The parts that every comparison report has, from what was measured; `report.write_report` makes the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from evenodd.evidence.augmentation import Augmentation
+from evenodd.evidence.behaviour import kin_in_words
+from evenodd.evidence.calibration import Decision, decision_metrics
+from evenodd.evidence.datareport import DataReport
+from evenodd.evidence.floors import Floors
+from evenodd.evidence.metrics import Scored
+from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
+from evenodd.report.page import Picture, Section
+from evenodd.report.plots import plot_confusion, plot_precision_recall, plot_reliability, plot_risk_coverage
+
+LISTED = 25
+
+
+def quality_section(runs: pd.DataFrame, history: pd.DataFrame, floors: Floors) -> Section:
+    """Scores of every run on test beside the floors, and the curves of all variants.
+
+    Args:
+        runs: one row per run: `variant`, `test/f1_macro`, `test/average_precision`.
+        history: see `plots.plot_curves`.
+        floors: with the test split.
+    """
+    keys = ("f1_macro", "average_precision")
+    scores = runs[["variant"]].assign(**{key: runs[f"test/{key}"] for key in keys})
+    lines = {name: {key: found[f"test/{key}"] for key in keys} for name, found in floors.metrics.items()}
+    dots = "Macro-F1 and average precision of every run by variant, with means, 95 % intervals and the floors."
+    curves = "Training loss and validation macro-F1 by epoch, one line per variant."
+    return Section(
+        "Quality on test",
+        ("Grey dots are runs, marks are means with the 95 % interval over seeds, lines are the floors.",),
+        (Picture(plot_scores(scores, lines), dots), Picture(plot_all_curves(history), curves)),
+    )
+
+
+def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
+    """What calibration and the decision settings do, on rows that they were not fitted on.
+
+    Args:
+        name: of the variant.
+        scored: test rows with their logits.
+        decision: fitted on validation.
+
+    Raises:
+        ValueError: the rows come without logits.
+    """
+    if scored.logits is None:
+        raise ValueError(f"{name}: scored rows without logits: pass Scored(..., logits=...).")
+    raw = Decision(1.0, None, (0.0, 0.0), decision.target, None, decision.label_names)
+    before = Scored(scored.labels, raw.probabilities(scored.logits), scored.row_ids)
+    after = Scored(scored.labels, decision.probabilities(scored.logits), scored.row_ids, scored.logits)
+    figures = decision_metrics(decision, scored.logits, scored.labels)
+    reviewed, right = 100 * figures["review_share"], 100 * figures["automated_accuracy"]
+    words = (
+        f"{name}, on test. Temperature {decision.temperature:.2f}{_bias_words(decision)} takes the expected "
+        f"calibration error from {figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends "
+        f"{reviewed:.0f} % of the texts to people, and {right:.1f} % of the others are decided rightly."
+    )
+    pictures = (
+        Picture(plot_reliability(before, after), "Share right against confidence, before and after calibration."),
+        Picture(plot_precision_recall(after, decision), "Precision against recall with the chosen threshold."),
+        Picture(plot_risk_coverage(after, decision), "Error rate against the share decided without a person."),
+        Picture(plot_confusion(after, decision.label_names), "Counts of true against predicted labels."),
+    )
+    return Section("Calibration and decision", (words,), pictures)
+
+
+def _bias_words(decision: Decision) -> str:
+    if decision.positive is None or not decision.bias:
+        return ""
+    return f" and a bias of {decision.bias[decision.positive]:+.2f}"
+
+
+def behaviour_section(
+    heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame, kin: pd.DataFrame | None = None
+) -> Section:
+    """The behaviour suite: totals in words, the heat map, the table by functionality.
+
+    Args:
+        heat_map: as the suite's report draws it.
+        figures: `balanced_accuracy` and what else the suite measures.
+        functionalities: one row per functionality.
+        kin: "I hate you." and the sentences next to it, with what the model says; None: not asked.
+    """
+    known = {key.replace("_", " "): value for key, value in figures.items() if value == value}
+    totals = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
+    picture = Picture(
+        heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
+    )
+    words = f"Sentences that matter, never trained on: {totals}."
+    table = functionalities.drop(columns="index", errors="ignore")
+    tables: tuple[tuple[str, pd.DataFrame], ...] = (("By functionality", table),)
+    if kin is None:
+        return Section("Behaviour", (words,), (picture,), tables)
+    return Section("Behaviour", (words, kin_in_words(kin)), (picture,), (*tables, ("What the labels mean here", kin)))
+
+
+def gates_section(gates: pd.DataFrame) -> Section:
+    """Which gates each variant passed; with one that it did not, it cannot win.
+
+    Args:
+        gates: one row per variant and gate: `variant`, `gate`, `passed`, `figure`, `asked`, `words`.
+    """
+    if gates.empty:
+        return Section("Gates", ("No gate is asked for.",))
+    failed = gates[~gates["passed"].astype(bool)]
+    names = ", ".join(dict.fromkeys(failed["variant"]))
+    words = f"Not passed by {names}." if names else "Every variant passes."
+    how = "Held against the run that would be shipped; the champion, size and parity wait for the promotion."
+    shown = gates.assign(gate=gates["gate"].str.replace("_", " "), passed=np.where(gates["passed"], "yes", "NO"))
+    return Section("Gates", (f"{words} {how}",), (), (("Gates, by variant", shown.drop(columns=["figure", "asked"])),))
+
+
+def augmentation_section(found: Augmentation) -> Section:
+    """What counterexamples change, on the forum's test rows and on the behaviour suite."""
+    words = (
+        "The same variants and seeds, fitted with counterexamples and without, differing in nothing else. Macro-F1 and "
+        "average precision are those of the test split; they report here and decide nothing."
+    )
+    tables = (("Means over seeds", found.means), ("Change from none, with intervals", found.changes))
+    return Section("Counterexamples", (words, *found.sentences()), (), tables)
+
+
+def data_section(found: DataReport, figure: Figure) -> Section:
+    """The data report: findings in words, the tables, the doubtful labels that come first."""
+    tables = (
+        ("Rows", found.counts.reset_index()),
+        ("Words per text", found.lengths.reset_index()),
+        ("Twins across splits", found.leaks),
+        (f"Most doubtful training labels, {min(LISTED, len(found.label_errors))} of {len(found.label_errors):,}",
+         found.label_errors.head(LISTED)),
+    )  # fmt: skip
+    picture = Picture(figure, "Rows by split and label; lengths of training texts by label.")
+    return Section("Data", tuple(found.sentences()), (picture,), tuple(t for t in tables if len(t[1])))
+
+
+def cost_section(runs: pd.DataFrame) -> Section:
+    """Quality against latency, and what every variant costs.
+
+    Args:
+        runs: one row per run: `variant`, `test/f1_macro`, and whichever `cost/...` columns were measured.
+    """
+    costs = [name for name in runs if str(name).startswith("cost/")]
+    table = runs.groupby("variant", sort=False)[["test/f1_macro", *costs]].mean()
+    table = table.rename(columns=lambda name: str(name).removeprefix("test/").removeprefix("cost/"))
+    pictures: tuple[Picture, ...] = ()
+    if "latency_p50_ms" in table and table["latency_p50_ms"].notna().any():
+        figure = plot_pareto(table, cost="latency_p50_ms", words="Median latency of one text (ms)")
+        pictures = (Picture(figure, "Macro-F1 against latency, one mark per variant."),)
+    return Section("Cost", (), pictures, (("Means over seeds", _spoken(table.reset_index())),))
+
+
+def _spoken(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with headings for people."""
+    return table.rename(columns=lambda name: str(name).replace("f1_macro", "macro-F1").replace("_", " "))

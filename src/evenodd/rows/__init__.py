@@ -1,0 +1,7 @@
+"""Rows in: load, clean, split, tokenise; the bundled sample; digests."""
+
+from evenodd.rows.corpus import load_corpus, load_rows
+from evenodd.rows.rows import Corpus, Split
+from evenodd.rows.tokens import TokenStore, token_store
+
+__all__ = ["Corpus", "Split", "TokenStore", "load_corpus", "load_rows", "token_store"]

@@ -1,0 +1,238 @@
+"""From settings to a corpus: read, check, drop repeats, split, and write each split to disk, once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow as pa
+
+from evenodd.rows.augment import counterexamples
+from evenodd.rows.clean import text_keys
+from evenodd.rows.columns import find_columns
+from evenodd.rows.load import Source, open_source
+from evenodd.rows.plan import Plan, plan_rows
+from evenodd.rows.rows import AUGMENT, SPLITS, Corpus, Split
+from evenodd.rows.table import RowTable, read_table
+from evenodd.settings import LABELS_ALL, DataSettings
+from evenodd.storage import FORMAT, digest_of, new_folder
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_CACHE = Path(".evenodd/cache")
+_NOTED = ("dropped/", "skipped_split/", "duplicates", "label_conflicts", "limited")
+SCHEMA = pa.schema(
+    {"text": pa.string(), "label": pa.int64(), "row_id": pa.int64(), "group": pa.int64(), "origin": pa.string()}
+)
+
+
+def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None) -> Corpus:
+    """Read, check, clean and split the rows that the settings name.
+
+    The result is kept below `cache` by what it depends on; asked for again, it is opened and not made. Memory does not
+    hold texts, only a few numbers a row.
+
+    Args:
+        settings: source, columns, labels, shares.
+        seed: of the split.
+        cache: folder to write to; None: `.evenodd/cache`. Nothing is written beside the data.
+
+    Raises:
+        ValueError: the source or its rows cannot be used; one message with all that was found, by line or row number.
+        RuntimeError: the hub cannot be reached.
+    """
+    cache = cache or DEFAULT_CACHE
+    source = open_source(settings, cache)
+    columns = find_columns(source.reader.columns, settings)
+    extra = _augmentation(settings, seed)
+    folder = cache / "corpora" / _corpus_key(source, columns.as_dict(), settings, seed, extra)
+    if not (folder / "corpus.json").exists():
+        table, faults = read_table(source, columns, settings, cache)
+        plan = plan_rows(table, settings, seed, faults)
+        if extra and not {"hate", "noHate"} <= set(plan.names):
+            raise _no_place_for_augment(settings, plan.names)
+        plan.augmented = extra
+        with new_folder(folder) as building:
+            _write_corpus(table, plan, columns.groups, building)
+    corpus = _open_corpus(folder, source, settings)
+    _log(corpus)
+    return corpus
+
+
+def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path | None = None) -> Split:
+    """Read every labelled row of a source, in its order, to score a model on: nothing is split, repeats stay.
+
+    Rows of labels that the model does not know are left out, and their number is logged.
+
+    Args:
+        settings: source and columns; `labels`, shares and `limit` have no part in it.
+        label_names: of the model, in the order of their numbers.
+        cache: folder to write to; None: `.evenodd/cache`.
+
+    Raises:
+        ValueError: the source or its rows cannot be used, or no row has one of the labels.
+        RuntimeError: the hub cannot be reached.
+    """
+    cache = cache or DEFAULT_CACHE
+    source = open_source(settings, cache)
+    columns = find_columns(source.reader.columns, settings)
+    table, faults = read_table(source, columns, settings, cache)
+    occurring = {name: int((table.label == code).sum()) for code, name in enumerate(table.names)}
+    dropped = {name: many for name, many in occurring.items() if name not in label_names}
+    if len(dropped) == len(occurring):
+        there = ", ".join(f"{name} ({many:,})" for name, many in dropped.items()) or "none"
+        faults.general.append(f"none of the model's labels ({', '.join(label_names)}) occurs; those that do: {there}")
+    faults.raise_if_any()
+    for name, many in dropped.items():
+        logger.warning(
+            "data %s: %s rows of label %s are left out: the model has no such label", source.name, many, name
+        )
+    folder = cache / "rows" / digest_of([FORMAT, source.digest, columns.as_dict(), list(label_names)])[:24]
+    if not (folder / "rows.json").exists():
+        with new_folder(folder) as building:
+            _write_rows(table, tuple(label_names), building)
+    digest = json.loads((folder / "rows.json").read_text())["digest"]
+    return Split("rows", datasets.Dataset.from_file(str(folder / "rows.arrow")), digest)
+
+
+def _write_rows(table: RowTable, names: tuple[str, ...], folder: Path) -> None:
+    writer = _SplitWriter(folder, "rows", names)
+    label = np.array([names.index(name) if name in names else -1 for name in table.names], np.int64)[table.label]
+    for start, texts in _stored_texts(table.texts):
+        at = np.flatnonzero(label[start : start + len(texts)] >= 0)
+        writer.add(texts.take(pa.array(at)), label[at + start], at + start, at + start, "data")
+    (folder / "rows.json").write_text(json.dumps({"digest": writer.close()}))
+
+
+def _corpus_key(source: Source, columns: dict[str, Any], settings: DataSettings, seed: int, extra: list[Any]) -> str:
+    chosen = settings.model_dump(include={"labels", "validation_share", "test_share", "limit", "positive"})
+    asked = [FORMAT, source.digest, columns, chosen, seed, extra]
+    return digest_of(asked)[:24]
+
+
+def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
+    if settings.augment == "none":
+        return []
+    if tuple(settings.labels) != LABELS_ALL and not {"hate", "noHate"} <= set(settings.labels):
+        raise _no_place_for_augment(settings, settings.labels)
+    return counterexamples(settings.augment_rows * settings.augment_turns, seed, settings.augment_kinds)
+
+
+def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> ValueError:
+    return ValueError(
+        f"augment={settings.augment!r}: its rows are labelled hate and noHate, but the labels are {', '.join(labels)}. "
+        "Pass -P data.augment=none."
+    )
+
+
+class _SplitWriter:
+    """Writes one split's Arrow file and its digest."""
+
+    def __init__(self, folder: Path, name: str, names: tuple[str, ...]) -> None:
+        self.sink = pa.OSFile(str(folder / f"{name}.arrow"), "wb")
+        self.stream = pa.ipc.new_stream(self.sink, SCHEMA)
+        self.digest = hashlib.sha256()
+        self.names = [name.encode() for name in names]
+        self.counts = np.zeros(len(names), dtype=np.int64)
+
+    def add(self, texts: pa.Array, label: np.ndarray, row_id: np.ndarray, group: np.ndarray, origin: str) -> None:
+        """Append rows; arrays of (rows,)."""
+        if not len(texts):
+            return
+        parts = []
+        for text, number in zip(texts.to_pylist(), label.tolist(), strict=True):
+            encoded, name = text.encode(), self.names[number]
+            parts.append(b"%d:%b%d:%b" % (len(encoded), encoded, len(name), name))
+        self.digest.update(b"".join(parts))
+        self.counts += np.bincount(label, minlength=len(self.names))
+        origins = pa.array([origin] * len(texts), pa.string())
+        self.stream.write_batch(pa.record_batch([texts, label, row_id, group, origins], schema=SCHEMA))
+
+    def close(self) -> str:
+        """Finish the file; the digest."""
+        self.stream.close()
+        self.sink.close()
+        return self.digest.hexdigest()
+
+
+def _write_corpus(table: RowTable, plan: Plan, group_columns: tuple[str, ...], folder: Path) -> None:
+    writers = [_SplitWriter(folder, name, plan.names) for name in SPLITS]
+    for start, texts in _stored_texts(table.texts):
+        here = slice(start, start + len(texts))
+        split = plan.split[here]
+        for place, writer in enumerate(writers):
+            at = np.flatnonzero(split == place)
+            writer.add(texts.take(pa.array(at)), plan.label[here][at], at + start, plan.group[here][at], "data")
+    _write_augmented(table, plan, writers[0])
+    digests = {name: writer.close() for name, writer in zip(SPLITS, writers, strict=True)}
+    for name, writer in zip(SPLITS, writers, strict=True):
+        plan.counts |= {f"{name}/{label}": int(many) for label, many in zip(plan.names, writer.counts, strict=True)}
+    about = {"names": plan.names, "digests": digests, "counts": plan.counts, "groups": group_columns}
+    about["examples"] = plan.examples
+    (folder / "corpus.json").write_text(json.dumps(about, ensure_ascii=False))
+
+
+def _stored_texts(path: Path) -> Iterator[tuple[int, pa.Array]]:
+    start = 0
+    with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            yield start, batch.column("text")
+            start += len(batch)
+
+
+def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
+    """Append counterexamples to train, but none whose text the data or an earlier one has."""
+    if not plan.augmented:
+        return
+    keys = text_keys(row["text"] for row in plan.augmented)
+    fresh = ~np.isin(keys, table.key)
+    first = np.zeros(len(keys), dtype=bool)
+    first[np.unique(keys, return_index=True)[1]] = True
+    rows = [row for row, take in zip(plan.augmented, fresh & first, strict=True) if take]
+    ids = np.arange(len(rows), dtype=np.int64)
+    labels = np.array([plan.names.index(row["label_text"]) for row in rows], dtype=np.int64)
+    groups = ids + plan.group.max() + 1
+    train.add(pa.array([row["text"] for row in rows], pa.string()), labels, ids + len(table), groups, AUGMENT)
+    plan.counts |= {"augmented": len(rows), "augment_duplicates": len(plan.augmented) - len(rows)}
+    for row in rows:
+        kind = f"augmented/{row['kind']}"
+        plan.counts[kind] = plan.counts.get(kind, 0) + 1
+
+
+def _open_corpus(folder: Path, source: Source, settings: DataSettings) -> Corpus:
+    about = json.loads((folder / "corpus.json").read_text())
+    names = tuple(about["names"])
+    train, validation, test = (
+        Split(name, datasets.Dataset.from_file(str(folder / f"{name}.arrow")), about["digests"][name])
+        for name in SPLITS
+    )
+    digest = digest_of([names, about["digests"]])
+    return Corpus(
+        source.name, names, settings.positive if len(names) == 2 else None, train, validation, test, digest,
+        source.synthetic, about["counts"], tuple(about["groups"]),
+        {kind: tuple(ids) for kind, ids in about["examples"].items()},
+    )  # fmt: skip
+
+
+def _log(corpus: Corpus) -> None:
+    sizes = ", ".join(f"{len(split):,} {split.name}" for split in corpus.splits)
+    gone = {kind: many for kind, many in corpus.counts.items() if many and kind.startswith(_NOTED)}
+    noted = "".join(f" | {kind} {many:,}" for kind, many in gone.items())
+    if "augmented" in corpus.counts:
+        noted += f" | {corpus.counts['augmented']:,} counterexamples added to train"
+    kind = " (synthetic)" if corpus.synthetic else ""
+    logger.info("data %s%s | %s | labels %s%s", corpus.name, kind, sizes, ", ".join(corpus.label_names), noted)
+    largest, rows = corpus.counts["largest_group"], corpus.counts["kept"]
+    if largest > rows / 10:
+        columns = ", ".join(corpus.group_columns)
+        logger.warning("one group linked by %s holds %s of %s rows; it stays in one split", columns, largest, rows)
+    if corpus.counts["group_leaks"]:
+        logger.warning(
+            "the predefined splits divide %s groups (%s)", corpus.counts["group_leaks"], corpus.group_columns
+        )

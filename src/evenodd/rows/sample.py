@@ -1,0 +1,113 @@
+"""The bundled sample: a synthetic corpus out of the project's own templates, the same for a seed on every machine."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from evenodd.rows.sample_phrases import HATE_KINDS, KINDS, SLOTS
+from evenodd.rows.templates import fill, normalise, sentence
+
+ROWS_PER_AUTHOR = 8
+HATE_PROPENSITY = ((0.62, 0.03), (0.28, 0.12), (0.10, 0.66))
+"""Share of authors, and the share of their sentences that is hate: about 12 % of all."""
+KIND_WEIGHTS = {
+    "ordinary": 30,
+    "neutral_mention": 11,
+    "positive_mention": 10,
+    "counter_speech": 11,
+    "negated_hate": 7,
+    "contrast_other": 7,
+    "person_abuse": 9,
+    "other_abuse": 14,
+    "profanity": 6,
+}
+OWNED_SHARE = 0.4
+"""Share of the templates that only a few authors use, so that splits by author hold some back."""
+OWNERS = 16
+MAX_REPEATS = 2000
+_COMMENT_SLOTS = ("G", "place", "topic", "town")
+
+
+@dataclass(frozen=True)
+class _Author:
+    user_id: int
+    hate_share: float
+    templates: Mapping[str, tuple[str, ...]]
+
+
+def sample_rows(seed: int = 0, rows: int = 3000) -> list[dict[str, Any]]:
+    """Short unique texts of about 12 % hate, by authors who write several comments of several sentences.
+
+    Args:
+        seed: of everything that is drawn; the same seed gives the same rows on every machine.
+        rows: texts wanted.
+
+    Returns:
+        One dict a row: `text`, `label_text` (`hate` or `noHate`), `user_id`, `comment_id`, and `kind`, which names
+        what the text was made as.
+
+    Raises:
+        ValueError: `rows` is below 1, or more than the templates give without repeats.
+    """
+    if rows < 1:
+        raise ValueError(f"rows={rows}: at least 1 is needed.")
+    rng = random.Random(f"evenodd sample {seed}")
+    authors = _make_authors(max(4, rows // ROWS_PER_AUTHOR), rng)
+    made: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    comment_id, repeats = 10_000, 0
+    while len(made) < rows:
+        before = len(made)
+        made.extend(_write_comment(rng.choice(authors), comment_id, rng, seen))
+        comment_id += 1
+        repeats = 0 if len(made) > before else repeats + 1
+        if repeats > MAX_REPEATS:
+            raise ValueError(f"rows={rows}: the templates gave {len(made)} different texts; ask for fewer.")
+    return made[:rows]
+
+
+def _write_comment(author: _Author, comment_id: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
+    """One to five sentences about the same group, place, topic and town; repeats of earlier texts are left out."""
+    about = {slot: fill(rng.choice(SLOTS[slot]), SLOTS, rng) for slot in _COMMENT_SLOTS}
+    made = []
+    for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 4, 5))):
+        kind = _draw_kind(author, rng)
+        fixed = about if rng.random() < 0.5 else {"G": about["G"]}
+        text = sentence(fill(rng.choice(author.templates[kind]), SLOTS, rng, fixed))
+        text += "" if text.endswith("?") else rng.choice((".", ".", ".", "!", ""))
+        if normalise(text) in seen:
+            continue
+        seen.add(normalise(text))
+        label = "hate" if kind in HATE_KINDS else "noHate"
+        made.append(
+            {"text": text, "label_text": label, "user_id": author.user_id, "comment_id": comment_id, "kind": kind}
+        )
+    return made
+
+
+def _draw_kind(author: _Author, rng: random.Random) -> str:
+    if rng.random() < author.hate_share:
+        return rng.choices(HATE_KINDS, weights=(5, 2, 2))[0]
+    return rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
+
+
+def _make_authors(count: int, rng: random.Random) -> list[_Author]:
+    """Authors with their share of hate; common templates belong to all of them, the others to a few each."""
+    templates: list[dict[str, list[str]]] = [{kind: [] for kind in KINDS} for _ in range(count)]
+    for kind, of_kind in KINDS.items():
+        owned = set(rng.sample(range(len(of_kind)), int(OWNED_SHARE * len(of_kind))))
+        for number, template in enumerate(of_kind):
+            for author in rng.sample(range(count), min(OWNERS, count)) if number in owned else range(count):
+                templates[author][kind].append(template)
+    shares, hate = zip(*HATE_PROPENSITY, strict=True)
+    return [
+        _Author(
+            user_id=1000 + number,
+            hate_share=rng.choices(hate, weights=shares)[0],
+            templates={kind: tuple(of_kind) for kind, of_kind in templates[number].items()},
+        )
+        for number in range(count)
+    ]

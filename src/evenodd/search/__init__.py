@@ -1,0 +1,41 @@
+"""Search spaces, the Optuna study that several workers may share."""
+
+from evenodd.search.confirm import GIVEN, confirmations, confirmed_means, finalists, keep_confirmation
+from evenodd.search.space import Space, check_objective, search_space
+from evenodd.search.study import (
+    FAULTS,
+    Evaluate,
+    Pruned,
+    Report,
+    best_trial,
+    best_yaml,
+    enqueue_given,
+    given_trial,
+    open_study,
+    run_trials,
+    study_name,
+    trials_table,
+)
+
+__all__ = [
+    "FAULTS",
+    "GIVEN",
+    "Evaluate",
+    "Pruned",
+    "Report",
+    "Space",
+    "best_trial",
+    "best_yaml",
+    "check_objective",
+    "confirmations",
+    "confirmed_means",
+    "enqueue_given",
+    "finalists",
+    "given_trial",
+    "keep_confirmation",
+    "open_study",
+    "run_trials",
+    "search_space",
+    "study_name",
+    "trials_table",
+]

@@ -1,0 +1,87 @@
+"""The encoder's files: the bundled ones are the published ones, others are where they were said to be."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import huggingface_hub
+import pytest
+from huggingface_hub import constants
+
+from evenodd.encoders import files as encoder_files
+from evenodd.encoders.files import file_sha256, resolve_model, source_digest
+
+
+def make_folder(folder: Path, weights: bytes = b"weights") -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return folder
+
+
+def test_the_bundled_model_is_found_without_importing_its_package() -> None:
+    """The package's own code is not needed, and importing it would run it."""
+    folder = Path(resolve_model("minilm"))
+    assert file_sha256(folder / "model.safetensors") == encoder_files.BUNDLED_SHA256["model.safetensors"]
+    assert encoder_files.BUNDLED_PACKAGE not in sys.modules
+
+
+def test_altered_bundled_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results would be told of a model that was not used."""
+    monkeypatch.setitem(encoder_files.BUNDLED_SHA256, "tokenizer.json", "0" * 64)
+    with pytest.raises(RuntimeError, match=r"tokenizer.json is not the published file"):
+        resolve_model("minilm")
+
+
+def test_a_missing_package_says_how_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The default must not fail with an import error."""
+    monkeypatch.setattr(encoder_files, "BUNDLED_PACKAGE", "package_that_is_not_there")
+    with pytest.raises(RuntimeError, match="make install"):
+        resolve_model("minilm")
+
+
+def test_a_folder_with_a_configuration_is_the_model(tmp_path: Path) -> None:
+    """A local path must win over a hub name of the same spelling."""
+    assert resolve_model(str(make_folder(tmp_path / "model"))) == tmp_path / "model"
+
+
+def test_what_is_no_model_says_what_to_pass(tmp_path: Path) -> None:
+    """A wrong path must fail before anything is trained, in one line."""
+    for source in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(ValueError, match="-P teacher=minilm") as caught:
+            resolve_model(str(source))
+        assert "\n" not in str(caught.value)
+
+
+def test_an_unreachable_hub_is_the_one_line_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without it transformers retries for half a minute and then blames the model's name."""
+    monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(RuntimeError) as caught:
+        resolve_model("bert-base-uncased")
+    assert str(caught.value) == (
+        "teacher='bert-base-uncased': the hub cannot be reached. "
+        "Pass a local folder (-P teacher=path) or the bundled model (-P teacher=minilm)."
+    )
+
+
+def test_a_model_in_the_local_hub_cache_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A cached model works offline, and its digest is its commit's."""
+    snapshot = tmp_path / ("a" * 40)
+    snapshot.mkdir()
+    monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(snapshot / "config.json"))
+    assert resolve_model("someone/model") == "someone/model"
+    first = source_digest("someone/model")
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "b" / "config.json"))
+    assert source_digest("someone/model") != first
+
+
+def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
+    """A teacher is reused when its source is the same, wherever it lies, and only then."""
+    digest = source_digest(make_folder(tmp_path / "one"))
+    assert source_digest(make_folder(tmp_path / "two")) == digest
+    assert source_digest(make_folder(tmp_path / "three", b"other")) != digest
+    (tmp_path / "one" / "model.safetensors").write_bytes(b"changed!")
+    assert source_digest(tmp_path / "one") != digest

@@ -1,0 +1,317 @@
+"""Whole commands on a tiny encoder and a few hundred rows: what they leave in the tracking store and on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+import transformers
+import yaml
+from interruption import hear_ctrl_c
+from release_models import WORDS, tiny_tokenizer
+from tracking_store import mlflow_store
+
+from evenodd import tracking as tracking_module
+from evenodd.flow import ablation, compare, fit, main, study
+from evenodd.flow.scorer import open_scorer
+from evenodd.settings import resolve_settings
+from serving.bundle import read_bundle
+from serving.engine import open_engine
+from serving.settings import Settings
+
+pytestmark = pytest.mark.slow
+
+SIGNS = {"noHate": None, "hate": "hate", "relation": "group", "skip": "never"}
+CONFIG = {
+    "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
+    "variants": {
+        "teacher": {"train": {"epochs": 6}},
+        "student": {"train": {"epochs": 2}},
+        "lora": {"train": {"epochs": 2}},
+    },
+    "evidence": {"behaviour_suite": False, "bootstrap_samples": 200},
+    "data": {"max_length": 64},
+    "export": {"kinds": "fp32"},
+    "run": {"build": False},
+}
+
+
+def write_rows(path: Path, labels: tuple[str, ...], count: int) -> None:
+    """Texts in which a label's sign comes up, the first label being by far the most frequent; eight rows an author."""
+    dice = random.Random(7)
+    plain = [word for word in WORDS if word not in SIGNS.values()]
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(count):
+            turn = number % (2 * len(labels))
+            label = labels[turn] if turn < len(labels) else labels[0]
+            words = dice.choices(plain, k=dice.randint(4, 12))
+            words = [SIGNS[label] if SIGNS[label] and dice.random() < 0.4 else word for word in words]
+            words += [SIGNS[label]] if SIGNS[label] else []
+            file.write(
+                json.dumps({"text": " ".join(map(str, words)), "label": label, "author": f"author {number // 8}"})
+                + "\n"
+            )
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[ModuleType, dict[str, str]]]:
+    """A tracking store, and the parameters of every command here: rows, encoder, settings."""
+    folder = tmp_path_factory.mktemp("small")
+    transformers.set_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=72,
+        hidden_dropout_prob=0,
+        attention_probs_dropout_prob=0,
+        initializer_range=0.1,
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
+    tiny_tokenizer().save_pretrained(folder / "encoder")
+    write_rows(folder / "two.jsonl", ("noHate", "hate"), 960)
+    write_rows(folder / "four.jsonl", tuple(SIGNS), 1200)
+    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
+    shutil.copy(empty_store, folder / "mlflow.db")
+    with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):
+        patch.chdir(folder)
+        given = {"data": "two.jsonl", "teacher": "encoder", "config": "config.yaml", "home": str(folder / "home")}
+        yield tracking_module, given
+
+
+def only_run(tracking: ModuleType, **tags: str) -> Any:
+    """The newest finished run with these tags."""
+    return tracking.find_runs(tags)[0]
+
+
+def has_picture(tracking: ModuleType, run: Any, name: str) -> bool:
+    return tracking.download(run.info.run_id, f"plots/{name}.png").stat().st_size > 1000
+
+
+def test_four_labels_go_from_rows_to_the_service(store):
+    """A task without a positive label would stop at the first threshold, or be served on the scale of two labels."""
+    tracking, given = store
+    main.run({**given, "data": "four.jsonl", "labels": "all", "model_name": "four", "variants": "odd"})
+    compared = only_run(tracking, stage="compare")
+    winner = compared.data.tags["winner"]
+    engine = open_engine(read_bundle(Path(given["home"]) / "bundles" / winner), Settings())
+    assert sorted(engine.bundle.labels) == sorted(SIGNS)
+    assert engine.bundle.description["task"] == "multiclass"
+    texts = ["we like rain", "i hate people", "a group of people and a group", "never never never", "12"]
+    scorer = open_scorer(winner, "four")
+    np.testing.assert_allclose(engine.score(texts), scorer.probabilities(texts), atol=1e-4)
+    told = [engine.policy.decide(row) for row in engine.score(texts)]
+    assert [one["label"] for one in told] == [scorer.label_names[n] for n in scorer.logits(texts).argmax(axis=1)]
+    figures = tracking.get_run(only_run(tracking, variant=winner, seed="0").info.run_id).data.metrics
+    assert {f"test/f1_{name}" for name in SIGNS} <= set(figures)
+
+
+def test_the_ablation_runs_to_its_end_with_every_loss(store, capsys):
+    """The attention term alone needs a live teacher and eager attention: it would fail after all the others."""
+    tracking, given = store
+    ablation.run(given)
+    run = only_run(tracking, stage="ablation")
+    table = pd.read_csv(tracking.download(run.info.run_id, "tables/ablation.csv"))
+    assert table["loss"].tolist() == ["odd", *(f"odd-{name}" for name in ablation.ABLATIONS)]
+    assert table["validation/f1_macro"].between(0, 1).all()
+    assert table["difference"].iloc[0] == 0
+    assert has_picture(tracking, run, "ablation")
+    assert "odd-with-attention" in capsys.readouterr().out
+
+
+def test_quality_against_latency_is_tuned_on_real_fits(store):
+    """Depths that are not built, or a front of trials that nobody measured, would choose the wrong student."""
+    tracking, given = store
+    fit.run("distill_odd", {**given, "objective": "f1,latency", "trials": "4", "epochs": "2"})
+    run = only_run(tracking, stage="tuning")
+    metrics, run_id = run.data.metrics, run.info.run_id
+    table = pd.read_csv(tracking.download(run_id, "tables/trials.csv"))
+    assert table["state"].tolist() == ["complete"] * 4
+    assert (table["latency"] > 0).all()
+    near = table[table["f1"] >= table["f1"].max() - 0.01]
+    chosen = table[table["trial"] == int(run.data.tags["best_trial"])].iloc[0]
+    assert metrics["tuning/best_latency"] == pytest.approx(chosen["latency"])
+    assert chosen["latency"] == near["latency"].min()
+    assert has_picture(tracking, run, "tuning_pareto")
+    path = tracking.download(run_id, "tuned_odd.yaml")
+    final = only_run(tracking, variant="odd", **{"mlflow.parentRunId": run_id})
+    tuned = resolve_settings({"config": str(path), "epochs": "2"}, family="student", name="odd")
+    assert tuned.variant.depth == chosen["variant.depth"]
+    assert float(final.data.params["train.learning_rate"]) == tuned.train.learning_rate
+    layers = tracking.artifact_json(final.info.run_id, "layer_map.json")["teacher_layers"]
+    assert len(layers) == tuned.variant.depth
+
+
+def test_fits_at_once_are_those_of_one_after_another(store):
+    """How many run at once is a matter of time and cost: not of weights, of scores, or of where they are kept."""
+    tracking, given = store
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for jobs in ("1", "2"):
+            study.run({**given, "variants": "odd,even,lora", "fresh": "true", "jobs": jobs, "seed": "5"})
+    finally:
+        torch.set_num_threads(threads)
+    at_once, before = tracking.find_runs({"stage": "study"})[:2]
+    versions = []
+    for name in ("teacher", "odd", "even", "lora"):
+        new, old = tracking.find_runs({"variant": name, "seed": "5"})[:2]
+        assert new.data.tags["mlflow.parentRunId"] == at_once.info.run_id
+        assert old.data.tags["mlflow.parentRunId"] == before.info.run_id
+        assert new.info.experiment_id == at_once.info.experiment_id
+        assert new.data.tags["state_digest"] == old.data.tags["state_digest"]
+        measured = [
+            {
+                key: value
+                for key, value in run.data.metrics.items()
+                if key.startswith(("test/", "validation/", "floor/"))
+            }
+            for run in (new, old)
+        ]
+        assert measured[0] == measured[1]
+        assert new.data.metrics["cost/latency_p50_ms"] > 0
+        versions.append(new.data.tags["version"])
+    assert len(set(versions)) == 4
+    teacher = tracking.find_runs({"variant": "teacher", "seed": "5"})[0].info.run_id
+    odd, even = (tracking.find_runs({"variant": name, "seed": "5"})[0] for name in ("odd", "even"))
+    assert odd.data.tags["teacher_run_id"] == even.data.tags["teacher_run_id"] == teacher
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "killed"])
+def test_fits_at_once_end_with_their_command(store, how):
+    """Fits that went on alone would hold the machine, and versions nobody waits for would be registered."""
+    tracking, given = store
+    seed = {"ctrl-c": "21", "killed": "22"}[how]
+    long = {**given, "variants": "lora", "jobs": "2", "seed": seed, "epochs": "1000", "train.patience": "1000"}
+    root = Path(study.__file__).parents[3]
+    command = [sys.executable, "-m", "pipelines", "study"]
+    process = subprocess.Popen(
+        [*command, *(word for key, value in long.items() for word in (f"--{key}", value))],
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'src'}"},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=hear_ctrl_c,
+    )
+    fitting: list[psutil.Process] = []
+    try:
+        left = {"[teacher", "[lora"}
+        for line in process.stderr or ():
+            left -= {name for name in left if name in line and "fitting" in line}
+            if not left:
+                break
+        fitting = psutil.Process(process.pid).children(recursive=True)
+        assert not left
+        assert len(fitting) >= 2
+        if how == "ctrl-c":
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            process.kill()
+        process.communicate(timeout=60)
+        _, alive = psutil.wait_procs(fitting, timeout=60)
+        assert not alive
+    finally:
+        for one in (process, *fitting):
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+    tracking.close_interrupted()
+    ended = [run for run in tracking.find_runs({"seed": seed}, finished=False) if "variant" in run.data.tags]
+    assert {run.data.tags["variant"]: run.info.status for run in ended} == {"teacher": "KILLED", "lora": "KILLED"}
+    assert not any("version" in run.data.tags for run in ended)
+    if how == "ctrl-c":
+        assert process.returncode == 130
+
+
+def test_a_study_over_varied_splits_pairs_variants_within_each(store):
+    """A teacher trained on another seed's test rows, or floors of another division, would flatter every student."""
+    tracking, given = store
+    study.run({**given, "variants": "odd", "seeds": "2", "vary_split": "true"})
+    runs = {name: [only_run(tracking, variant=name, seed=seed) for seed in "01"] for name in ("teacher", "odd")}
+    digests = [run.data.tags["data_digest"] for run in runs["odd"]]
+    assert digests == [run.data.tags["data_digest"] for run in runs["teacher"]]
+    assert digests[0] != digests[1]
+    teachers = [run.data.tags["teacher_run_id"] for run in runs["odd"]]
+    assert teachers == [run.info.run_id for run in runs["teacher"]]
+    rows = [
+        set(np.load(tracking.download(run.info.run_id, "scores/test.npz"))["row_ids"].tolist()) for run in runs["odd"]
+    ]
+    assert rows[0] != rows[1]
+    compared = only_run(tracking, stage="compare")
+    text = tracking.artifact_text(compared.info.run_id, "comparison.md")
+    floors = [run.data.metrics["floor/tfidf_f1_macro"] for run in runs["odd"]]
+    assert f"{sum(floors) / 2:.3f}" in text
+    compare.run({**given, "seeds": "2", "vary_split": "true"})
+    again = tracking.find_runs({"stage": "compare"})[0]
+    scores = [
+        {key: value for key, value in run.data.metrics.items() if key.startswith("compare/")}
+        for run in (again, compared)
+    ]
+    assert set(scores[0]) == {"compare/odd_f1_macro", "compare/teacher_f1_macro"}
+    assert scores[0] == pytest.approx(scores[1])
+
+
+def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
+    """Weights that are not where `augment_mix` says, or mixed with another fit's, are nobody's."""
+    tracking, given = store
+    named = {**given, "augment": "counterexamples", "data.augment_rows": "60", "variants": "odd"}
+    study.run({**named, "data.augment_mix": "1e-9"})
+    for name in ("teacher", "odd"):
+        (mixed,) = (run for run in tracking.find_runs({"variant": name}) if "plain_run_id" in run.data.tags)
+        assert mixed.data.params["data.augment"] == "counterexamples"
+        plain = tracking.get_run(mixed.data.tags["plain_run_id"])
+        assert (plain.data.tags["variant"], plain.data.params["data.augment"]) == (name, "none")
+        weights, expected = (tracking.load_model(run.data.tags["model_uri"])[0].state_dict() for run in (mixed, plain))
+        for key, value in weights.items():
+            np.testing.assert_allclose(value, expected[key], atol=1e-6)
+    (student,) = (run for run in tracking.find_runs({"variant": "odd"}) if "plain_run_id" in run.data.tags)
+    teacher = tracking.get_run(student.data.tags["teacher_run_id"])
+    plain_student = tracking.get_run(student.data.tags["plain_run_id"])
+    assert plain_student.data.tags["teacher_run_id"] == teacher.data.tags["plain_run_id"]
+    compared = only_run(tracking, stage="compare")
+    assert "with 60 rows an epoch (4 sets, 0% of the mix) against none" in tracking.artifact_text(
+        compared.info.run_id, "augmentation.txt"
+    )
+
+
+def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):
+    """A heat map, a chart of scores or a layer map that is not there cannot be asked for later."""
+    tracking, given = store
+    names = ("adalora", "lora_student", "hybrid", "importance", "random")
+    study.run({**given, "variants": ",".join(names), "seeds": "2"})
+    runs = {name: only_run(tracking, variant=name, seed="0") for name in names}
+    assert has_picture(tracking, runs["adalora"], "adapter_ranks")
+    ranks = pd.read_csv(tracking.download(runs["adalora"].info.run_id, "tables/adapter_ranks.csv"))
+    assert sorted(ranks["layer"].unique()) == [1, 2, 3, 4]
+    assert 1 <= ranks["rank"].mean() < 12
+    for name in ("hybrid", "importance"):
+        assert has_picture(tracking, runs[name], "layer_importance")
+        assert tracking.artifact_text(runs[name].info.run_id, "tables/layer_importance.csv")
+    for name in ("adalora", "lora_student", "hybrid"):
+        metrics = runs[name].data.metrics
+        assert metrics["check/merged_max_abs_diff"] < 1e-3
+        assert metrics["check/reloaded_max_abs_diff"] < 1e-3
+        assert metrics["cost/adapter_mb"] > 0
+        assert metrics["cost/trainable_share"] < 1
+    for name in ("lora_student", "hybrid", "random"):
+        layers = tracking.artifact_json(runs[name].info.run_id, "layer_map.json")["teacher_layers"]
+        assert len(layers) == 2
+    compared = only_run(tracking, stage="compare")
+    found = pd.read_csv(tracking.download(compared.info.run_id, "tables/runs.csv"))
+    assert found.groupby("variant").size().to_dict() == dict.fromkeys(("teacher", *names), 2)

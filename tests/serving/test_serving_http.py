@@ -1,0 +1,414 @@
+"""The HTTP surface, as an ASGI application in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from postgres_server import postgres_server
+from serving_bundle import reference_probabilities, shared_bundle
+
+from serving.corrections import open_store, write_rows
+from serving.front import Front
+from serving.page import StaticFile, read_files
+from serving.runtime import Runtime
+from serving.settings import Settings
+
+CANARY = "zebracanary"
+
+
+async def behind(scope: Any, receive: Any, send: Any) -> None:
+    """Stands for BentoML's application."""
+    await send({"type": "http.response.start", "status": 299, "headers": []})
+    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+@pytest.fixture(scope="module")
+def runtime() -> Iterator[Runtime]:
+    settings = Settings(
+        bundle=(shared_bundle(), shared_bundle("even")), max_chars=60_000, max_body=200_000, explain_words=20
+    )
+    opened = Runtime(settings)
+    yield opened
+    opened.close()
+
+
+def call(runtime: Runtime, method: str, path: str, **options: Any) -> httpx.Response:
+    async def go() -> httpx.Response:
+        transport = httpx.ASGITransport(app=Front(behind, lambda: runtime))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.request(method, path, **options)
+
+    return asyncio.run(go())
+
+
+def classify(runtime: Runtime, texts: Any, **more: Any) -> httpx.Response:
+    return call(runtime, "POST", "/classify", json={"texts": texts, **more})
+
+
+def test_answer_has_the_promised_shape(runtime: Runtime) -> None:
+    """Clients read these names."""
+    answer = classify(runtime, ["i hate you", "sun and rain"])
+    assert answer.status_code == 200
+    body = answer.json()
+    assert body["model"] == {"name": "hate-speech", "variant": "odd", "version": "3", "run_id": "0" * 32}
+    assert len(body["results"]) == 2
+    for result in body["results"]:
+        assert set(result) == {"label", "decision", "score", "probabilities", "truncated", "windows"}
+        assert result["truncated"] is False
+        assert result["label"] == max(result["probabilities"], key=result["probabilities"].get)
+        assert result["score"] == result["probabilities"]["hate"]
+        assert sum(result["probabilities"].values()) == pytest.approx(1)
+
+
+def test_texts_of_every_kind_are_classified_as_the_graph_says(runtime: Runtime) -> None:
+    """Digits read as numbers, characters of two code units, nothing left after cleaning: each has broken a service."""
+    texts = ["12345", "😀😡", "أنا أكره", "\u200b", "", "   \n", "i hate you", "\u202eabc", "a" * 50_000, "\x00"]
+    results = classify(runtime, texts).json()["results"]
+    expected = reference_probabilities(shared_bundle(), "fp32", texts, temperature=1.5)
+    found = np.array([[result["probabilities"][name] for name in ("noHate", "hate")] for result in results])
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_text_of_ten_thousand_words_is_read_whole(runtime: Runtime) -> None:
+    """Cut at the model's length, the last words would not count."""
+    [result] = classify(runtime, ["good day " * 5000]).json()["results"]
+    assert result["windows"] > 400
+    assert result["truncated"] is False
+
+
+def test_up_to_256_texts_and_not_one_more(runtime: Runtime) -> None:
+    """The limit is part of the contract."""
+    assert len(classify(runtime, ["sun"] * 256).json()["results"]) == 256
+    refused = classify(runtime, ["sun"] * 257)
+    assert (refused.status_code, refused.json()["field"]) == (413, "texts")
+    assert "256" in refused.json()["error"]
+
+
+def test_variant_is_chosen_by_name(runtime: Runtime) -> None:
+    """A name that is ignored compares a model with itself."""
+    default, odd, even = (
+        classify(runtime, ["i hate you"], **more).json() for more in ({}, {"variant": "odd"}, {"variant": "even"})
+    )
+    assert default == odd
+    assert even["model"]["variant"] == "even"
+    assert even["results"][0]["score"] != odd["results"][0]["score"]
+
+
+BAD = [
+    ({}, 400, "texts"),
+    ({"texts": []}, 400, "texts"),
+    ({"texts": "i hate you"}, 400, "texts"),
+    ({"texts": ["ok", CANARY, 3]}, 400, "texts[2]"),
+    ({"texts": [None]}, 400, "texts[0]"),
+    ({"texts": ["ok", CANARY * 10_000]}, 413, "texts[1]"),
+    ({"texts": [CANARY + "\ud800"]}, 400, "texts[0]"),
+    ({"texts": [CANARY], "variant": CANARY}, 400, "variant"),
+    ({"texts": [CANARY], "variant": 3}, 400, "variant"),
+    ([CANARY], 400, "body"),
+    (CANARY, 400, "body"),
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"), BAD, ids=[f"{status} {field} {i}" for i, (_, status, field) in enumerate(BAD)]
+)
+def test_bad_input_is_refused_by_field_and_never_quoted(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture, body: Any, status: int, field: str
+) -> None:
+    """A reason that quotes the text carries it into logs and dashboards."""
+    content = json.dumps(body).encode()
+    answer = call(runtime, "POST", "/classify", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    assert answer.json()["field"] == field
+    assert answer.json()["error"]
+    assert CANARY not in answer.text
+    assert CANARY not in caplog.text
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"texts": ["\xff"]}', b"[" * 100_000, b'{"texts": [NaN]}'])
+def test_broken_json_is_a_400(runtime: Runtime, content: bytes) -> None:
+    """Deep nesting and wrong bytes raise other exceptions than a missing brace."""
+    answer = call(runtime, "POST", "/classify", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["field"] in ("body", "texts[0]")
+
+
+def test_body_over_the_limit_is_refused(runtime: Runtime) -> None:
+    """With and without a declared length: a chunked body declares none."""
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(300):
+            yield b" " * 1000
+
+    headers = {"content-type": "application/json"}
+    for content in (b" " * 300_000, chunks()):
+        answer = call(runtime, "POST", "/classify", content=content, headers=headers)
+        assert (answer.status_code, answer.json()["field"]) == (413, "body")
+        assert answer.headers["connection"] == "close"
+
+
+def test_only_json_is_taken(runtime: Runtime) -> None:
+    """A form or plain text can be sent from any web page without asking; JSON cannot."""
+    answer = call(runtime, "POST", "/classify", content=b'{"texts": ["sun"]}', headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+
+
+def test_wrong_method_names_the_right_one(runtime: Runtime) -> None:
+    """A 404 would send people looking for the path."""
+    answer = call(runtime, "GET", "/classify")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def test_other_paths_are_handed_on(runtime: Runtime) -> None:
+    """Health, metrics and the API's description are BentoML's."""
+    answer = call(runtime, "GET", "/readyz")
+    assert (answer.status_code, answer.text) == (299, "/readyz")
+
+
+def test_weights_are_changes_in_score(runtime: Runtime) -> None:
+    """Weights computed on other texts, or in another order, colour the wrong words."""
+    text = "I hate  rain,\nnot people 東京"
+    body = call(runtime, "POST", "/explain", json={"text": text}).json()
+    assert [word["word"] for word in body["words"]] == ["I", "hate", "rain,", "not", "people", "東", "京"]
+    without = ["hate  rain,\nnot people 東京", "I rain,\nnot people 東京", "I hate  not people 東京"]
+    scores = reference_probabilities(shared_bundle(), "fp32", [text, *without], temperature=1.5)[:, 1]
+    assert body["score"] == pytest.approx(scores[0], abs=1e-5)
+    assert [word["weight"] for word in body["words"][:3]] == pytest.approx(list(scores[0] - scores[1:]), abs=1e-5)
+    assert all(text[word["start"] : word["end"]] == word["word"] for word in body["words"])
+
+
+@pytest.mark.parametrize(("text", "status"), [("", 400), ("  ", 400), ("word " * 21, 413), (7, 400)])
+def test_unexplainable_text_is_refused(runtime: Runtime, text: Any, status: int) -> None:
+    """A text of 10,000 words would cost 10,001 runs."""
+    answer = call(runtime, "POST", "/explain", json={"text": text})
+    assert (answer.status_code, answer.json()["field"]) == (status, "text")
+
+
+def test_info_tells_what_runs_and_where_it_came_from(runtime: Runtime) -> None:
+    """What an auditor asks for: lineage, digests, decision settings and the provider in use."""
+    info = call(runtime, "GET", "/info").json()
+    assert [variant["variant"] for variant in info["variants"]] == ["odd", "even"]
+    assert info["model"] == info["variants"][0]
+    model = info["model"]
+    assert model["layer_map"] == [1, 3, 5]
+    assert model["decision"]["review"] == [0.4, 0.6]
+    assert model["runtime"]["provider"] == "cpu"
+    assert model["runtime"]["sha256"] == model["digests"]["model.onnx"]
+    assert info["corrections"] is False
+    assert info["limits"]["texts"] == 256
+    assert "samples" not in model
+
+
+def test_card_of_each_variant(runtime: Runtime) -> None:
+    """The page links to it."""
+    assert call(runtime, "GET", "/card").text.startswith("# odd")
+    assert call(runtime, "GET", "/card?variant=even").text.startswith("# even")
+    assert call(runtime, "GET", "/card?variant=%6Fdd").text.startswith("# odd")
+    assert call(runtime, "GET", "/card?variant=none").status_code == 400
+
+
+def test_page_lets_nothing_in_from_outside(runtime: Runtime, tmp_path: Path) -> None:
+    """Without the policy one injected script reads every text that is typed."""
+    (tmp_path / "index.html").write_text("<h1>page</h1>")
+    (tmp_path / "app.js").write_text("1")
+    (tmp_path / "secret.py").write_text("1")
+    files = read_files(tmp_path)
+    assert set(files) == {"/", "/app.js"}
+
+    async def get(path: str, **headers: str) -> httpx.Response:
+        transport = httpx.ASGITransport(app=Front(behind, lambda: runtime, files))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            return await client.get(path, headers=headers)
+
+    page = asyncio.run(get("/"))
+    assert (page.status_code, page.text) == (200, "<h1>page</h1>")
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert asyncio.run(get("/app.js")).headers["content-type"].startswith("text/javascript")
+    again = asyncio.run(get("/", **{"if-none-match": page.headers["etag"]}))
+    assert (again.status_code, again.content) == (304, b"")
+    assert asyncio.run(get("/../secret.py")).status_code == 299
+
+
+def test_shipped_page_is_whole() -> None:
+    """A file with a suffix that is not served would be missing in the browser only."""
+    folder = Path(__file__).parents[2] / "serving" / "page"
+    names = {path.name for path in folder.iterdir() if path.is_file()}
+    served = {"index.html" if path == "/" else path[1:] for path in read_files()}
+    assert "index.html" in names
+    assert served == names
+    assert all(isinstance(file, StaticFile) for file in read_files().values())
+
+
+def test_corrections_are_refused_unless_enabled(runtime: Runtime) -> None:
+    """Nobody agreed to what they typed being kept."""
+    answer = call(runtime, "POST", "/corrections", json={"text": CANARY, "label": "hate"})
+    assert answer.status_code == 403
+    assert "EVENODD_CORRECTIONS" in answer.json()["error"]
+
+
+@pytest.fixture
+def keeping(tmp_path: Path) -> Iterator[Runtime]:
+    opened = Runtime(
+        Settings(bundle=(shared_bundle(),), corrections=f"sqlite:///{tmp_path / 'c.db'}", max_corrections=2)
+    )
+    yield opened
+    opened.close()
+
+
+def test_corrections_become_training_rows(keeping: Runtime, tmp_path: Path) -> None:
+    """Rows that cannot be read back teach nothing."""
+    said = {"predicted": "noHate", "decision": "review", "score": 0.25, "comment": "irony", "variant": "odd"}
+    first = call(keeping, "POST", "/corrections", json={"text": "i hate “you”", "label": "hate", **said})
+    assert (first.status_code, first.json()) == (201, {"stored": True})
+    assert call(keeping, "POST", "/corrections", json={"text": "sun", "label": "noHate"}).status_code == 201
+    assert call(keeping, "POST", "/corrections", json={"text": "full", "label": "hate"}).status_code == 507
+    assert write_rows(str(tmp_path / "c.db"), tmp_path / "rows.jsonl") == 2
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [(row["text"], row["label_text"]) for row in rows] == [("i hate “you”", "hate"), ("sun", "noHate")]
+    assert (rows[0]["score"], rows[0]["version"], rows[0]["variant"]) == (0.25, "3", "odd")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"label": "review"}, "label"),
+        ({"text": 3}, "text"),
+        ({"score": 7}, "score"),
+        ({"comment": "x" * 3000}, "comment"),
+    ],
+)
+def test_wrong_correction_is_refused_by_field(keeping: Runtime, change: dict[str, Any], field: str) -> None:
+    """A label that the model does not know cannot be trained on."""
+    answer = call(keeping, "POST", "/corrections", json={"text": "sun", "label": "hate", **change})
+    assert (answer.status_code, answer.json()["field"]) == (400, field)
+
+
+def test_lost_store_is_a_503_without_the_text(
+    keeping: Runtime, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A database fault often quotes the row that it could not take."""
+    with sqlite3.connect(tmp_path / "c.db") as connection:
+        connection.execute("DROP TABLE corrections")
+    answer = call(keeping, "POST", "/corrections", json={"text": CANARY, "label": "hate"})
+    assert answer.status_code == 503
+    assert CANARY not in caplog.text + answer.text
+
+
+@pytest.mark.parametrize("place", ["mysql://host/db", "/no/such/folder/c.db", "postgresql://127.0.0.1:1/none"])
+def test_store_that_cannot_be_opened_stops_the_start(place: str) -> None:
+    """Found on the first correction, it would be lost."""
+    with pytest.raises((ValueError, RuntimeError), match="EVENODD_CORRECTIONS"):
+        open_store(place, 10)
+
+
+@pytest.mark.postgres
+@pytest.mark.slow
+def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
+    """Places for values are written otherwise there, numbers come back in other types, and a server can stop."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
+    with postgres_server() as folder:
+        place = f"postgresql://evenodd@/postgres?host={folder}"
+        opened = Runtime(Settings(bundle=(shared_bundle(),), corrections=place, max_corrections=2))
+        text = "i hate “you”, it's 100 % 😀 '); DROP TABLE corrections; --"
+        body = {"text": text, "label": "hate", "score": 0.25, "decision": "review"}
+        try:
+            statuses = [call(opened, "POST", "/corrections", json=body).status_code for _ in range(3)]
+        finally:
+            opened.close()
+        assert statuses == [201, 201, 507]
+        assert write_rows(place, tmp_path / "rows.jsonl") == 2
+        assert len(open_store(place, 10).rows()) == 2  # type: ignore[union-attr]
+    row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert (row["text"], row["label_text"], row["score"], row["variant"]) == (text, "hate", 0.25, "odd")
+    answer = call(opened, "POST", "/corrections", json=body)
+    assert answer.status_code == 503, "the server has gone"
+
+
+def test_client_that_goes_away_is_let_go(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its texts would run for nobody."""
+    monkeypatch.setattr("serving.front.WATCH_AFTER_SECONDS", 0.01)
+    gone = asyncio.Event()
+    sent: list[Any] = []
+
+    async def scenario() -> None:
+        body = json.dumps({"texts": ["good day " * 6000] * 3}).encode()
+        messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive() -> Any:
+            message = next(messages, None)
+            if message is not None:
+                return message
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json")]
+        scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers, "query_string": b""}
+        asyncio.get_running_loop().call_later(0.03, gone.set)
+        await asyncio.wait_for(Front(behind, lambda: runtime)(scope, receive, send), 5)
+
+    asyncio.run(scenario())
+    assert sent[0]["status"] == 499
+    [answer] = classify(runtime, ["sun"]).json()["results"]
+    assert answer["windows"] == 1
+    assert runtime.variants["odd"].batcher.pending == 0
+
+
+def test_answer_that_takes_too_long_is_a_503() -> None:
+    """A client would wait for ever."""
+    slow = Runtime(Settings(bundle=(shared_bundle(),), timeout=0.1))
+    try:
+        answer = classify(slow, ["good day " * 10_000] * 20)
+        assert answer.status_code == 503
+        assert "retry-after" in answer.headers
+    finally:
+        slow.close()
+
+
+def test_overload_is_answered_at_once_with_when_to_come_back() -> None:
+    """Waiting in line for an answer that comes too late helps nobody."""
+    small = Runtime(Settings(bundle=(shared_bundle(),), max_queue=100))
+
+    async def scenario() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(app=Front(behind, lambda: small))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            body = {"texts": ["good day " * 3000]}
+            return await asyncio.gather(*(client.post("/classify", json=body) for _ in range(10)))
+
+    try:
+        answers = asyncio.run(scenario())
+    finally:
+        small.close()
+    statuses = sorted(answer.status_code for answer in answers)
+    assert statuses == [200] + [429] * 9
+    assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 429)
+
+
+def test_more_requests_than_a_worker_holds_are_refused() -> None:
+    """Bodies are held in memory before any queue sees their size."""
+    small = Runtime(Settings(bundle=(shared_bundle(),), max_requests=3))
+
+    async def scenario() -> list[int]:
+        transport = httpx.ASGITransport(app=Front(behind, lambda: small))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            calls = (client.post("/classify", json={"texts": ["sun " * 500]}) for _ in range(12))
+            return [answer.status_code for answer in await asyncio.gather(*calls)]
+
+    try:
+        statuses = asyncio.run(scenario())
+    finally:
+        small.close()
+    assert statuses.count(200) >= 3
+    assert statuses.count(429) >= 1
