@@ -15,6 +15,7 @@ PACKAGE = ROOT / "src" / "evenodd"
 BELOW = {
     "settings": set(),
     "storage": set(),
+    "task": set(),
     "hub": set(),
     "encoders": {"settings", "storage", "hub"},
     "rows": {"settings", "storage", "hub"},

@@ -1,0 +1,5 @@
+"""What is asked of a text: the labels, the kind of question, the main metric and how scores become decisions."""
+
+from evenodd.task.task import REVIEW, Kind, Task, label_faults
+
+__all__ = ["REVIEW", "Kind", "Task", "label_faults"]
