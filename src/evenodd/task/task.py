@@ -117,7 +117,7 @@ class Task:
 
 
 def label_faults(labels: Sequence[str]) -> list[str]:
-    """What is wrong with label names: fewer than two, empty, not text, repeated, or a word with a meaning of its own."""
+    """What is wrong with label names: fewer than two, empty, not text, repeated, or a word of ours."""
     names = list(labels)
     faults = [f"labels={names}: at least two are needed"] if len(names) < 2 else []
     faults += [f"label {name!r}: a name is needed" for name in names if not isinstance(name, str) or not name.strip()]
