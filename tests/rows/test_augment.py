@@ -13,14 +13,12 @@ from pathlib import Path
 import pytest
 
 from evenodd.evidence.behaviour import kin, load_suite
-from evenodd.evidence.suites.wording import GROUPS as SUITE_GROUPS
-from evenodd.rows import sample_phrases
-from evenodd.rows.augment import HATE, OTHER, WEIGHTS, counterexamples, group_terms, kind_counts
-from evenodd.rows.augment.phrases import GROUPS
-from evenodd.rows.sample import sample_rows
+from evenodd.evidence.suites.build import suite_groups
+from evenodd.rows.augment import WEIGHTS, counterexamples, group_terms, kind_counts, wording
+from evenodd.rows.sample import sample_rows, sample_words
 from evenodd.rows.templates import delexicalise, normalise
 
-TERMS = (*group_terms(), *(term for pair in SUITE_GROUPS for term in pair), *sample_phrases.GROUPS)
+TERMS = (*group_terms(), *(term for pair in suite_groups() for term in pair), *sample_words()["slots"]["G"])
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +37,7 @@ def test_rows_are_unique_balanced_and_of_every_kind() -> None:
 
 def test_label_follows_the_kind() -> None:
     """One kind with the wrong label teaches the opposite of what it is for."""
-    hateful = {*HATE, "misspelt_hate"}
+    hateful = {*wording().hate, "misspelt_hate"}
     for row in counterexamples(3000, seed=5):
         assert (row["label_text"] == "hate") == (row["kind"] in hateful)
         assert "{" not in row["text"]
@@ -75,11 +73,11 @@ def test_no_wording_is_shared_with_hatecheck(many: list[dict]) -> None:
 def test_every_group_stands_in_hate_and_in_what_is_not() -> None:
     """A group that is only ever hated in training becomes hateful by name."""
     rows = counterexamples(6000)
-    for group, (plural, single) in GROUPS.items():
-        terms = tuple(dict.fromkeys((*plural, *single)))
+    for name, group in wording().groups.items():
+        terms = tuple(dict.fromkeys((*group.plural, *group.singular)))
         named = [row["label_text"] for row in rows if "<group>" in delexicalise(row["text"], terms)]
-        assert named.count("hate") >= 5, group
-        assert named.count("noHate") >= 5, group
+        assert named.count("hate") >= 5, name
+        assert named.count("noHate") >= 5, name
 
 
 def test_major_kinds_have_many_wordings() -> None:
@@ -99,8 +97,8 @@ def test_major_kinds_have_many_wordings() -> None:
 
 def test_templates_are_not_repeated() -> None:
     """A template that stands twice, or as hate and as no hate, weighs double or contradicts itself."""
-    frames = [normalise(frame) for of_kind in HATE.values() for frame in of_kind]
-    others = [normalise(frame) for of_kind in OTHER.values() for frame in of_kind]
+    frames = [normalise(frame) for of_kind in wording().hate.values() for frame in of_kind]
+    others = [normalise(frame) for of_kind in wording().other.values() for frame in of_kind]
     assert not set(frames) & set(others)
 
 
@@ -114,7 +112,7 @@ def test_chosen_kinds_only_and_in_proportion() -> None:
 def test_misspelt_rows_are_no_words_of_the_plain_ones() -> None:
     """Misspelling that changes nothing would only repeat the plain rows."""
     rows = counterexamples(300, kinds=("misspelt_hate",))
-    plain = " ".join(normalise(row["text"]) for row in counterexamples(4000, kinds=tuple(HATE)))
+    plain = " ".join(normalise(row["text"]) for row in counterexamples(4000, kinds=tuple(wording().hate)))
     words = set(plain.split())
     assert sum(not set(normalise(row["text"]).split()) <= words for row in rows) > 240
 

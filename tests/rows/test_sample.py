@@ -16,8 +16,7 @@ from sklearn.metrics import f1_score
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 
-from evenodd.rows.sample import sample_rows
-from evenodd.rows.sample_phrases import GROUPS, HATE_KINDS, KINDS, SLOTS
+from evenodd.rows.sample import sample_rows, sample_words
 from evenodd.rows.templates import delexicalise, fill, normalise, sentence
 
 
@@ -32,7 +31,7 @@ def test_sample_has_unique_texts_and_both_labels(rows: list[dict]) -> None:
     assert len({normalise(row["text"]) for row in rows}) == 3000
     assert {row["label_text"] for row in rows} == {"hate", "noHate"}
     assert 0.10 < np.mean([row["label_text"] == "hate" for row in rows]) < 0.14
-    assert {row["kind"] for row in rows} == set(KINDS)
+    assert {row["kind"] for row in rows} == set(sample_words()["kinds"])
 
 
 def test_sample_authors_write_several_comments_of_several_sentences(rows: list[dict]) -> None:
@@ -84,7 +83,7 @@ def test_rows_below_one_are_refused() -> None:
 def test_label_follows_the_kind_and_no_slot_is_left(rows: list[dict]) -> None:
     """A brace in a text or a label that contradicts its kind is label noise."""
     for row in rows:
-        assert (row["label_text"] == "hate") == (row["kind"] in HATE_KINDS)
+        assert (row["label_text"] == "hate") == (row["kind"] in sample_words()["hate_kinds"])
         assert "{" not in row["text"]
         assert row["text"].strip() == row["text"] != ""
 
@@ -93,7 +92,7 @@ def test_hate_names_a_group_and_so_does_much_that_is_no_hate(rows: list[dict]) -
     """If only hate named groups, naming one would be the label."""
 
     def names_group(row: dict) -> bool:
-        return "<group>" in delexicalise(row["text"], GROUPS)
+        return "<group>" in delexicalise(row["text"], sample_words()["slots"]["G"])
 
     assert all(names_group(row) for row in rows if row["label_text"] == "hate")
     others = [row for row in rows if row["label_text"] == "noHate"]
@@ -118,7 +117,7 @@ def test_sample_is_neither_trivial_nor_hopeless_for_tfidf(rows: list[dict]) -> N
 
 def test_split_by_author_holds_templates_back(rows: list[dict]) -> None:
     """With every template in every split, a model could score by memory alone."""
-    terms = sorted({phrase for phrases in SLOTS.values() for phrase in phrases if "{" not in phrase})
+    terms = sorted({phrase for phrases in sample_words()["slots"].values() for phrase in phrases if "{" not in phrase})
     authors = sorted({row["user_id"] for row in rows})
     held = set(authors[: len(authors) // 5])
 

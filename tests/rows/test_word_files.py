@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import pytest
 
 from evenodd.evidence.suites.build import suite_text
 from evenodd.rows.augment import counterexamples
 from evenodd.rows.sample import sample_rows
+from evenodd.rows.words import read_words
 
 SAMPLE = {
     0: "7aa056857d6b05fc",
@@ -42,3 +44,16 @@ def test_counterexamples_do_not_change(seed: int) -> None:
 def test_cases_of_the_suite_do_not_change() -> None:
     """Scores of the behaviour suite are comparable between runs only while its cases are the same."""
     assert digest(suite_text()) == SUITE
+
+
+def test_a_file_is_split_into_phrases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bar inside a word, or one left at a line's end, would cut a phrase in two or add an empty one."""
+    (tmp_path / "wordy").mkdir()
+    (tmp_path / "wordy" / "__init__.py").touch()
+    text = 'slots:\n  a: |\n    one | two |\n    | two\n    *cats|cat*\n  b: "yes, indeed"\nshare: 3\n'
+    (tmp_path / "wordy" / "some.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert read_words("wordy", "some") == {
+        "slots": {"a": ("one", "two", "two", "*cats|cat*"), "b": ("yes, indeed",)},
+        "share": 3,
+    }

@@ -21,8 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from evenodd.evidence.suites.build import SUITE_PATH
-from evenodd.evidence.suites.wording import GROUPS
+from evenodd.evidence.suites.build import SUITE_PATH, suite_groups
 from evenodd.rows.templates import normalise
 
 LABELS = ("hateful", "non-hateful")
@@ -265,7 +264,7 @@ _KIN = (
 
 
 def _kin_of_groups() -> Iterator[tuple[str, str, str]]:
-    for group, _ in GROUPS:
+    for group, _ in suite_groups():
         yield f"I hate {group}.", "hateful", "hate for people because they are members of a protected group"
 
 

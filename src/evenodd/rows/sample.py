@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from evenodd.rows.sample_phrases import HATE_KINDS, KINDS, SLOTS
 from evenodd.rows.templates import fill, normalise, sentence
+from evenodd.rows.words import Words, read_words
 
 ROWS_PER_AUTHOR = 8
 HATE_PROPENSITY = ((0.62, 0.03), (0.28, 0.12), (0.10, 0.66))
@@ -69,19 +69,25 @@ def sample_rows(seed: int = 0, rows: int = 3000) -> list[dict[str, Any]]:
     return made[:rows]
 
 
+def sample_words() -> Words:
+    """The sample's templates by kind (`kinds`), which kinds are hate (`hate_kinds`), and phrases by slot (`slots`)."""
+    return read_words("evenodd.rows", "sample")
+
+
 def _write_comment(author: _Author, comment_id: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
     """One to five sentences about the same group, place, topic and town; repeats of earlier texts are left out."""
-    about = {slot: fill(rng.choice(SLOTS[slot]), SLOTS, rng) for slot in _COMMENT_SLOTS}
+    slots, hate_kinds = sample_words()["slots"], sample_words()["hate_kinds"]
+    about = {slot: fill(rng.choice(slots[slot]), slots, rng) for slot in _COMMENT_SLOTS}
     made = []
     for _ in range(rng.choice((1, 1, 2, 2, 3, 3, 4, 5))):
         kind = _draw_kind(author, rng)
         fixed = about if rng.random() < 0.5 else {"G": about["G"]}
-        text = sentence(fill(rng.choice(author.templates[kind]), SLOTS, rng, fixed))
+        text = sentence(fill(rng.choice(author.templates[kind]), slots, rng, fixed))
         text += "" if text.endswith("?") else rng.choice((".", ".", ".", "!", ""))
         if normalise(text) in seen:
             continue
         seen.add(normalise(text))
-        label = "hate" if kind in HATE_KINDS else "noHate"
+        label = "hate" if kind in hate_kinds else "noHate"
         made.append(
             {"text": text, "label_text": label, "user_id": author.user_id, "comment_id": comment_id, "kind": kind}
         )
@@ -90,14 +96,15 @@ def _write_comment(author: _Author, comment_id: int, rng: random.Random, seen: s
 
 def _draw_kind(author: _Author, rng: random.Random) -> str:
     if rng.random() < author.hate_share:
-        return rng.choices(HATE_KINDS, weights=(5, 2, 2))[0]
+        return rng.choices(sample_words()["hate_kinds"], weights=(5, 2, 2))[0]
     return rng.choices(list(KIND_WEIGHTS), weights=list(KIND_WEIGHTS.values()))[0]
 
 
 def _make_authors(count: int, rng: random.Random) -> list[_Author]:
     """Authors with their share of hate; common templates belong to all of them, the others to a few each."""
-    templates: list[dict[str, list[str]]] = [{kind: [] for kind in KINDS} for _ in range(count)]
-    for kind, of_kind in KINDS.items():
+    kinds = sample_words()["kinds"]
+    templates: list[dict[str, list[str]]] = [{kind: [] for kind in kinds} for _ in range(count)]
+    for kind, of_kind in kinds.items():
         owned = set(rng.sample(range(len(of_kind)), int(OWNED_SHARE * len(of_kind))))
         for number, template in enumerate(of_kind):
             for author in rng.sample(range(count), min(OWNERS, count)) if number in owned else range(count):

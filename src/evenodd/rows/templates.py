@@ -13,11 +13,6 @@ _START = re.compile(r"^[a-z]|(?<=[.!?] )[a-z]")
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
-def lines(block: str) -> tuple[str, ...]:
-    """The lines of a block of text that are not empty, stripped."""
-    return tuple(line.strip() for line in block.splitlines() if line.strip())
-
-
 def fill(template: str, slots: Slots, rng: random.Random, fixed: Mapping[str, str] | None = None) -> str:
     """Replace each `{slot}` by one of its phrases, which may hold slots themselves.
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from evenodd.evidence.suites.wording import GROUPS, HATEFUL, MISSPELT, NOT_HATEFUL, WITHOUT_GROUP
 from evenodd.rows.templates import sentence
+from evenodd.rows.words import Words, read_words
 
 SUITE_PATH = Path(__file__).with_name("evenodd.csv")
 GROUPS_PER_TEMPLATE = 3
@@ -39,6 +39,16 @@ class Case:
     case_templ: str
 
 
+def suite_words() -> Words:
+    """The wording of the suite: `hateful`, `not_hateful`, `without_group` and `misspelt` by functionality."""
+    return read_words("evenodd.evidence.suites", "wording")
+
+
+def suite_groups() -> tuple[tuple[str, str], ...]:
+    """The groups that the suite names, in the plural and as one member with the article."""
+    return tuple((plural, single) for plural, (single,) in suite_words()["groups"].items())
+
+
 def build_cases() -> list[Case]:
     """Every case of the suite; case and template numbers count from 1 and do not change unless the wording does."""
     cases: list[Case] = []
@@ -47,7 +57,7 @@ def build_cases() -> list[Case]:
         number = templates.setdefault(template, len(templates) + 1)
         cases.append(_plain_case(functionality, template, group, (len(cases) + 1, number)))
     plain = list(cases)
-    for functionality, sources in MISSPELT.items():
+    for functionality, sources in suite_words()["misspelt"].items():
         for place, source in enumerate(_sources(plain, sources)):
             key = f"{functionality}: {source.case_templ}"
             number = templates.setdefault(key, len(templates) + 1)
@@ -66,11 +76,12 @@ def suite_text() -> str:
 
 def _plain_cases() -> Iterator[tuple[str, str, tuple[str, str] | None]]:
     """Functionality, template and group; each group stands equally often in a functionality that names groups."""
-    for functionality, templates in (HATEFUL | NOT_HATEFUL).items():
+    words, groups = suite_words(), suite_groups()
+    for functionality, templates in (words["hateful"] | words["not_hateful"]).items():
         for place, template in enumerate(templates):
             for step in range(GROUPS_PER_TEMPLATE):
-                yield functionality, template, GROUPS[(place + step * len(GROUPS) // GROUPS_PER_TEMPLATE) % len(GROUPS)]
-    for functionality, templates in WITHOUT_GROUP.items():
+                yield functionality, template, groups[(place + step * len(groups) // GROUPS_PER_TEMPLATE) % len(groups)]
+    for functionality, templates in words["without_group"].items():
         for template in templates:
             yield functionality, template, None
 
@@ -125,7 +136,7 @@ def _misspelt_case(functionality: str, source: Case, place: int, numbers: tuple[
 
 def _group_words(case: Case) -> str:
     """The group as it stands in the case: plural, singular, or the plural with a capital."""
-    single = dict(GROUPS)[case.target_ident]
+    single = dict(suite_groups())[case.target_ident]
     forms = (case.target_ident, _capitalise(case.target_ident), single, _capitalise(single))
     found = [form for form in forms if form in case.test_case]
     return max(found[0].split(" "), key=len)

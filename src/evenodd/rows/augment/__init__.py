@@ -1,9 +1,9 @@
 """Counterexamples: training rows for what a forum does not teach, filled into templates of their own.
 
-`hate` and `other` hold the templates by kind, `clauses` and `slurs` further ones, `phrases` what their slots take;
-`rows` fills them.
+The templates and the phrases that fill them are the YAML files of this folder; `wording` reads them, `rows` fills them.
 """
 
-from evenodd.rows.augment.rows import HATE, OTHER, WEIGHTS, counterexamples, group_terms, kind_counts
+from evenodd.rows.augment.rows import WEIGHTS, counterexamples, group_terms, kind_counts
+from evenodd.rows.augment.wording import wording
 
-__all__ = ["HATE", "OTHER", "WEIGHTS", "counterexamples", "group_terms", "kind_counts"]
+__all__ = ["WEIGHTS", "counterexamples", "group_terms", "kind_counts", "wording"]

@@ -11,11 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from evenodd.rows.augment.clauses import CLAUSE_HATE_FRAMES, CLAUSE_OTHER_FRAMES, CLAUSE_SLOTS
-from evenodd.rows.augment.hate import HATE_FRAMES
-from evenodd.rows.augment.other import OTHER_FRAMES
-from evenodd.rows.augment.phrases import GROUP_WEIGHTS, GROUPS, SLOTS
-from evenodd.rows.augment.slurs import SLUR_HATE_FRAMES, SLUR_OTHER_FRAMES, SLURS
+from evenodd.rows.augment.wording import Phrases, wording
 from evenodd.rows.templates import fill, normalise, sentence
 
 WEIGHTS = {
@@ -53,9 +49,6 @@ WEIGHTS = {
     "misspelt_other": 12,
 }
 """Share of each kind, in parts of their sum."""
-HATE = {**HATE_FRAMES, **CLAUSE_HATE_FRAMES, **SLUR_HATE_FRAMES}
-OTHER = {**OTHER_FRAMES, **CLAUSE_OTHER_FRAMES, **SLUR_OTHER_FRAMES}
-ALL_SLOTS = {**SLOTS, **CLAUSE_SLOTS}
 MAX_TRIES = 200
 _LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5"})
 _COMMON = frozenset(
@@ -112,11 +105,12 @@ def kind_counts(rows: int = 2000, kinds: Sequence[str] | None = None) -> dict[st
 
 def group_terms() -> tuple[str, ...]:
     """Every surface form that a group has in these rows, in the plural and in the singular."""
-    return tuple(dict.fromkeys(term for plural, single in GROUPS.values() for term in (*plural, *single)))
+    groups = wording().groups.values()
+    return tuple(dict.fromkeys(term for group in groups for term in (*group.plural, *group.singular)))
 
 
 def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
-    label = "hate" if kind in HATE or kind == "misspelt_hate" else "noHate"
+    label = "hate" if kind in wording().hate or kind == "misspelt_hate" else "noHate"
     made: list[dict[str, Any]] = []
     tries = 0
     while len(made) < count:
@@ -135,24 +129,31 @@ def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> lis
 
 def _write(kind: str, rng: random.Random) -> str:
     """One text of a kind; misspelt ones are texts of the other kinds, changed."""
+    words = wording()
     if kind == "misspelt_hate":
-        return _misspell(_write(_draw(HATE, rng), rng), rng)
+        return _misspell(_write(_draw(words.hate, rng), rng), rng)
     if kind == "misspelt_other":
-        return _misspell(_write(_draw(OTHER, rng), rng), rng)
-    groups = {name: many for name, many in GROUP_WEIGHTS.items() if not kind.startswith("slur_") or name in SLURS}
-    group = rng.choices(list(groups), weights=list(groups.values()))[0]
-    plural, single = GROUPS[group]
-    fixed = {"G": rng.choice(plural), "S": rng.choice(single)}
-    fixed["s"] = fixed["S"].partition(" ")[2]
-    if kind.startswith("slur_"):
-        fixed["slurs"], fixed["slur"] = map(rng.choice, SLURS[group])
-    frame = rng.choice(HATE.get(kind) or OTHER[kind])
+        return _misspell(_write(_draw(words.other, rng), rng), rng)
+    fixed = _draw_group(kind, rng)
+    frame = rng.choice(words.hate.get(kind) or words.other[kind])
     if "{claim}" in frame:
-        fixed["claim"] = fill(rng.choice(HATE_FRAMES[_draw(HATE_FRAMES, rng)]), ALL_SLOTS, rng, fixed)
-    return _finish(fill(frame, ALL_SLOTS, rng, fixed), rng)
+        fixed["claim"] = fill(rng.choice(words.claims[_draw(words.claims, rng)]), words.slots, rng, fixed)
+    return _finish(fill(frame, words.slots, rng, fixed), rng)
 
 
-def _draw(frames: dict[str, tuple[str, ...]], rng: random.Random) -> str:
+def _draw_group(kind: str, rng: random.Random) -> dict[str, str]:
+    """The slots that name a group, in one of its forms each; kinds with slurs draw a group that has some."""
+    slurs = wording().slurs if kind.startswith("slur_") else {}
+    groups = {name: group for name, group in wording().groups.items() if name in slurs or not slurs}
+    name = rng.choices(list(groups), weights=[group.weight for group in groups.values()])[0]
+    fixed = {"G": rng.choice(groups[name].plural), "S": rng.choice(groups[name].singular)}
+    fixed["s"] = fixed["S"].partition(" ")[2]
+    if slurs:
+        fixed["slurs"], fixed["slur"] = map(rng.choice, slurs[name])
+    return fixed
+
+
+def _draw(frames: Phrases, rng: random.Random) -> str:
     kinds = list(frames)
     return rng.choices(kinds, weights=[WEIGHTS[kind] for kind in kinds])[0]
 
