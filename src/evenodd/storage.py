@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 """Of everything that this package keeps in a cache: a new number makes old folders unknown."""
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evenodd.rows.clean import choose_labels, find_repeats, is_blank, name_order, normalise, text_keys, value_keys
+from evenodd.rows.clean import find_repeats, is_blank, normalise, text_keys, value_keys
 
 
 @given(st.text(max_size=60))
@@ -75,22 +75,3 @@ def test_group_values_have_equal_keys_when_equal_and_none_when_missing() -> None
     assert keys[0] == keys[3] != keys[2]
     assert keys[1] == keys[4] == 0
     assert 0 not in keys[[0, 2, 3]]
-
-
-def test_labels_keep_the_order_of_the_settings() -> None:
-    """Label numbers decide what `hate` means in every later room."""
-    assert choose_labels(("noHate", "hate"), {"hate": 5, "noHate": 9, "idk": 1}) == (("noHate", "hate"), [])
-
-
-def test_all_labels_are_sorted_with_numbers_by_value() -> None:
-    """`10` before `2` would number the classes of a star rating wrongly."""
-    assert choose_labels(("all",), {"10": 1, "2": 1, "1": 1})[0] == ("1", "2", "10")
-    assert name_order(["hate", "Hate", "2b", "2a"]) == ("Hate", "hate", "2a", "2b")
-
-
-def test_a_label_that_does_not_occur_names_those_that_do() -> None:
-    """Default labels on other data must not silently train on nothing."""
-    _, wrong = choose_labels(("noHate", "hate"), {"spam": 3, "ham": 4})
-    assert wrong == [
-        "label noHate, hate does not occur; those that do: ham (4), spam (3) (pass -P labels=a,b or -P labels=all)"
-    ]

@@ -44,7 +44,7 @@ def test_row_ids_are_positions_in_the_source(tmp_path: Path) -> None:
     rows = make_rows()
     rows.insert(0, {"text": "other", "label_text": "skip"})
     rows.insert(50, dict(rows[5]))
-    found = make_corpus(rows, tmp_path)
+    found = make_corpus(rows, tmp_path, labels="noHate,hate")
     for split in found.splits:
         texts = [rows[row]["text"] for row in split.row_ids]
         assert list(split.texts) == texts
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     rows = make_rows()
     rows += [{"text": f"other {n}", "label_text": "relation"} for n in range(7)]
     rows += [{"text": " TEXT  1 ", "label_text": "noHate"}, {"text": "text 2", "label_text": "hate"}]
-    counts = (found := make_corpus(rows, tmp_path)).counts
+    counts = (found := make_corpus(rows, tmp_path, labels="noHate,hate")).counts
     assert (counts["rows"], counts["dropped/relation"]) == (129, 7)
     assert (counts["duplicates"], counts["label_conflicts"], counts["kept"]) == (1, 2, 119)
     assert found.examples == {"duplicates": (127,), "label_conflicts": (2, 128)}

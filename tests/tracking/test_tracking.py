@@ -14,7 +14,7 @@ from mlflow import MlflowClient
 from training_rows import still_model
 
 from evenodd.encoders import add_lora
-from evenodd.settings import LoraSettings, Settings, resolve_settings
+from evenodd.settings import LoraSettings, resolve_settings
 from evenodd.tracking.processes import PROCESS_TAG, process_name
 
 NAME = "hate-speech"
@@ -112,7 +112,7 @@ def test_settings_do_not_clash_with_what_mlflow_run_recorded(
 def test_settings_read_alike_in_every_run(tracking: ModuleType) -> None:
     """Tuples as `('a', 'b')` in one run and `a,b` in another would not line up."""
     with tracking.start_run("fit", tags={}) as run_id:
-        tracking.log_settings(Settings(), ("data",))
+        tracking.log_settings(resolve_settings({"labels": "noHate,hate"}), ("data",))
     assert tracking.get_run(run_id).data.params["data.labels"] == "noHate,hate"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,8 +14,6 @@ from evenodd.evidence.datareport import DataReport, data_report
 from evenodd.rows import Corpus, TokenStore, load_corpus, token_store
 from evenodd.settings import DataSettings, Settings
 from evenodd.training import FitData
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -110,11 +107,6 @@ def gather(settings: Settings) -> Materials:
     """
     encoder = resolve_model(settings.teacher.source)
     corpus = load_corpus(settings.data, seed=settings.data.split_seed)
-    counts = ", ".join(f"{name} {len(getattr(corpus, name)):,}" for name in ("train", "validation", "test"))
-    synthetic = (
-        " | SYNTHETIC: made from templates, its figures say nothing about real texts" if corpus.synthetic else ""
-    )
-    log.info("data %s | %s | %s%s", corpus.name, ", ".join(corpus.label_names), counts, synthetic)
     digest = source_digest(encoder)
     return Materials(
         corpus,

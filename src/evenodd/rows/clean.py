@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,28 +97,3 @@ def _repeated(keys: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarra
     repeated = follows.copy()
     repeated[:-1] |= follows[1:]
     return order[repeated], ~follows[repeated]
-
-
-def name_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names sorted, numbers in them by value: `2` before `10`."""
-    return tuple(
-        sorted(names, key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else 0, part)
-                                        for part in re.split(r"([0-9]+)", name) if part])
-    )  # fmt: skip
-
-
-def choose_labels(asked: Sequence[str], occurring: dict[str, int]) -> tuple[tuple[str, ...], list[str]]:
-    """Label names in the order of their numbers, and what is wrong with them.
-
-    Args:
-        asked: names of the settings, or `("all",)`.
-        occurring: rows of each label that the data has.
-    """
-    if tuple(asked) == ("all",):
-        return name_order(occurring), []
-    missing = [name for name in asked if not occurring.get(name)]
-    if not missing:
-        return tuple(asked), []
-    there = ", ".join(f"{name} ({occurring[name]:,})" for name in name_order(occurring)) or "none"
-    names = ", ".join(missing)
-    return tuple(asked), [f"label {names} does not occur; those that do: {there} (pass -P labels=a,b or -P labels=all)"]

@@ -16,12 +16,14 @@ import pyarrow as pa
 from evenodd.rows.augment import counterexamples
 from evenodd.rows.clean import text_keys
 from evenodd.rows.columns import find_columns
+from evenodd.rows.labels import counted
 from evenodd.rows.load import Source, open_source
 from evenodd.rows.plan import Plan, plan_rows
 from evenodd.rows.rows import AUGMENT, SPLITS, Corpus, Split
 from evenodd.rows.table import RowTable, read_table
-from evenodd.settings import LABELS_ALL, DataSettings
+from evenodd.settings import DataSettings
 from evenodd.storage import FORMAT, digest_of, new_folder
+from evenodd.task import Task
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +57,12 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     if not (folder / "corpus.json").exists():
         table, faults = read_table(source, columns, settings, cache)
         plan = plan_rows(table, settings, seed, faults)
-        if extra and not {"hate", "noHate"} <= set(plan.names):
-            raise _no_place_for_augment(settings, plan.names)
+        if extra and not {"hate", "noHate"} <= set(plan.task.labels):
+            raise _no_place_for_augment(settings, plan.task.labels)
         plan.augmented = extra
         with new_folder(folder) as building:
             _write_corpus(table, plan, columns.groups, building)
-    corpus = _open_corpus(folder, source, settings)
+    corpus = _open_corpus(folder, source)
     _log(corpus)
     return corpus
 
@@ -119,7 +121,7 @@ def _corpus_key(source: Source, columns: dict[str, Any], settings: DataSettings,
 def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
     if settings.augment == "none":
         return []
-    if tuple(settings.labels) != LABELS_ALL and not {"hate", "noHate"} <= set(settings.labels):
+    if settings.labels is not None and not {"hate", "noHate"} <= set(settings.labels):
         raise _no_place_for_augment(settings, settings.labels)
     return counterexamples(settings.augment_rows * settings.augment_turns, seed, settings.augment_kinds)
 
@@ -162,7 +164,7 @@ class _SplitWriter:
 
 
 def _write_corpus(table: RowTable, plan: Plan, group_columns: tuple[str, ...], folder: Path) -> None:
-    writers = [_SplitWriter(folder, name, plan.names) for name in SPLITS]
+    writers = [_SplitWriter(folder, name, plan.task.labels) for name in SPLITS]
     for start, texts in _stored_texts(table.texts):
         here = slice(start, start + len(texts))
         split = plan.split[here]
@@ -172,8 +174,10 @@ def _write_corpus(table: RowTable, plan: Plan, group_columns: tuple[str, ...], f
     _write_augmented(table, plan, writers[0])
     digests = {name: writer.close() for name, writer in zip(SPLITS, writers, strict=True)}
     for name, writer in zip(SPLITS, writers, strict=True):
-        plan.counts |= {f"{name}/{label}": int(many) for label, many in zip(plan.names, writer.counts, strict=True)}
-    about = {"names": plan.names, "digests": digests, "counts": plan.counts, "groups": group_columns}
+        plan.counts |= {
+            f"{name}/{label}": int(many) for label, many in zip(plan.task.labels, writer.counts, strict=True)
+        }
+    about = {"task": plan.task.to_dict(), "digests": digests, "counts": plan.counts, "groups": group_columns}
     about["examples"] = plan.examples
     (folder / "corpus.json").write_text(json.dumps(about, ensure_ascii=False))
 
@@ -196,7 +200,7 @@ def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
     first[np.unique(keys, return_index=True)[1]] = True
     rows = [row for row, take in zip(plan.augmented, fresh & first, strict=True) if take]
     ids = np.arange(len(rows), dtype=np.int64)
-    labels = np.array([plan.names.index(row["label_text"]) for row in rows], dtype=np.int64)
+    labels = np.array([plan.task.labels.index(row["label_text"]) for row in rows], dtype=np.int64)
     groups = ids + plan.group.max() + 1
     train.add(pa.array([row["text"] for row in rows], pa.string()), labels, ids + len(table), groups, AUGMENT)
     plan.counts |= {"augmented": len(rows), "augment_duplicates": len(plan.augmented) - len(rows)}
@@ -205,19 +209,22 @@ def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
         plan.counts[kind] = plan.counts.get(kind, 0) + 1
 
 
-def _open_corpus(folder: Path, source: Source, settings: DataSettings) -> Corpus:
+def _open_corpus(folder: Path, source: Source) -> Corpus:
     about = json.loads((folder / "corpus.json").read_text())
-    names = tuple(about["names"])
+    task = Task.from_dict(about["task"])
     train, validation, test = (
         Split(name, datasets.Dataset.from_file(str(folder / f"{name}.arrow")), about["digests"][name])
         for name in SPLITS
     )
-    digest = digest_of([names, about["digests"]])
+    digest = digest_of([task.labels, about["digests"]])
     return Corpus(
-        source.name, names, settings.positive if len(names) == 2 else None, train, validation, test, digest,
-        source.synthetic, about["counts"], tuple(about["groups"]),
+        source.name, task, train, validation, test, digest, source.synthetic, about["counts"], tuple(about["groups"]),
         {kind: tuple(ids) for kind, ids in about["examples"].items()},
     )  # fmt: skip
+
+
+def _rows_of(corpus: Corpus, label: str) -> int:
+    return sum(corpus.counts[f"{split.name}/{label}"] for split in corpus.splits)
 
 
 def _log(corpus: Corpus) -> None:
@@ -226,8 +233,10 @@ def _log(corpus: Corpus) -> None:
     noted = "".join(f" | {kind} {many:,}" for kind, many in gone.items())
     if "augmented" in corpus.counts:
         noted += f" | {corpus.counts['augmented']:,} counterexamples added to train"
-    kind = " (synthetic)" if corpus.synthetic else ""
-    logger.info("data %s%s | %s | labels %s%s", corpus.name, kind, sizes, ", ".join(corpus.label_names), noted)
+    kind = " (SYNTHETIC: made from templates, figures say nothing about real texts)" if corpus.synthetic else ""
+    labels = counted({name: _rows_of(corpus, name) for name in corpus.label_names})
+    about = f" | positive {corpus.positive}" if corpus.positive else ""
+    logger.info("data %s%s | %s | labels %s%s%s", corpus.name, kind, sizes, labels, about, noted)
     largest, rows = corpus.counts["largest_group"], corpus.counts["kept"]
     if largest > rows / 10:
         columns = ", ".join(corpus.group_columns)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from evenodd.rows.clean import Repeats, choose_labels, find_repeats
+from evenodd.rows.clean import Repeats, find_repeats
 from evenodd.rows.faults import Faults
+from evenodd.rows.labels import choose_task, doubtful_names
 from evenodd.rows.rows import SPLITS
 from evenodd.rows.split import assign_splits, connect_groups, renumber, take_rows
 from evenodd.rows.table import RowTable
 from evenodd.settings import DataSettings
+from evenodd.task import Task
+
+logger = logging.getLogger(__name__)
 
 LEAST_ROWS = 10
 EXAMPLES = 100
@@ -23,12 +28,13 @@ class Plan:
     """What becomes of every row of a table.
 
     Attributes:
+        task: the labels, in the order of their numbers.
         label: int32, (rows,), number of the label; -1: not asked for.
         split: int8, (rows,), position in `SPLITS`; -1: left out.
         group: int32, (rows,); -1: left out.
     """
 
-    names: tuple[str, ...]
+    task: Task
     label: np.ndarray
     split: np.ndarray
     group: np.ndarray
@@ -50,9 +56,8 @@ def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults
         ValueError: any fault, all in one message; or a split that lacks a label.
     """
     occurring = dict(zip(table.names, _counts_of(table.label, len(table.names)), strict=True))
-    names, wrong = choose_labels(settings.labels, occurring)
-    faults.general += wrong
-    numbers = {name: number for number, name in enumerate(names)}
+    task = _task(settings, occurring, table.declared, faults)
+    numbers = {name: number for number, name in enumerate(task.labels)}
     label = np.array([*(numbers.get(name, -1) for name in table.names), -1, -1], np.int32)[table.label]
     counts = {"rows": len(table)}
     counts |= {f"dropped/{name}": many for name, many in occurring.items() if name not in numbers}
@@ -60,14 +65,24 @@ def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults
     split, repeats = _drop_repeats(table, label)
     counts |= {"duplicates": len(repeats.duplicates), "label_conflicts": len(repeats.conflicts)}
     counts["limited"] = _limit(table, label, split, settings)
-    if not wrong:
-        _check_labels(names, label[split >= 0], settings, faults)
+    _check_labels(task.labels, label[split >= 0], settings, faults)
     faults.raise_if_any()
     group = _groups(table, split)
     _assign(table, label, split, group, settings, seed)
-    _check_splits(table, names, label, split, settings)
+    _check_splits(table, task.labels, label, split, settings)
     counts |= _group_counts(group, split) | {"kept": int((split >= 0).sum())}
-    return Plan(names, label, split, group, counts, _examples(repeats))
+    return Plan(task, label, split, group, counts, _examples(repeats))
+
+
+def _task(settings: DataSettings, occurring: dict[str, int], declared: tuple[str, ...], faults: Faults) -> Task:
+    """The task of the settings and the rows; a fault of it is told together with those of the rows."""
+    for remark in doubtful_names(occurring):
+        logger.warning("data %s: %s", settings.source, remark)
+    try:
+        return choose_task(settings.labels, settings.positive, occurring, declared)
+    except ValueError as error:
+        faults.general.append(str(error))
+        raise ValueError(faults.message()) from error
 
 
 def _counts_of(numbers: np.ndarray, kinds: int) -> list[int]:
@@ -110,7 +125,7 @@ def _groups(table: RowTable, split: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSettings, faults: Faults) -> None:
-    counts = _counts_of(label, len(names))
+    counts, rare = _counts_of(label, len(names)), list[str]()
     if sum(many > 0 for many in counts) < 2:
         faults.general.append(f"one class only ({', '.join(names) or 'none'}): a classifier needs two labels or more")
     for name, many in zip(names, counts, strict=True):
@@ -118,9 +133,10 @@ def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSetti
             usable = f"{many} usable {'row' if many == 1 else 'rows'}"
             within = f" within limit={settings.limit}" if settings.limit else ""
             faults.general.append(f"label {name}: {usable}{within}, {LEAST_ROWS} are needed for three splits")
-    if len(names) == 2 and settings.positive is not None and settings.positive not in names:
-        which = " or ".join(names)
-        faults.general.append(f"positive={settings.positive!r} is none of the labels (pass -P data.positive={which})")
+            rare.append(name)
+    if rare and len(names) - len(rare) > 1:
+        kept = ",".join(name for name in names if name not in rare)
+        faults.general.append(f"the other labels can be used without them: -P labels={kept}")
 
 
 def _assign(

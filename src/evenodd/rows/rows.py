@@ -9,6 +9,8 @@ import datasets
 import numpy as np
 import pyarrow.compute as pc
 
+from evenodd.task import Task
+
 SPLITS = ("train", "validation", "test")
 AUGMENT = "augment"
 
@@ -91,8 +93,7 @@ class Corpus:
 
     Attributes:
         name: short name of the source.
-        label_names: names in the order of their numbers.
-        positive: the label that a threshold is about; None unless there are two labels.
+        task: the labels in the order of their numbers, and which of two is the positive one.
         digest: SHA-256 over label names and splits; the same rows in another file format have the same digest.
         synthetic: the rows are the bundled sample's, made from templates.
         counts: `rows` read, `dropped/NAME` rows of labels not asked for, `duplicates` and `label_conflicts` removed,
@@ -103,8 +104,7 @@ class Corpus:
     """
 
     name: str
-    label_names: tuple[str, ...]
-    positive: str | None
+    task: Task
     train: Split
     validation: Split
     test: Split
@@ -113,6 +113,16 @@ class Corpus:
     counts: dict[str, int]
     group_columns: tuple[str, ...] = ()
     examples: dict[str, tuple[int, ...]] = field(default_factory=dict)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """The task's labels."""
+        return self.task.labels
+
+    @property
+    def positive(self) -> str | None:
+        """The task's positive label."""
+        return self.task.positive
 
     @property
     def splits(self) -> tuple[Split, Split, Split]:

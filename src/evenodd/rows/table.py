@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from evenodd.rows.clean import is_blank, text_keys, value_keys
 from evenodd.rows.columns import SPLIT_VALUES, Columns
 from evenodd.rows.faults import Faults
+from evenodd.rows.labels import tidy_label
 from evenodd.rows.load import Source
 from evenodd.rows.readers import Chunk, Reader
 from evenodd.settings import DataSettings
@@ -33,6 +34,7 @@ class RowTable:
     Attributes:
         texts: Arrow stream with the column `text`, in the order of the source.
         names: label names that occur, in the order of `label`.
+        declared: class names in the order that the data declares; empty where it declares none.
         label: int32, (rows,), positions in `names`.
         key: int64, (rows,), equal for texts that are the same after normalising.
         split: int8, (rows,), 0 train, 1 validation, 2 test, -1 not said.
@@ -42,6 +44,7 @@ class RowTable:
 
     texts: Path
     names: tuple[str, ...]
+    declared: tuple[str, ...]
     label: np.ndarray
     key: np.ndarray
     split: np.ndarray
@@ -76,7 +79,7 @@ def open_table(folder: Path) -> RowTable:
     with np.load(folder / "numbers.npz") as numbers:
         groups = {name: numbers[f"group{place}"] for place, name in enumerate(about["groups"])}
         return RowTable(
-            folder / "texts.arrow", tuple(about["names"]),
+            folder / "texts.arrow", tuple(about["names"]), tuple(about["declared"]),
             numbers["label"], numbers["key"], numbers["split"], groups, about["skipped"],
         )  # fmt: skip
 
@@ -146,7 +149,7 @@ class _TableWriter:
     def _labels(self, chunk: Chunk, bad: _Bad) -> np.ndarray:
         """Label numbers; -1 where the label is missing or unknown."""
         coded = _no_blanks(chunk.columns[self.columns.label]).dictionary_encode()
-        names = [self._name(value) for value in coded.dictionary.to_pylist()]
+        names = [self._name(tidy_label(value)) for value in coded.dictionary.to_pylist()]
         known = [-1 if name is None else self.codes.setdefault(name, len(self.codes)) for name in names]
         codes = np.array(
             [*(-2 if name is None else code for name, code in zip(names, known, strict=True)), -1], np.int32
@@ -190,7 +193,12 @@ def _write_table(reader: Reader, columns: Columns, folder: Path, faults: Faults)
             if texts is not None:
                 stream.write_batch(pa.record_batch([texts], schema))
     np.savez(folder / "numbers.npz", **_joined(writer, columns))  # type: ignore[arg-type]
-    about = {"names": list(writer.codes), "groups": list(columns.groups), "skipped": writer.skipped}
+    about = {
+        "names": list(writer.codes),
+        "declared": writer.declared or (),
+        "groups": list(columns.groups),
+        "skipped": writer.skipped,
+    }
     (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False))
 
 

@@ -2,7 +2,6 @@
 
 from evenodd.settings.resolve import SHORT_NAMES, field_paths, flatten, resolve_settings
 from evenodd.settings.settings import (
-    LABELS_ALL,
     VARIANT_DEFAULTS,
     DataSettings,
     DecisionSettings,
@@ -21,7 +20,6 @@ from evenodd.settings.settings import (
 )
 
 __all__ = [
-    "LABELS_ALL",
     "SHORT_NAMES",
     "VARIANT_DEFAULTS",
     "DataSettings",

@@ -7,8 +7,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-LABELS_ALL = ("all",)
-
 
 class Frozen(BaseModel):
     """Base of all settings: immutable, unknown keys refused, numbers finite."""
@@ -34,10 +32,12 @@ class DataSettings(Frozen):
     group_columns: tuple[str, ...] | None = Field(
         None, description="rows that share a value of any of these stay in one split; found by name when not given"
     )
-    labels: tuple[str, ...] = Field(
-        ("noHate", "hate"), description="label names kept, in the order of their numbers; `all` keeps every one"
+    labels: tuple[str, ...] | None = Field(
+        None, description="label names kept, in the order of their numbers; not given, or `all`: every one that occurs"
     )
-    positive: str | None = Field("hate", description="the label that a threshold is about, for two labels")
+    positive: str | None = Field(
+        None, description="the label that a threshold is about, for two labels; not given: the rarer one"
+    )
     validation_share: float = Field(0.15, gt=0, lt=0.5)
     test_share: float = Field(0.15, gt=0, lt=0.5)
     split_seed: int = Field(0, ge=0, description="of the division into splits; the same for all seeds of a comparison")
@@ -54,6 +54,11 @@ class DataSettings(Frozen):
     )
 
     _names = field_validator("labels", "group_columns", "augment_kinds", mode="before")(_split_names)
+
+    @field_validator("labels")
+    @classmethod
+    def _all(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return None if value == ("all",) else value
 
 
 class ModelSettings(Frozen):
