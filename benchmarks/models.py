@@ -60,7 +60,7 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
 
     found = []
     for reference in versions:
-        uri = tracking.find_version(reference, Settings().model_name).uri
+        uri = tracking.find_version(reference, Settings().name).uri
         decision = tracking.model_metadata(uri)["decision"]
         kept = {key: decision[key] for key in ("temperature", "threshold")}
         kept |= {key: tuple(decision[key]) for key in ("review", "bias")}

@@ -1,0 +1,1 @@
+"""The entry points of MLproject, one module each: `python -m pipelines.ENTRY --name value …`."""

@@ -120,5 +120,5 @@ def add_finished(tracking: ModuleType, corpus: Corpus, made: Made, *, model_uri:
         if not model_uri:
             return run_id
         about = {"variant": made.variant, "kind": "torch", "synthetic": "false"}
-        entry = tracking.ModelEntry("hate-speech", made.variant, "made up", about)
+        entry = tracking.ModelEntry("sample", made.variant, "made up", about)
         return str(tracking.register(model_uri, entry, (made.variant,)))

@@ -1,92 +1,91 @@
-"""The command line of every entry point: parameters in, one line out when something is wrong."""
+"""The command line: `evenodd ENTRY name=value …`; its result on standard output, or one line of what is wrong."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
+from evenodd.flow.entries import ENTRIES, Entry, find_entry
 from evenodd.flow.logs import configure_logging, quieten_libraries
-from evenodd.settings import SHORT_NAMES, Settings, field_paths, flatten, resolve_settings
-
-Parameters = dict[str, str]
+from evenodd.settings import Settings
 
 FILE_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".tsv")
+USAGE = "evenodd ENTRY name=value …    (--name value is the same; evenodd ENTRY --help lists the settings)"
 
 
-def command(entry: str, run: Callable[[Parameters], None], *, about: str | None = None) -> None:
-    """Runs an entry point with the parameters of the command line and ends the process.
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the entry point that the first argument names with what the others say, and ends the process.
 
-    Exit code 0: done; 2: a parameter, a file or the environment is wrong, told in one line; 130: interrupted.
-
-    Args:
-        entry: name of the entry point.
-        run: what it does; its heavy imports belong inside, so that a mistake is told before torch is loaded.
-        about: first line of `--help`.
+    Exit code 0: done; 2: a setting, a file or the environment is wrong, told in one line; 130: interrupted.
     """
+    name, *words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    if name in ("-h", "--help"):
+        print(f"{USAGE}\n")
+        print("\n".join(f"  {entry.name:<22} {entry.summary}" for entry in ENTRIES.values()))
+        return
     configure_logging()
     try:
-        parameters = parse(sys.argv[1:])
-        if "help" in parameters:
-            print(help_text(entry, about or ""))
-            return
-        settings = resolve_settings(parameters)
-        check_files(settings)
-        _stay_offline(settings)
-        quieten_libraries()
-        run(parameters)
+        run_entry(find_entry(name), words)
     except KeyboardInterrupt:
-        print(f"{entry}: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        print(f"{name}: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _told()):
             raise
-        print(f"{entry}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
 
 
+def run_entry(entry: Entry, words: Sequence[str]) -> None:
+    """Runs an entry point and prints its result; mistakes are told before anything heavy is imported.
+
+    Raises:
+        ValueError: a word that is no setting, a value that is none, or a file that is not there.
+    """
+    if {"-h", "--help"} & set(words):
+        print(entry.help())
+        return
+    request = entry.request(parse(words))
+    settings = request.settings
+    check_files(settings)
+    _stay_offline(settings)
+    if entry.several(settings):
+        from evenodd.flow.schedule.ahead import import_ahead
+
+        import_ahead(settings)
+    quieten_libraries()
+    print(entry.run(request).text)
+
+
 def _told() -> tuple[type[Exception], ...]:
-    """Faults that are told in one line: parameters, files, the disk, and the tracking store's."""
+    """Faults that are told in one line: settings, files, the disk, and the tracking store's."""
     store = sys.modules.get("mlflow.exceptions")
     return (ValueError, RuntimeError, OSError, *((store.MlflowException,) if store else ()))
 
 
-def parse(arguments: list[str]) -> Parameters:
-    """`--name value` and `--name=value` as a mapping.
+def parse(arguments: Sequence[str]) -> dict[str, str]:
+    """`name=value`, `--name value` and `--name=value` as a mapping.
 
     Raises:
-        ValueError: a word that is no `--name`, a name without a value, or a name said twice.
+        ValueError: a word that is none of them, a name without a value, or a name said twice.
     """
-    parameters: Parameters = {}
+    said: dict[str, str] = {}
     words = iter(arguments)
     for word in words:
-        if word in ("-h", "--help"):
-            return {"help": ""}
-        if not word.startswith("--"):
-            raise ValueError(f"'{word}': parameters are given as --name value (mlflow run: -P name=value).")
-        name, separator, value = word[2:].partition("=")
+        name, separator, value = word.removeprefix("--").partition("=")
+        if not name or word.startswith("-") != word.startswith("--") or not (separator or word.startswith("--")):
+            raise ValueError(f"'{word}': settings are given as name=value or --name value (mlflow run: -P name=value).")
         if not separator:
             following = next(words, None)
             if following is None:
                 raise ValueError(f"--{name}: a value is missing.")
             value = following
-        if name in parameters:
-            raise ValueError(f"--{name}: given twice.")
-        parameters[name] = value
-    return parameters
-
-
-def help_text(entry: str, about: str) -> str:
-    """What an entry point does and every parameter with its default."""
-    defaults, notes = flatten(Settings()), field_paths()
-    short = {full: name for name, full in SHORT_NAMES.items()}
-    lines = [f"{entry}: {about}", "", f"  mlflow run . -e {entry} -P name=value …", "", "Parameters:"]
-    lines.append(f"  {'config':<28} YAML file of settings; -P parameters win over it")
-    for path, default in defaults.items():
-        name = f"{short[path]} ({path})" if path in short else path
-        lines.append(f"  {name:<28} {notes[path]}{' ' if notes[path] else ''}[{_shown(default)}]")
-    return "\n".join(lines)
+        if name in said:
+            raise ValueError(f"{name}: given twice.")
+        said[name] = value
+    return said
 
 
 def check_files(settings: Settings) -> None:
@@ -112,7 +111,3 @@ def _stay_offline(settings: Settings) -> None:
     local_model = settings.teacher.source == "minilm" or Path(settings.teacher.source).exists()
     if local_data and local_model:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-
-
-def _shown(value: object) -> str:
-    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)

@@ -78,7 +78,7 @@ def test_main_goes_from_rows_to_a_champion_and_a_bento(chain, environ) -> None:
     assert chain.returncode == 0, chain.stderr[-3000:]
     from mlflow import MlflowClient
 
-    registered = MlflowClient(environ["MLFLOW_TRACKING_URI"]).get_registered_model("hate-speech")
+    registered = MlflowClient(environ["MLFLOW_TRACKING_URI"]).get_registered_model("sample")
     assert {"champion", "teacher", "odd"} <= set(registered.aliases)
     assert "macro-F1" in chain.stdout
     assert "make serve" in chain.stdout
@@ -185,7 +185,7 @@ def test_the_served_bento_answers_as_the_registered_model(served, environ) -> No
 
     texts = [row["text"] for row in sample_rows(seed=1, rows=500)]
     with mlflow_store(environ["MLFLOW_TRACKING_URI"]):
-        scorer = open_scorer("champion", "hate-speech")
+        scorer = open_scorer("champion", "sample")
     expected = [scorer.label_names[number] for number in scorer.logits(texts).argmax(axis=1)]
     found = [result["label"] for part in (texts[:250], texts[250:]) for result in classify(served, part)]
     assert sum(a != b for a, b in zip(expected, found, strict=True)) == 0
@@ -197,7 +197,7 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     from mlflow import MlflowClient
 
     client = MlflowClient(environ["MLFLOW_TRACKING_URI"])
-    before = {version.version for version in client.search_model_versions("name = 'hate-speech'")}
+    before = {version.version for version in client.search_model_versions("name = 'sample'")}
     home = store / "home"
     command = [sys.executable, "-m", "mlflow", "run", ".", "-e", "distill_odd", "--env-manager", "local"]
     command += ["-P", "config=configs/quick.yaml", "-P", f"home={home}"]
@@ -214,6 +214,6 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     assert again.returncode == 0, again.stderr[-3000:]
     assert "going on from" in again.stderr
     assert not [run for run in search(environ) if run.info.status == "RUNNING"]
-    new = [v for v in client.search_model_versions("name = 'hate-speech'") if v.version not in before]
+    new = [v for v in client.search_model_versions("name = 'sample'") if v.version not in before]
     assert [version.tags["variant"] for version in new] == ["odd"]
     assert not list(home.glob("fits/*"))

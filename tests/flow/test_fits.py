@@ -23,6 +23,7 @@ from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import FittedRun
 from evenodd.flow.plan import Plan
 from evenodd.flow.schedule import fits, pool, room
+from evenodd.settings import make_request
 
 
 class TwoPlaces:
@@ -55,7 +56,7 @@ def name_of(plan: Plan) -> str:
 
 def plans_of(*names: str, seeds: int = 1) -> list[Plan]:
     """Plans of these variants, seed by seed."""
-    by_name = [seed_plans(name, {"seeds": str(seeds)}) for name in names]
+    by_name = [seed_plans(name, make_request({"seeds": str(seeds)})) for name in names]
     return [plan for seed in zip(*by_name, strict=True) for plan in seed]
 
 
@@ -159,7 +160,7 @@ def test_as_many_fits_as_threads_and_memory_allow(tmp_path, monkeypatch):
     assert room.fits_at_once(None, plans, tmp_path) == 1
     assert room.fits_at_once(2, plans, tmp_path) == 2
     free["bytes"] = 1e12
-    split = seed_plans("odd", {"processes": "2", "seeds": "3"})
+    split = seed_plans("odd", make_request({"processes": "2", "seeds": "3"}))
     assert room.fits_at_once(None, split, tmp_path) == 1
     assert room.fits_at_once(2, split, tmp_path) == 1
     monkeypatch.setattr(room, "best_device", lambda: "cuda")

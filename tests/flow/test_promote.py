@@ -18,15 +18,15 @@ from mlflow import MlflowClient
 from release_models import tiny_model, tiny_tokenizer
 from tracking_store import mlflow_store
 
-from evenodd.console import command
+from evenodd.console import main
 from evenodd.encoders import state_digest
 from evenodd.flow import promote as promotion
 from evenodd.flow.promote import promote, read_audit
 from evenodd.rows import Corpus, load_corpus
-from evenodd.settings import DataSettings, Settings, resolve_settings
+from evenodd.settings import DataSettings, Settings, make_request, resolve_settings
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "hate-speech"
+NAME = "sample"
 NEVER = float("-inf")
 
 
@@ -102,18 +102,17 @@ def test_a_promotion_says_who_when_from_to_and_why(store: ModuleType, add) -> No
     assert newest["figures"]["validation/f1_macro"] > 0.7
 
 
-def test_an_always_no_model_is_refused_in_one_line(store, add, monkeypatch, capsys) -> None:
+def test_an_always_no_model_is_refused_in_one_line(store, add, caplog, capsys) -> None:
     """Its accuracy is that of the majority, and nothing is cheaper: the floor alone stops it."""
     version = add("odd", skill=NEVER)
-    monkeypatch.setattr(sys, "argv", ["promote", "--model", version])
     with pytest.raises(SystemExit) as left:
-        command("promote", promotion.run)
+        main(["promote", "--model", version])
     told = capsys.readouterr()
     assert left.value.code == 2
     (line,) = [line for line in told.err.splitlines() if line.startswith("promote: ")]
     assert f"version {version} is not promoted" in line
     assert "does not exceed the highest floor" in line
-    assert "FAILED" in told.out
+    assert "FAILED" in caplog.text
     assert "Traceback" not in told.err
     assert champion() is None
     assert read_audit(NAME) == []
@@ -151,7 +150,7 @@ def test_the_champion_is_not_promoted_again(store: ModuleType, add) -> None:
     for version in (first, second, second):
         promote(version, "test", settings())
     assert [entry["to"] for entry in read_audit(NAME)] == [second, first]
-    promotion.run({"to": "previous"})
+    promotion.run(make_request({"to": "previous"}))
     assert champion() == first
 
 
@@ -166,7 +165,7 @@ def test_an_alias_to_a_version_that_is_not_there_is_refused_and_rolled_back(stor
         promote(third, "test", settings())
     assert "\n" not in str(caught.value)
     assert champion() == "99"
-    promotion.run({"to": "previous"})
+    promotion.run(make_request({"to": "previous"}))
     assert champion() == second
 
 
@@ -201,7 +200,7 @@ def test_a_champion_whose_files_are_gone_stops_promotions_and_can_be_rolled_back
     with pytest.raises(RuntimeError, match="champion alias is corrupted"):
         promote(third, "test", settings())
     assert champion() == second
-    promotion.run({"to": "previous"})
+    promotion.run(make_request({"to": "previous"}))
     assert champion() == first
 
 
@@ -211,15 +210,15 @@ def test_rolling_back_goes_further_back_each_time(store: ModuleType, add) -> Non
     for version in (first, second, third):
         promote(version, "test", settings())
     for expected in (second, first):
-        promotion.run({"to": "previous"})
+        promotion.run(make_request({"to": "previous"}))
         assert champion() == expected
     with pytest.raises(ValueError, match="no earlier champion"):
-        promotion.run({"to": "previous"})
+        promotion.run(make_request({"to": "previous"}))
     assert champion() == first
     trail = [(entry["from"], entry["to"]) for entry in reversed(read_audit(NAME))]
     assert trail == [(None, first), (first, second), (second, third), (third, second), (second, first)]
     promote(third, "found to be sound", settings())
-    promotion.run({"to": "previous"})
+    promotion.run(make_request({"to": "previous"}))
     assert champion() == first
 
 
@@ -227,7 +226,7 @@ CONTENDER = """
 import sys, time
 from pathlib import Path
 from evenodd.flow import promote
-from evenodd.settings import resolve_settings
+from evenodd.settings import make_request, resolve_settings
 
 version, here, there = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 check = promote.check_gates

@@ -29,7 +29,7 @@ from tracking_store import mlflow_store
 from evenodd import tracking as tracking_module
 from evenodd.flow import ablation, compare, fit, main, study
 from evenodd.flow.scorer import open_scorer
-from evenodd.settings import resolve_settings
+from evenodd.settings import make_request, resolve_settings
 from serving.bundle import read_bundle
 from serving.engine import open_engine
 from serving.settings import Settings
@@ -108,7 +108,7 @@ def has_picture(tracking: ModuleType, run: Any, name: str) -> bool:
 def test_four_labels_go_from_rows_to_the_service(store):
     """A task without a positive label would stop at the first threshold, or be served on the scale of two labels."""
     tracking, given = store
-    main.run({**given, "data": "four.jsonl", "labels": "all", "model_name": "four", "variants": "odd"})
+    main.run(make_request({**given, "data": "four.jsonl", "labels": "all", "name": "four", "variants": "odd"}))
     compared = only_run(tracking, stage="compare")
     winner = compared.data.tags["winner"]
     engine = open_engine(read_bundle(Path(given["home"]) / "bundles" / winner), Settings())
@@ -123,23 +123,23 @@ def test_four_labels_go_from_rows_to_the_service(store):
     assert {f"test/f1_{name}" for name in SIGNS} <= set(figures)
 
 
-def test_the_ablation_runs_to_its_end_with_every_loss(store, capsys):
+def test_the_ablation_runs_to_its_end_with_every_loss(store):
     """The attention term alone needs a live teacher and eager attention: it would fail after all the others."""
     tracking, given = store
-    ablation.run(given)
+    ablated = ablation.run(make_request(given))
     run = only_run(tracking, stage="ablation")
     table = pd.read_csv(tracking.download(run.info.run_id, "tables/ablation.csv"))
     assert table["loss"].tolist() == ["odd", *(f"odd-{name}" for name in ablation.ABLATIONS)]
     assert table["validation/f1_macro"].between(0, 1).all()
     assert table["difference"].iloc[0] == 0
     assert has_picture(tracking, run, "ablation")
-    assert "odd-with-attention" in capsys.readouterr().out
+    assert "odd-with-attention" in ablated.text
 
 
 def test_quality_against_latency_is_tuned_on_real_fits(store):
     """Depths that are not built, or a front of trials that nobody measured, would choose the wrong student."""
     tracking, given = store
-    fit.run("distill_odd", {**given, "objective": "f1,latency", "trials": "4", "epochs": "2"})
+    fit.run("odd", make_request({**given, "objective": "f1,latency", "trials": "4", "epochs": "2"}))
     run = only_run(tracking, stage="tuning")
     metrics, run_id = run.data.metrics, run.info.run_id
     table = pd.read_csv(tracking.download(run_id, "tables/trials.csv"))
@@ -166,7 +166,7 @@ def test_fits_at_once_are_those_of_one_after_another(store):
     torch.set_num_threads(1)
     try:
         for jobs in ("1", "2"):
-            study.run({**given, "variants": "odd,even,lora", "fresh": "true", "jobs": jobs, "seed": "5"})
+            study.run(make_request({**given, "variants": "odd,even,lora", "fresh": "true", "jobs": jobs, "seed": "5"}))
     finally:
         torch.set_num_threads(threads)
     at_once, before = tracking.find_runs({"stage": "study"})[:2]
@@ -242,7 +242,7 @@ def test_fits_at_once_end_with_their_command(store, how):
 def test_a_study_over_varied_splits_pairs_variants_within_each(store):
     """A teacher trained on another seed's test rows, or floors of another division, would flatter every student."""
     tracking, given = store
-    study.run({**given, "variants": "odd", "seeds": "2", "vary_split": "true"})
+    study.run(make_request({**given, "variants": "odd", "seeds": "2", "vary_split": "true"}))
     runs = {name: [only_run(tracking, variant=name, seed=seed) for seed in "01"] for name in ("teacher", "odd")}
     digests = [run.data.tags["data_digest"] for run in runs["odd"]]
     assert digests == [run.data.tags["data_digest"] for run in runs["teacher"]]
@@ -257,7 +257,7 @@ def test_a_study_over_varied_splits_pairs_variants_within_each(store):
     text = tracking.artifact_text(compared.info.run_id, "comparison.md")
     floors = [run.data.metrics["floor/tfidf_f1_macro"] for run in runs["odd"]]
     assert f"{sum(floors) / 2:.3f}" in text
-    compare.run({**given, "seeds": "2", "vary_split": "true"})
+    compare.run(make_request({**given, "seeds": "2", "vary_split": "true"}))
     again = tracking.find_runs({"stage": "compare"})[0]
     scores = [
         {key: value for key, value in run.data.metrics.items() if key.startswith("compare/")}
@@ -271,7 +271,7 @@ def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
     """Weights that are not where `augment_mix` says, or mixed with another fit's, are nobody's."""
     tracking, given = store
     named = {**given, "augment": "counterexamples", "data.augment_rows": "60", "variants": "odd"}
-    study.run({**named, "data.augment_mix": "1e-9"})
+    study.run(make_request({**named, "data.augment_mix": "1e-9"}))
     for name in ("teacher", "odd"):
         (mixed,) = (run for run in tracking.find_runs({"variant": name}) if "plain_run_id" in run.data.tags)
         assert mixed.data.params["data.augment"] == "counterexamples"
@@ -294,7 +294,7 @@ def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):
     """A heat map, a chart of scores or a layer map that is not there cannot be asked for later."""
     tracking, given = store
     names = ("adalora", "lora_student", "hybrid", "importance", "random")
-    study.run({**given, "variants": ",".join(names), "seeds": "2"})
+    study.run(make_request({**given, "variants": ",".join(names), "seeds": "2"}))
     runs = {name: only_run(tracking, variant=name, seed="0") for name in names}
     assert has_picture(tracking, runs["adalora"], "adapter_ranks")
     ranks = pd.read_csv(tracking.download(runs["adalora"].info.run_id, "tables/adapter_ranks.csv"))

@@ -19,7 +19,7 @@ from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import FittedRun
 from evenodd.flow.plan import make_plan
 from evenodd.flow.schedule import fits, pool
-from evenodd.settings import resolve_settings
+from evenodd.settings import make_request, resolve_settings
 
 
 class Clock:
@@ -81,9 +81,9 @@ def test_a_study_names_the_teacher_once_and_refuses_what_it_does_not_know():
 
 def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
     """Students of different teachers differ by more than their seed."""
-    parameters = {"seeds": "3", "epochs": "2"}
+    request = make_request({"seeds": "3", "epochs": "2"})
     nothing: Any = None
-    plans, faults = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(9))
+    plans, faults = study.study_plans(("teacher", "odd", "lora"), request, nothing, fits.Progress(9))
     assert not faults
     assert [(plan.variant.name, plan.settings.seed) for plan in plans] == [
         (name, seed) for seed in range(3) for name in ("teacher", "odd", "lora")
@@ -94,20 +94,42 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
             assert plan.teacher.fingerprint("rows", "encoder") == fitted
 
 
-@pytest.mark.parametrize("name", ["processes", "train.processes"])
-def test_a_teacher_on_the_way_is_fitted_by_as_many_processes(name):
-    """It takes longer than the student that it was asked for; its result is the same teacher's."""
-    plan, plain = make_plan("odd", {name: "2", "epochs": "2"}), make_plan("odd", {"epochs": "2"})
-    assert plan.teacher.settings.train.processes == 2
-    assert plan.teacher.settings.train.epochs == plain.teacher.settings.train.epochs != 2
+@pytest.mark.parametrize(("name", "value"), [("epochs", 2), ("learning_rate", 3e-5), ("train.processes", 2)])
+def test_what_is_said_for_a_command_reaches_the_teacher_on_the_way(name, value):
+    """`distill_odd -P epochs=1` would train three epochs of the teacher, which is most of the time."""
+    plan = make_plan("odd", make_request({name: str(value)}))
+    assert plan.teacher is not None
+    for settings in (plan.settings, plan.teacher.settings):
+        assert getattr(settings.train, name.rpartition(".")[2]) == value
+    alone = make_plan("teacher", make_request({name: str(value)}))
+    assert plan.teacher.fingerprint("rows", "encoder") == alone.fingerprint("rows", "encoder")
+
+
+def test_what_is_said_for_the_teacher_is_the_teachers_alone(tmp_path):
+    """A student that trains longer because its teacher does, or the reverse, is another experiment."""
+    path = tmp_path / "settings.yaml"
+    path.write_text("teacher: {epochs: 7}", encoding="utf-8")
+    for said in ({"teacher.epochs": "7", "epochs": "2"}, {"teacher.epochs": 7, "epochs": 2}):
+        plan = make_plan("odd", make_request(said))
+        assert (plan.teacher.settings.train.epochs, plan.settings.train.epochs) == (7, 2)
+        assert make_plan("teacher", make_request(said)) == plan.teacher
+    plan = make_plan("odd", make_request({"config": str(path)}))
+    assert (plan.teacher.settings.train.epochs, plan.settings.train.epochs) == (7, 4)
+    with pytest.raises(ValueError, match=r"^teacher\.epochs='none'"):
+        make_request({"teacher.epochs": "none"})
+
+
+def test_how_many_processes_fit_it_does_not_make_another_run_of_it():
+    """A finished teacher would be fitted again on a machine with other cores."""
+    plan, plain = (make_plan("odd", make_request({"train.processes": number})) for number in (2, 1))
     assert plan.fingerprint("rows", "encoder") == plain.fingerprint("rows", "encoder")
 
 
 def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():
     """A student of a teacher that was trained on its test rows knows them."""
-    parameters = {"seeds": "3", "epochs": "2", "vary_split": "true"}
+    request = make_request({"seeds": "3", "epochs": "2", "vary_split": "true"})
     nothing: Any = None
-    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(9))
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), request, nothing, fits.Progress(9))
     assert [plan.settings.data.split_seed for plan in plans] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
     prints = [plan.fingerprint("rows", "encoder") for plan in plans]
     assert len(set(prints)) == 9
@@ -116,11 +138,11 @@ def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():
 
 def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
     """Mixed with the weights of another seed, or taught by a teacher that it does not share, it is no comparison."""
-    parameters = {"seeds": "2", "augment": "counterexamples", "learning_rate": "3e-4"}
+    said = {"seeds": "2", "augment": "counterexamples", "learning_rate": "3e-4"}
     nothing: Any = None
-    plans, _ = study.study_plans(("teacher", "odd", "lora"), parameters, nothing, fits.Progress(6))
+    plans, _ = study.study_plans(("teacher", "odd", "lora"), make_request(said), nothing, fits.Progress(6))
     without, _ = study.study_plans(
-        ("teacher", "odd", "lora"), parameters | {"augment": "none"}, nothing, fits.Progress(6)
+        ("teacher", "odd", "lora"), make_request(said | {"augment": "none"}), nothing, fits.Progress(6)
     )
     prints = [plan.fingerprint("rows", "encoder") for plan in without]
     assert [plan.plain.fingerprint("rows", "encoder") for plan in plans] == prints
@@ -128,7 +150,7 @@ def test_a_fit_with_counterexamples_knows_the_same_fit_without_them():
     assert all(plan.plain.teacher.fingerprint("rows", "encoder") == prints[0] for plan in students)
     assert all(plan.teacher.plain.fingerprint("rows", "encoder") == prints[0] for plan in students)
     assert all(plan.plain is None for plan in without)
-    alone, _ = study.study_plans(("odd",), parameters | {"data.augment_mix": "1"}, nothing, fits.Progress(6))
+    alone, _ = study.study_plans(("odd",), make_request(said | {"data.augment_mix": "1"}), nothing, fits.Progress(6))
     assert all(plan.plain is None for plan in alone)
 
 
@@ -145,7 +167,7 @@ def test_settings_of_counterexamples_do_not_matter_without_them():
     nothing: Any = None
     said = {"data.augment_rows": "7", "data.augment_mix": "0.5"}
     found = [
-        study.study_plans(("odd",), more, nothing, fits.Progress(1))[0][0].fingerprint("rows", "encoder")
+        study.study_plans(("odd",), make_request(more), nothing, fits.Progress(1))[0][0].fingerprint("rows", "encoder")
         for more in ({}, said, said | {"augment": "counterexamples"})
     ]
     assert found[0] == found[1] != found[2]
@@ -156,7 +178,7 @@ def test_a_variant_with_rows_of_its_own_is_refused(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("variants: {student: {data: {augment: none}}}")
     with pytest.raises(ValueError, match="student: data: all variants share their rows"):
-        study.study_plans(("odd",), {"config": str(path)}, None, fits.Progress(1))
+        make_request({"config": str(path)})
 
 
 @pytest.fixture
@@ -197,7 +219,7 @@ def fits_of(names: tuple[str, ...], seen: Any) -> fits.Fits:
     """The fits of two seeds of these variants."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files", encoder="files")
     materials.under = lambda settings: materials
-    plans, _ = study.study_plans(names, {"seeds": "2", "jobs": "1"}, materials, fits.Progress(2 * len(names)))
+    plans, _ = study.study_plans(names, make_request({"seeds": "2", "jobs": "1"}), materials, fits.Progress(9))
     for plan in plans:
         seen["name_of"](plan)
     return fits.fit_plans(plans, materials, fits.Progress(len(plans)))
@@ -270,10 +292,10 @@ def test_two_processes_do_not_share_the_checkpoints_of_one_fit(tmp_path, monkeyp
 
 def test_every_ablation_changes_the_fit_and_nothing_but_what_it_names():
     """Two losses with one fingerprint would be one run counted twice."""
-    plans = ablation_plans("odd", {"seeds": "2"})
+    plans = ablation_plans("odd", make_request({"seeds": "2"}))
     assert len(plans) == 2 * (1 + len(ABLATIONS))
     assert len({plan.fingerprint("rows", "encoder") for plan in plans}) == len(plans)
-    whole = seed_plans("odd", {"seeds": "2"})[0].settings
+    whole = seed_plans("odd", make_request({"seeds": "2"}))[0].settings
     by_name = {plan.variant.name: plan.settings for plan in plans if plan.settings.seed == 0}
     soft_off = by_name["odd-without-soft"]
     assert soft_off.distill == whole.distill.model_copy(update={"soft_weight": 0.0})
@@ -283,7 +305,7 @@ def test_every_ablation_changes_the_fit_and_nothing_but_what_it_names():
 
 def test_an_ablation_that_would_repeat_the_whole_loss_is_left_out():
     """It would be reported as a term that adds nothing."""
-    names = {plan.variant.name for plan in ablation_plans("odd", {"distill.hidden_weight": "0"})}
+    names = {plan.variant.name for plan in ablation_plans("odd", make_request({"distill.hidden_weight": "0"}))}
     assert "odd-without-hidden" not in names
     assert "odd-without-soft" in names
 

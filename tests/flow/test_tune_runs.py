@@ -16,7 +16,7 @@ from tracking_store import mlflow_store
 from evenodd import tracking as tracking_module
 from evenodd.flow import tune as tuning_runs
 from evenodd.search import Pruned, best_trial, confirmations, confirmed_means
-from evenodd.settings import resolve_settings
+from evenodd.settings import Layer, make_request, resolve_settings
 
 PARAMETERS = {"trials": "8", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
 
@@ -46,15 +46,15 @@ def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
 
 
 @pytest.fixture(scope="module")
-def tuned(tracking: ModuleType) -> Iterator[tuple[str, dict[str, str]]]:
-    """Id of the parent run and the parameters for the final fit."""
+def tuned(tracking: ModuleType) -> Iterator[tuple[str, Layer]]:
+    """Id of the parent run and the settings found for the final fit."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning_runs, "_score_trial", _score)
         patch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
         patch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
         with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
-            found = tuning_runs.tune("odd", PARAMETERS, materials).parameters
+            found = tuning_runs.tune("odd", make_request(PARAMETERS), materials).settings
         yield run_id, found
 
 
@@ -78,7 +78,7 @@ def test_the_best_settings_go_into_the_final_fit_and_a_file(tuned, tracking, tmp
     run = tracking.get_run(parent)
     path = tracking.download(parent, "tuned_odd.yaml", tmp_path / "down")
     from_file = resolve_settings({"config": str(path), **PARAMETERS}, family="student", name="odd")
-    final = resolve_settings(found, family="student", name="odd")
+    final = make_request(PARAMETERS).settings_for("student", "odd", found)
     assert final.train == from_file.train
     assert final.distill == from_file.distill
     assert final.train.epochs == 2
@@ -102,7 +102,7 @@ def test_finalists_are_fitted_again_under_other_seeds(tuned, tracking):
     assert metrics["tuning/confirmed_best_f1"] == pytest.approx(metrics["tuning/best_f1"])
     assert metrics["tuning/confirmed_best_f1"] > metrics["tuning/confirmed_given_f1"]
     tried = {run.data.tags["trial"]: run.data.params["train.learning_rate"] for run in runs}
-    assert found["train.learning_rate"] == tried[str(best[0])]
+    assert str(found["train.learning_rate"]) == tried[str(best[0])]
 
 
 def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, monkeypatch):
@@ -122,7 +122,7 @@ def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, mo
     monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
     storage = f"sqlite:///{tmp_path}/again.db"
     with tracking.start_run("odd · again", tags={"stage": "tuning"}):
-        tuning_runs.tune("odd", PARAMETERS | {"tune.storage": storage}, materials)
+        tuning_runs.tune("odd", make_request(PARAMETERS | {"tune.storage": storage}), materials)
     study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
     assert len(failed) > 1, "every further seed is tried"
     assert failed[0] not in confirmations(study)
@@ -133,6 +133,5 @@ def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, mo
 
 def test_no_trials_change_nothing(tracking):
     """A study would be opened for everybody who never asked for one."""
-    parameters = {"train.epochs": "2"}
     nothing: Any = None
-    assert tuning_runs.tune("odd", parameters, nothing) == tuning_runs.Tuned(parameters, 0)
+    assert tuning_runs.tune("odd", make_request({"train.epochs": "2"}), nothing) == tuning_runs.Tuned({}, 0)

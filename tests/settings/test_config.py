@@ -52,7 +52,7 @@ def test_a_name_like_no_other_lists_the_common_ones() -> None:
         ("layers", "1,x"),
         ("epochs", "2.5"),
         ("train.precision", "fp8"),
-        ("model_name", "a b"),
+        ("name", "a b"),
         ("fresh", "maybe"),
     ],
 )
@@ -147,8 +147,8 @@ def test_defaults_resolve_for_every_variant() -> None:
     assert {variant.family for variant in VARIANTS.values()} == set(VARIANT_DEFAULTS)
     for variant in VARIANTS.values():
         settings = resolve_settings({}, family=variant.family, name=variant.name)
-        for key, value in VARIANT_DEFAULTS[variant.family]["train"].items():
-            assert getattr(settings.train, key) == value
+        for key, value in VARIANT_DEFAULTS[variant.family].items():
+            assert flatten(settings)[key] == value
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)

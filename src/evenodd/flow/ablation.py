@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -13,33 +13,44 @@ from evenodd.encoders.catalog import Variant, find_variant
 from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import FittedRun
 from evenodd.flow.materials import divisions, gather
-from evenodd.flow.plan import Parameters, Plan
+from evenodd.flow.plan import Plan
 from evenodd.flow.schedule.fits import Progress, fit_plans
-from evenodd.settings import flatten, resolve_settings
+from evenodd.settings import Layer, Request, flatten
 
 log = logging.getLogger(__name__)
 
 # What differs from the whole loss, by the name of the ablated variant.
-ABLATIONS: dict[str, dict[str, str]] = {
-    "without-soft": {"distill.soft_weight": "0"},
-    "without-label": {"distill.label_weight": "0"},
-    "without-hidden": {"distill.hidden_weight": "0"},
-    "soft-only": {"distill.label_weight": "0", "distill.hidden_weight": "0"},
-    "label-only": {"distill.soft_weight": "0", "distill.hidden_weight": "0"},
-    "temperature-1": {"distill.temperature": "1"},
-    "with-attention": {"distill.attention_weight": "1"},
+ABLATIONS: dict[str, Layer] = {
+    "without-soft": {"distill.soft_weight": 0.0},
+    "without-label": {"distill.label_weight": 0.0},
+    "without-hidden": {"distill.hidden_weight": 0.0},
+    "soft-only": {"distill.label_weight": 0.0, "distill.hidden_weight": 0.0},
+    "label-only": {"distill.soft_weight": 0.0, "distill.hidden_weight": 0.0},
+    "temperature-1": {"distill.temperature": 1.0},
+    "with-attention": {"distill.attention_weight": 1.0},
 }
 SCORES = ("validation/f1_macro", "validation/average_precision", "test/f1_macro", "test/average_precision")
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class Ablated:
+    """One row for each loss, see `ablation_table`."""
+
+    table: pd.DataFrame
+
+    @property
+    def text(self) -> str:
+        """The table."""
+        return self.table.to_string(index=False, float_format="{:.4f}".format)
+
+
+def run(request: Request) -> Ablated:
     """Fits the student (`-P variants=odd`) with the whole loss and with each part of it changed, over all seeds."""
-    said = "variants" in parameters or "run.variants" in parameters
-    settings = resolve_settings(parameters, family="student")
-    name = settings.run.variants[0] if said else "odd"
+    settings = request.settings
+    name = (settings.run.variants or ("odd",))[0]
     if not find_variant(name).distilled:
         raise ValueError(f"variants={name}: it has no distillation terms; name a distilled student, such as odd.")
-    plans = ablation_plans(name, parameters)
+    plans = ablation_plans(name, request)
     materials = gather(settings)
     divisions(materials, settings)
     tracking.configure(settings.experiment)
@@ -51,24 +62,26 @@ def run(parameters: Parameters) -> None:
         tracking.log_table("ablation", table)
         tracking.log_figures({"ablation": ablation_figure(table)})
         tracking.describe(f"What each distillation term adds to `{name}`.\n\n```\n{table.to_string(index=False)}\n```")
-        print(table.to_string(index=False, float_format="{:.4f}".format))
+        if fits.faults:
+            log.warning("without what failed:\n%s", Ablated(table).text)
         fits.check()
+    return Ablated(table)
 
 
-def ablation_plans(name: str, parameters: Parameters) -> list[Plan]:
+def ablation_plans(name: str, request: Request) -> list[Plan]:
     """Plans of the whole loss and of every ablation that differs from it, seed by seed.
 
     Raises:
-        ValueError: parameters under which a loss has no term left.
+        ValueError: settings under which a loss has no term left.
     """
-    whole = seed_plans(name, parameters)
+    whole = seed_plans(name, request)
     given = flatten(whole[0].settings)
     by_name = [whole]
     for ablation, changes in ABLATIONS.items():
-        if all(float(given[key]) == float(value) for key, value in changes.items()):
+        if all(given[key] == value for key, value in changes.items()):
             log.info("ablation %s | left out: the settings are like this already", ablation)
             continue
-        plans = seed_plans(name, {**parameters, **changes})
+        plans = seed_plans(name, request, changes)
         variant = replace(plans[0].variant, name=f"{name}-{ablation}", summary=f"{name}, {ablation.replace('-', ' ')}")
         by_name.append([renamed(plan, variant) for plan in plans])
     return [plan for seed in zip(*by_name, strict=True) for plan in seed]

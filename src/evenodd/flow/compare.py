@@ -11,11 +11,11 @@ from evenodd import tracking
 from evenodd.evidence.floors import mean_floors
 from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
 from evenodd.flow.materials import Materials, divisions, gather
-from evenodd.flow.plan import NOT_THE_RESULT, Parameters
+from evenodd.flow.plan import NOT_THE_RESULT
 from evenodd.flow.report import Comparison, present
 from evenodd.flow.runs import FinishedRun, newest_runs, read_run
 from evenodd.release.gates import Gate, failed, gates_of_fit
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +32,24 @@ class Compared:
     table_text: str
     report: Path
 
+    @property
+    def text(self) -> str:
+        """Table, verdict, and where the report is."""
+        return "\n".join([self.table_text, *self.verdict.sentences, "", f"report     {self.report}"])
 
-def run(parameters: Parameters) -> None:
+
+def run(request: Request) -> Compared:
     """Compares the newest finished run of every variant and seed on these rows, or of the variants that are named."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     tracking.configure(settings.experiment)
     materials = gather(settings)
-    wanted = settings.run.variants if "variants" in parameters or "run.variants" in parameters else None
     seeds = range(settings.seed, settings.seed + settings.evidence.seeds) if settings.evidence.vary_split else [None]
     found = [
         run
         for seed, divided in zip(seeds, divisions(materials, settings), strict=True)
-        for run in newest_runs(divided.corpus.digest, wanted, seed)
+        for run in newest_runs(divided.corpus.digest, settings.run.variants, seed)
     ]
-    compared = compare_runs(found, materials, settings)
-    print(compared.table_text)
-    print("\n".join(compared.verdict.sentences))
-    print(f"\nreport: {compared.report}")
+    return compare_runs(found, materials, settings)
 
 
 def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False) -> Compared:

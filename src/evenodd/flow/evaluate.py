@@ -5,41 +5,54 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.table import Table
 
 from evenodd import tracking
 from evenodd.evidence import classification_metrics, decision_metrics
 from evenodd.evidence.behaviour import kin, load_suite, score_suite
 from evenodd.flow.measure import unseen_cases
-from evenodd.flow.plan import Parameters
 from evenodd.flow.scorer import Scorer, open_scorer
 from evenodd.report.behaviour_plot import plot_behaviour
 from evenodd.rows import load_corpus, load_rows
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class Evaluated:
+    """What a model scores: figures by name, and a suite's table by functionality."""
+
+    title: str
+    figures: dict[str, float]
+    table: pd.DataFrame | None = None
+
+    @property
+    def text(self) -> str:
+        """Title, a figure a line, and the table."""
+        width = max(map(len, self.figures), default=0)
+        lines = [self.title, *(f"  {key:<{width}}  {value:.4f}" for key, value in self.figures.items())]
+        return "\n".join(lines + ([] if self.table is None else [self.table.to_string(index=False)]))
+
+
+def run(request: Request) -> Evaluated:
     """Scores `model` on `suite`, or else on every row of `data`."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     tracking.configure(settings.experiment)
-    if settings.run.suite is None and "data" not in parameters and "data.source" not in parameters:
+    named = request.says("data.source")
+    if settings.run.suite is None and not named:
         raise ValueError("nothing to score: pass -P data=FILE (labelled rows) or -P suite=FILE (`own`: the project's).")
-    scorer = open_scorer(settings.run.model or "champion", settings.model_name)
+    scorer = open_scorer(settings.run.model or "champion", settings.name)
     tags = {"stage": "evaluate", **{key: str(value) for key, value in scorer.lineage.items()}}
     with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
         tracking.log_settings(settings, ("run", "data") if settings.run.suite is None else ("run",))
         if settings.run.suite is not None:
-            named = "data" in parameters or "data.source" in parameters
-            score_behaviour(scorer, settings, training_texts(scorer, settings) if named else None)
-        else:
-            score_file(scorer, settings)
+            return score_behaviour(scorer, settings, training_texts(scorer, settings) if named else None)
+        return score_file(scorer, settings)
 
 
 def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
@@ -57,7 +70,7 @@ def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
     return corpus.train.texts
 
 
-def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str] | None = None) -> None:
+def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str] | None = None) -> Evaluated:
     """A suite in HateCheck's columns: figures, a table by functionality, a heat map.
 
     Args:
@@ -81,13 +94,13 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     tracking.log_table("functionalities", report.by_functionality.reset_index())
     tracking.log_table("kin", kin(scorer.is_positive))
     tracking.log_figures({"behaviour": plot_behaviour(report)})
-    print_figures(f"{scorer.name} on {suite.name} ({len(suite):,} cases)", figures)
-    print_frame(report.by_functionality.reset_index())
     if settings.run.predictions:
         write_predictions(Path(settings.run.predictions), suite.texts, scorer, probabilities)
+    title = f"{scorer.name} on {suite.name} ({len(suite):,} cases)"
+    return Evaluated(title, figures, report.by_functionality.reset_index())
 
 
-def score_file(scorer: Scorer, settings: Settings) -> None:
+def score_file(scorer: Scorer, settings: Settings) -> Evaluated:
     """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest."""
     rows = load_rows(settings.data, label_names=scorer.label_names, cache=settings.home / "cache")
     texts = list(rows.texts)
@@ -102,10 +115,10 @@ def score_file(scorer: Scorer, settings: Settings) -> None:
     ) | decision_metrics(scorer.decision, logits, rows.labels)
     named = {f"evaluate/{key}": value for key, value in figures.items()}
     tracking.log_metrics(named)
-    print_figures(f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)", named)
     if settings.run.predictions:
         truth = [scorer.label_names[number] for number in rows.labels]
         write_predictions(Path(settings.run.predictions), texts, scorer, probabilities, truth)
+    return Evaluated(f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)", named)
 
 
 def write_predictions(
@@ -125,19 +138,3 @@ def write_predictions(
             label = scorer.label_names[labels[index]]
             writer.writerow([text, *known, label, decisions[index], f"{score:.6f}", *(f"{v:.6f}" for v in p)])
     log.info("predictions of %s texts in %s", f"{len(texts):,}", path)
-
-
-def print_figures(title: str, figures: dict[str, float]) -> None:
-    """Name and value, one a line."""
-    table = Table("figure", "value", title=title)
-    for key, value in figures.items():
-        table.add_row(key, f"{value:.4f}")
-    Console().print(table)
-
-
-def print_frame(frame: pd.DataFrame) -> None:
-    """A table as it stands."""
-    table = Table(*map(str, frame.columns))
-    for row in frame.itertuples(index=False):
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
-    Console().print(table)

@@ -11,7 +11,6 @@ from typing import Any
 
 from evenodd import tracking
 from evenodd.flow.materials import Materials, gather
-from evenodd.flow.plan import Parameters
 from evenodd.flow.present import limits
 from evenodd.release import (
     FULL,
@@ -27,7 +26,7 @@ from evenodd.release import (
 )
 from evenodd.release.checked import CHECKED, EXACT, FAST
 from evenodd.rows import Corpus
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +44,18 @@ class Exported:
     bundle: Path
     version: str
 
+    @property
+    def text(self) -> str:
+        """Where the bundle is, and what is done with it next."""
+        return f"bundle: {self.bundle}\n  serve: make serve    package: mlflow run . -e package --env-manager local"
 
-def run(parameters: Parameters) -> None:
+
+def run(request: Request) -> Exported:
     """Exports `model` (an alias or version; the winner of the newest comparison when not said)."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     tracking.configure(settings.experiment)
     reference = settings.run.model or newest_winner()
-    exported = export_version(reference, settings, gather(settings))
-    print(f"bundle: {exported.bundle}\n  serve: make serve    package: mlflow run . -e package --env-manager local")
+    return export_version(reference, settings, gather(settings))
 
 
 def newest_winner() -> str:
@@ -76,7 +79,7 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
         ValueError: no such version, or it was fitted on other rows than `data` names.
         RuntimeError: parity does not hold; nothing is registered.
     """
-    found = tracking.find_version(reference, settings.model_name)
+    found = tracking.find_version(reference, settings.name)
     facts = tracking.model_metadata(found.uri)
     if facts["data"]["digest"] != materials.corpus.digest:
         raise ValueError(

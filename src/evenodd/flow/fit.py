@@ -2,58 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from evenodd import tracking
-from evenodd.encoders import VARIANTS
 from evenodd.flow.fit_variant import FittedRun, fit_variant
 from evenodd.flow.materials import divisions, gather
-from evenodd.flow.plan import Parameters, Plan, about_teacher, make_plan
+from evenodd.flow.plan import Plan, make_plan
 from evenodd.flow.schedule.fits import Progress, fit_plans
 from evenodd.flow.tune import tune
+from evenodd.settings import Layer, Request
 
 
-def run(entry: str, parameters: Parameters) -> None:
-    """Fits the variant of an entry point: after `trials` trials and over `seeds` seeds when asked."""
-    name = next(variant.name for variant in VARIANTS.values() if variant.entry == entry)
-    plan = make_plan(name, parameters)
+@dataclass(frozen=True)
+class Fitted:
+    """The finished runs of one variant, one a seed; none where the final fit is another worker's."""
+
+    variant: str
+    runs: tuple[FittedRun, ...]
+
+    @property
+    def text(self) -> str:
+        """What came of it, and where to look next."""
+        if not self.runs:
+            return (
+                f"{self.variant}: the study's trials are done; the final fit is left to the worker without tune.worker."
+            )
+        lines = [f"{run.variant} (seed {run.seed}): version {run.version}, run {run.run_id}" for run in self.runs]
+        return "\n".join([*lines, "  compare: mlflow run . -e compare --env-manager local    look: make ui"])
+
+
+def run(name: str, request: Request) -> Fitted:
+    """Fits a variant: after `trials` trials and over `seeds` seeds when asked."""
+    plan = make_plan(name, request)
     materials = gather(plan.settings)
     divisions(materials, plan.settings)
     tracking.configure(plan.settings.experiment)
     seeds, trials = plan.settings.evidence.seeds, plan.settings.tune.trials
     if seeds == 1 and not trials:
-        print(summary(fit_variant(plan, materials)))
-        return
+        return Fitted(name, (fit_variant(plan, materials),))
     title = " · ".join([name] + [f"{trials} trials"] * bool(trials) + [f"{seeds} seeds"] * (seeds > 1))
     with tracking.start_run(title, tags={"stage": "tuning" if trials else "seeds"}):
-        tuned = tune(name, parameters, materials).parameters
+        tuned = tune(name, request, materials).settings
         if plan.settings.tune.worker:
-            print(f"{name}: the study's trials are done; the final fit is left to the worker without tune.worker.")
-            return
-        plans = seed_plans(name, tuned)
-        fits = fit_plans(plans, materials, Progress(seeds), fresh=plan.settings.run.fresh)
-        for run in fits.runs:
-            print(summary(run))
+            return Fitted(name, ())
+        fits = fit_plans(seed_plans(name, request, tuned), materials, Progress(seeds), fresh=plan.settings.run.fresh)
         fits.check()
+    return Fitted(name, tuple(fits.runs))
 
 
-def seed_plans(name: str, parameters: Parameters, teacher_parameters: Parameters | None = None) -> list[Plan]:
+def seed_plans(
+    name: str, request: Request, overrides: Layer | None = None, teacher_overrides: Layer | None = None
+) -> list[Plan]:
     """Plans that differ in their seed alone; the teacher of all is the first seed's.
 
     With `vary_split` the division of the rows differs as well, and each has a teacher of its own: another's was
     trained on rows that are test rows here.
     """
-    first = make_plan(name, parameters, teacher_parameters=teacher_parameters)
+    own, teachers = dict(overrides or {}), dict(teacher_overrides or {})
+    first = make_plan(name, request, overrides=own, teacher_overrides=teachers)
     plans = [first]
     for step in range(1, first.settings.evidence.seeds):
-        later = {"seed": str(first.settings.seed + step)}
-        teacher = first.teacher
+        later = {"seed": first.settings.seed + step}
         if first.settings.evidence.vary_split:
-            later |= {"data.split_seed": str(first.settings.data.split_seed + step)}
-            about = teacher_parameters or about_teacher(parameters)
-            teacher = make_plan("teacher", {**about, **later}) if teacher else None
-        plan = make_plan(name, {**parameters, **later})
-        plans.append(_taught_by(plan, teacher))
+            later |= {"data.split_seed": first.settings.data.split_seed + step}
+            plans.append(make_plan(name, request, overrides=own | later, teacher_overrides=teachers | later))
+        else:
+            plans.append(_taught_by(make_plan(name, request, overrides=own | later), first.teacher))
     return plans
 
 
@@ -63,11 +77,3 @@ def _taught_by(plan: Plan, teacher: Plan | None) -> Plan:
         return plan
     plain = replace(plan.plain, teacher=teacher.plain) if plan.plain else None
     return replace(plan, teacher=teacher, plain=plain)
-
-
-def summary(run: FittedRun) -> str:
-    """Where to look next."""
-    return (
-        f"{run.variant} (seed {run.seed}): version {run.version}, run {run.run_id}\n"
-        f"  compare: mlflow run . -e compare --env-manager local    look: make ui"
-    )

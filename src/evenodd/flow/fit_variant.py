@@ -120,7 +120,7 @@ def _fit_variant(
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
     tags = _tags(plan, materials, fingerprint)
     with tracking.start_run(name, tags=tags, nested=nested, parent=surroundings.parent) as run_id:
-        tracking.log_settings(plan.settings, plan.sections)
+        tracking.log_settings(plan.settings, plan.used)
         _log_rows(materials)
         if not nested:
             log_data_report(materials)

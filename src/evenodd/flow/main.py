@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from evenodd import tracking
-from evenodd.flow.compare import compare_runs
+from evenodd.flow.compare import Compared, compare_runs
 from evenodd.flow.export import export_version
 from evenodd.flow.materials import Materials
 from evenodd.flow.package import package
-from evenodd.flow.plan import Parameters
 from evenodd.flow.promote import CHAMPION, promote
 from evenodd.flow.schedule.fits import Fits
 from evenodd.flow.study import fit_variants
-from evenodd.settings import Settings
+from evenodd.settings import Request, Settings
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class Shipped:
+    """The comparison, the Bento of its winner, the experiment, and why the winner was not promoted, if it was not."""
+
+    compared: Compared
+    bento: str
+    experiment: str
+    stopped: str | None = None
+
+    @property
+    def text(self) -> str:
+        """Table, verdict, and where to look."""
+        lines = [
+            self.compared.text,
+            f"look       make ui       http://localhost:5000, experiment '{self.experiment}'",
+            f"serve      make serve    http://localhost:3000 (the Bento is {self.bento})",
+        ]
+        return "\n".join(lines + ([f"\nNOT PROMOTED: {self.stopped}"] if self.stopped else []))
+
+
+def run(request: Request) -> Shipped:
     """The whole chain; it goes on where it was stopped, as finished runs of a fingerprint are taken as they are."""
-    fit_variants("main", parameters, ship)
+    return fit_variants("main", request, ship)
 
 
-def ship(fits: Fits, materials: Materials, settings: Settings) -> None:
+def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     """Compares the runs, and exports, promotes and packages the winner.
 
     Raises:
@@ -34,12 +55,6 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> None:
     try:
         promote(compared.winner_version, "winner of the comparison", settings, nested=True)
     except RuntimeError as error:
-        stopped = error  # the chain is finished all the same: the version is there, exported and packaged
+        stopped = str(error)  # the chain is finished all the same: the version is there, exported and packaged
     tag = package((compared.winner_version if stopped else CHAMPION,), settings, nested=True)
-    print(compared.table_text)
-    print("\n".join(compared.verdict.sentences))
-    print(f"\nreport     {compared.report}")
-    print(f"look       make ui       http://localhost:5000, experiment '{tracking.experiment_name()}'")
-    print(f"serve      make serve    http://localhost:3000 (the Bento is {tag})")
-    if stopped:
-        print(f"\nNOT PROMOTED: {stopped}")
+    return Shipped(compared, tag, tracking.experiment_name(), stopped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
+from dataclasses import dataclass
 from importlib.metadata import requires, version
 from pathlib import Path
 
@@ -13,10 +14,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from evenodd import tracking
-from evenodd.flow.plan import Parameters
 from evenodd.flow.promote import CHAMPION
 from evenodd.release import read_bundle
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,13 +26,24 @@ SERVICE_PACKAGES = ("bentoml", "onnxruntime-gpu", "tokenizers", "numpy")
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class Packaged:
+    """A Bento, by its tag."""
+
+    tag: str
+
+    @property
+    def text(self) -> str:
+        """What it is called, and what is done with it next."""
+        return f"bento: {self.tag}\n  serve: bentoml serve {self.tag}    image: make image"
+
+
+def run(request: Request) -> Packaged:
     """Packages the champion, or the variants that are named (`variants=champion,odd,even,lora`), in one Bento."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     tracking.configure(settings.experiment)
-    wanted = settings.run.variants if "variants" in parameters else (settings.run.model or CHAMPION,)
-    tag = package(wanted, settings)
-    print(f"bento: {tag}\n  serve: bentoml serve {tag}    image: make image")
+    wanted = settings.run.variants or (settings.run.model or CHAMPION,)
+    return Packaged(package(wanted, settings))
 
 
 def package(references: tuple[str, ...], settings: Settings, *, nested: bool = False) -> str:
@@ -59,7 +70,7 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     Raises:
         ValueError: it was never exported.
     """
-    found = tracking.find_version(reference, settings.model_name)
+    found = tracking.find_version(reference, settings.name)
     exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
     if not exports:
         raise ValueError(

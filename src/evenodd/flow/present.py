@@ -24,7 +24,7 @@ from evenodd.report.plots import (
     plot_risk_coverage,
 )
 from evenodd.rows import Corpus
-from evenodd.settings import flatten
+from evenodd.settings import flatten, is_among
 from evenodd.tracking import ModelEntry
 from evenodd.training import Fit
 
@@ -110,7 +110,7 @@ def model_entry(
         },
     }
     return ModelEntry(
-        registered_name=plan.settings.model_name,
+        registered_name=plan.settings.name,
         variant=plan.variant.name,
         description=describe_run(plan, corpus, figures, layer_map),
         tags=tags,
@@ -124,8 +124,7 @@ def card_facts(
 ) -> dict[str, Any]:
     """What the model card says, all of it from the run."""
     data = {**entry.metadata["data"], "counts": {split.name: len(split) for split in corpus.splits}}
-    sections = plan.sections
-    settings = {key: value for key, value in flatten(plan.settings).items() if key.partition(".")[0] in sections}
+    settings = {key: value for key, value in flatten(plan.settings).items() if is_among(key, plan.used)}
     return {
         **entry.metadata,
         "name": entry.registered_name,

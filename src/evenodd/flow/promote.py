@@ -6,6 +6,7 @@ import getpass
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,9 +16,8 @@ from evenodd.evidence import Scored
 from evenodd.evidence.significance import align, difference, f1_macro_draws, resample
 from evenodd.flow.export import newest_winner
 from evenodd.flow.measure import read_scores
-from evenodd.flow.plan import Parameters
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +26,34 @@ PREVIOUS = "previous"
 ROLLED_BACK = "rolled_back"
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class Promoted:
+    """The version that holds the alias, and the gates it was held against: none where it held the alias already."""
+
+    version: str
+    variant: str
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The champion, and each gate with its figure."""
+        lines = [f"  {'passed' if gate.passed else 'FAILED'}  {gate.text}" for gate in self.gates]
+        return "\n".join([f"champion: version {self.version} ({self.variant})", *lines])
+
+
+def run(request: Request) -> Promoted:
     """Promotes `model` (or what `to` names; the newest comparison's winner when nothing is said)."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     tracking.configure(settings.experiment)
     if settings.run.to == PREVIOUS:
-        reference, why = previous_champion(settings.model_name), "rolled back to the previous champion"
+        reference, why = previous_champion(settings.name), "rolled back to the previous champion"
     else:
         reference = settings.run.to or settings.run.model or newest_winner()
         why = "asked for by name" if settings.run.to or settings.run.model else "winner of the newest comparison"
-    promote(reference, why, settings)
+    return promote(reference, why, settings)
 
 
-def promote(reference: str, why: str, settings: Settings, *, nested: bool = False) -> None:
+def promote(reference: str, why: str, settings: Settings, *, nested: bool = False) -> Promoted:
     """Moves the alias when every gate holds. A roll-back shows the gates and moves it all the same.
 
     Raises:
@@ -46,11 +61,11 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
         RuntimeError: the version's files are gone or not those that its run wrote, a gate stopped it, another
             promotion is under way, or the champion changed meanwhile.
     """
-    found = find_candidate(reference, settings.model_name)
-    before = tracking.aliases(settings.model_name).get(CHAMPION)
+    found = find_candidate(reference, settings.name)
+    before = tracking.aliases(settings.name).get(CHAMPION)
     if before == found.version:
         log.info("champion | version %s (%s) holds the alias already", found.version, found.tags["variant"])
-        return
+        return Promoted(found.version, found.tags["variant"])
     back = settings.run.to == PREVIOUS
     tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
     with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
@@ -59,19 +74,21 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
         champion = None if back else rival(found, find_champion(before, settings))
         figures = figures_of(found) | against(found, champion, settings)
         gates = check_gates(figures, settings.gates, figures_of(champion) if champion else None)
-        print_gates(gates)
+        for gate in gates:
+            log.info("gate | %s | %s", "passed" if gate.passed else "FAILED", gate.text)
         failed = [gate for gate in gates if not gate.passed]
         if failed and not back:
             raise RuntimeError(f"version {found.version} is not promoted: {'; '.join(gate.text for gate in failed)}")
-        with tracking.exclusive(f"{settings.model_name}.promotion", f"promoting version {found.version}"):
+        with tracking.exclusive(f"{settings.name}.promotion", f"promoting version {found.version}"):
             move = Move(CHAMPION, before, found.version, getpass.getuser(), why)
             _move(move, settings, gates, figures)
             tracking.set_tags({ROLLED_BACK: str(back).lower()})
     log.info("champion | version %s (%s) | before: %s", found.version, found.tags["variant"], before or "none")
+    return Promoted(found.version, found.tags["variant"], tuple(gates))
 
 
 def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[str, Any]) -> None:
-    now = tracking.aliases(settings.model_name).get(move.alias)
+    now = tracking.aliases(settings.name).get(move.alias)
     if now != move.old_version:
         raise RuntimeError(
             f"the champion changed from version {move.old_version} to {now} while the gates were checked: "
@@ -79,8 +96,8 @@ def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[st
         )
     tracking.log_json(audit_entry(move, gates, figures, datetime.now(UTC)), "audit.json")
     tracking.set_tags({"from_version": move.old_version or "none", "to_version": move.new_version, "why": move.why})
-    tracking.set_alias(settings.model_name, move.alias, move.new_version)
-    tracking.set_tags({"promoted": "true", "registered_name": settings.model_name})
+    tracking.set_alias(settings.name, move.alias, move.new_version)
+    tracking.set_tags({"promoted": "true", "registered_name": settings.name})
 
 
 def figures_of(found: tracking.Version) -> dict[str, Any]:
@@ -131,7 +148,7 @@ def find_champion(version: str | None, settings: Settings) -> tracking.Version |
     if version is None:
         return None
     try:
-        found = tracking.find_version(version, settings.model_name)
+        found = tracking.find_version(version, settings.name)
         tracking.get_run(found.run_id)
         tracking.model_metadata(found.uri)
     except (ValueError, RuntimeError) as error:
@@ -205,12 +222,6 @@ def previous_champion(registered_name: str) -> str:
 def _moves(registered_name: str) -> list[Any]:
     """Runs that moved the alias, newest first."""
     return tracking.find_runs({"stage": "promote", "promoted": "true", "registered_name": registered_name})
-
-
-def print_gates(gates: list[Gate]) -> None:
-    """Each gate with its figure, passed or failed."""
-    for gate in gates:
-        print(f"  {'passed' if gate.passed else 'FAILED'}  {gate.text}")
 
 
 def read_audit(registered_name: str) -> list[dict]:

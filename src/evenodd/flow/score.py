@@ -7,13 +7,13 @@ import json
 import logging
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from evenodd import tracking
-from evenodd.flow.plan import Parameters
 from evenodd.flow.scorer import Scorer, open_scorer
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
@@ -21,19 +21,33 @@ CHUNK = 2048
 SUFFIXES = (".csv", ".jsonl", ".txt")
 
 
-def run(parameters: Parameters) -> None:
+@dataclass(frozen=True)
+class ScoredFiles:
+    """How many texts of how many files were scored, and how many files were there already."""
+
+    texts: int
+    files: int
+    skipped: int
+
+    @property
+    def text(self) -> str:
+        """The same in a sentence."""
+        return f"{self.texts:,} texts of {self.files} file(s) scored; {self.skipped} were there already"
+
+
+def run(request: Request) -> ScoredFiles:
     """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone."""
-    settings = resolve_settings(parameters)
+    settings = request.settings
     if settings.run.input is None or settings.run.output is None:
         raise ValueError("score: pass -P input=FILE_OR_FOLDER (.csv, .jsonl or .txt) and -P output=FILE_OR_FOLDER.")
     pairs = paired_files(Path(settings.run.input), Path(settings.run.output))
     tracking.configure(settings.experiment)
-    scorer = open_scorer(settings.run.model or "champion", settings.model_name)
+    scorer = open_scorer(settings.run.model or "champion", settings.name)
     with tracking.start_run(f"score · {scorer.name}", tags={"stage": "score"}):
         tracking.log_settings(settings, ("run",))
         counts = [score_file(source, target, scorer, settings) for source, target in pairs if not target.exists()]
         tracking.log_metrics({"score/texts": sum(counts), "score/files": len(counts)})
-    print(f"{sum(counts):,} texts of {len(counts)} file(s) scored; {len(pairs) - len(counts)} were there already")
+    return ScoredFiles(sum(counts), len(counts), len(pairs) - len(counts))
 
 
 def paired_files(source: Path, target: Path) -> list[tuple[Path, Path]]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from evenodd.flow.plan import Parameters
-from evenodd.settings import resolve_settings
+from evenodd.settings import Request
+
+log = logging.getLogger(__name__)
 
 
-def run(parameters: Parameters) -> None:
+def run(request: Request) -> NoReturn:
     """Replaces this process by `bentoml serve` over `model` (a bundle's folder; the newest one when not said).
 
     Raises:
         ValueError: there is no bundle yet.
     """
-    settings = resolve_settings(parameters)
+    settings = request.settings
     folder = Path(settings.run.model) if settings.run.model else newest_bundle(settings.home / "bundles")
     if not (folder / "bundle.json").is_file():
         raise ValueError(
@@ -26,7 +29,7 @@ def run(parameters: Parameters) -> None:
     if settings.serve.provider != "auto":
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
     os.chdir(Path(__file__).parents[3])
-    print(f"serving {folder} on http://localhost:3000", file=sys.stderr)
+    log.info("serving %s on http://localhost:3000", folder)
     os.execvp(sys.executable, [sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd"])
 
 

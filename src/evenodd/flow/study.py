@@ -8,56 +8,60 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import TypeVar
 
 from evenodd import tracking
 from evenodd.encoders.catalog import find_variant
-from evenodd.flow.compare import compare_runs
+from evenodd.flow.compare import Compared, compare_runs
 from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import log_data_report
 from evenodd.flow.materials import Materials, divisions, gather
-from evenodd.flow.plan import Parameters, Plan
+from evenodd.flow.plan import DEFAULT_VARIANTS, Plan
 from evenodd.flow.schedule.fits import Fits, Progress, fit_plans
 from evenodd.flow.schedule.pool import FAULTS, in_one_line
 from evenodd.flow.tune import tune
-from evenodd.settings import Settings, resolve_settings
+from evenodd.settings import TEACHER, Layer, Request, Settings
 
 log = logging.getLogger(__name__)
 
+Result = TypeVar("Result")
 
-def run(parameters: Parameters) -> None:
+
+def run(request: Request) -> Compared:
     """Tunes, fits and compares the teacher and every named variant."""
-    fit_variants("study", parameters, compare)
+    return fit_variants("study", request, compare)
 
 
-def compare(fits: Fits, materials: Materials, settings: Settings) -> None:
+def compare(fits: Fits, materials: Materials, settings: Settings) -> Compared:
     """Compares the variants that have a run for every seed.
 
     Raises:
-        RuntimeError: a fit failed; the others are compared before.
+        RuntimeError: a fit failed; the others are compared before, and their comparison is logged.
     """
-    if fits.complete:
-        compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
-        print(compared.table_text)
-        print("\n".join(compared.verdict.sentences))
-        print(f"\nreport: {compared.report}")
+    if not fits.complete:
+        fits.check()
+    compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
+    if fits.faults:
+        log.warning("without what failed:\n%s", compared.text)
     fits.check()
+    return compared
 
 
-def fit_variants(stage: str, parameters: Parameters, finish: Callable[[Fits, Materials, Settings], None]) -> None:
+def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials, Settings], Result]) -> Result:
     """Tunes and fits the teacher and every named variant in a run of its own, and hands what came of it to `finish`.
 
     Args:
         stage: names the run.
-        parameters: of the command.
+        request: what was said for the command.
         finish: what is made of the fits, within that run.
 
     Raises:
         ValueError: faults in the settings of any variant, told before anything is fitted.
     """
-    settings = resolve_settings(parameters)
+    settings = request.settings
     names = variant_names(settings)
     for name in names:
-        seed_plans(name, parameters, parameters)
+        seed_plans(name, request)
     materials = gather(settings)
     divisions(materials, settings)
     tracking.configure(settings.experiment)
@@ -67,9 +71,9 @@ def fit_variants(stage: str, parameters: Parameters, finish: Callable[[Fits, Mat
         tracking.log_settings(settings, ("run", "data", "teacher", "evidence", "tune"))
         log_data_report(materials)
         progress = Progress(len(names) * (trials + seeds))
-        planned, untuned = study_plans(names, parameters, materials, progress)
+        planned, untuned = study_plans(names, request, materials, progress)
         fits = fit_plans(planned, materials, progress, fresh=settings.run.fresh)
-        finish(Fits(fits.runs, untuned | fits.faults), materials, settings)
+        return finish(Fits(fits.runs, untuned | fits.faults), materials, settings)
 
 
 def variant_names(settings: Settings) -> tuple[str, ...]:
@@ -78,11 +82,12 @@ def variant_names(settings: Settings) -> tuple[str, ...]:
     Raises:
         ValueError: a variant that there is not.
     """
-    return tuple(dict.fromkeys(("teacher", *(find_variant(name).name for name in settings.run.variants))))
+    named = settings.run.variants or DEFAULT_VARIANTS
+    return tuple(dict.fromkeys((TEACHER, *(find_variant(name).name for name in named))))
 
 
 def study_plans(
-    names: tuple[str, ...], parameters: Parameters, materials: Materials, progress: Progress
+    names: tuple[str, ...], request: Request, materials: Materials, progress: Progress
 ) -> tuple[list[Plan], dict[tuple[str, str], str]]:
     """The plans of all variants and seeds, seed by seed, each variant with its tuned settings; and failed tunings.
 
@@ -93,34 +98,34 @@ def study_plans(
     """
     by_name: dict[str, list[Plan]] = {}
     faults: dict[tuple[str, str], str] = {}
-    teacher_parameters, settings = parameters, resolve_settings(parameters)
-    units = settings.tune.trials + settings.evidence.seeds
+    teacher_settings: Layer = {}
+    units = request.settings.tune.trials + request.settings.evidence.seeds
     for name in names:
         try:
-            found = tune_nested(name, parameters, materials, teacher_parameters, progress)
+            found = tune_nested(name, request, materials, teacher_settings, progress)
         except FAULTS as error:
-            if name == "teacher":
+            if name == TEACHER:
                 raise
             faults[name, "tuning"] = in_one_line(error)
             log.warning("%s | tuning failed, the variant is left out | %s", name, faults[name, "tuning"])
             progress.total -= units
             continue
-        if name == "teacher":
-            teacher_parameters = found
-        by_name[name] = seed_plans(name, found, None if name == "teacher" else teacher_parameters)
+        if name == TEACHER:
+            teacher_settings = found
+        by_name[name] = seed_plans(name, request, found, teacher_settings)
     return [plan for seed in zip(*by_name.values(), strict=True) for plan in seed], faults
 
 
 def tune_nested(
-    name: str, parameters: Parameters, materials: Materials, teacher_parameters: Parameters, progress: Progress
-) -> Parameters:
-    """The variant's tuned parameters, from a run of its own under the study's."""
-    trials = resolve_settings(parameters).tune.trials
+    name: str, request: Request, materials: Materials, teacher_settings: Layer, progress: Progress
+) -> Layer:
+    """The variant's tuned settings, from a run of its own under the study's; none without trials."""
+    trials = request.settings.tune.trials
     if not trials:
-        return parameters
+        return {}
     log.info("%s | tuning %s", progress.line(), name)
     tags = {"stage": "tuning", "tuned_variant": name}
     with tracking.start_run(f"{name} · {trials} trials", tags=tags, nested=True):
-        found = tune(name, parameters, materials, teacher_parameters=teacher_parameters)
+        found = tune(name, request, materials, teacher_settings=teacher_settings)
     progress.advance(trials, timed=found.ran)
-    return found.parameters
+    return found.settings

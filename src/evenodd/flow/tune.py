@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -20,10 +19,10 @@ from evenodd.encoders.lora import merge_lora
 from evenodd.flow.build import Built, build
 from evenodd.flow.fit_variant import epoch_metrics, fit_variant, plain_teacher_uri
 from evenodd.flow.materials import Materials
-from evenodd.flow.plan import Parameters, Plan, make_plan
+from evenodd.flow.plan import Plan, make_plan
 from evenodd.release.bench import latency_p50_ms
 from evenodd.report.study_plots import study_figures
-from evenodd.settings import SHORT_NAMES, flatten
+from evenodd.settings import TEACHER, Layer, Request, flatten
 from evenodd.training import FitContext, fit
 
 log = logging.getLogger(__name__)
@@ -39,56 +38,55 @@ class Search:
     """One variant's tuning: its plan under the settings as given, and how trials' plans are made."""
 
     name: str
-    parameters: Parameters
-    teacher_parameters: Parameters | None
+    request: Request
+    teacher_settings: Layer
     plan: Plan
     materials: Materials
 
-    def with_settings(self, settings: dict[str, Any]) -> Parameters:
-        """The command's parameters with these dotted settings."""
-        return {**self.parameters, **{key: str(value) for key, value in settings.items()}}
+    @property
+    def said(self) -> set[str]:
+        """Settings that the command says for this variant: they are not searched."""
+        return {*self.request.said, *(self.request.for_teacher if self.name == TEACHER else ())}
 
-    def plan_with(self, settings: dict[str, Any]) -> Plan:
+    def plan_with(self, settings: Layer) -> Plan:
         """The plan of a trial."""
-        parameters = self.with_settings(settings)
-        return make_plan(self.name, parameters, teacher_parameters=self.teacher_parameters)
+        return make_plan(self.name, self.request, overrides=settings, teacher_overrides=self.teacher_settings)
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """Parameters with the best settings found, and how many trials were run here for them."""
+    """The best settings found, by dotted name, and how many trials were run here for them."""
 
-    parameters: Parameters
+    settings: Layer
     ran: int = 0
 
 
-def tune(
-    name: str, parameters: Parameters, materials: Materials, *, teacher_parameters: Parameters | None = None
-) -> Tuned:
-    """Runs the trials that are missing, as runs nested under the open one; the parameters with the best settings found.
+def tune(name: str, request: Request, materials: Materials, *, teacher_settings: Layer | None = None) -> Tuned:
+    """Runs the trials that are missing, as runs nested under the open one; the best settings found.
 
     The two best trials and the settings as given are fitted again under `tune.confirm_seeds` further seeds, and the
     best of them over those seeds is taken: it may be the settings as given.
 
-    With `trials=0` the parameters come back as they are. Settings said in `parameters` are not searched. Trials with
-    counterexamples are scored on weights that are not mixed with those of the fit without.
+    With `trials=0` nothing is found. Settings that the command says are not searched. Trials with counterexamples are
+    scored on weights that are not mixed with those of the fit without.
 
     Args:
         name: of the variant.
-        parameters: of the command.
+        request: what was said for the command.
         materials: rows and encoder.
-        teacher_parameters: see `make_plan`.
+        teacher_settings: those that the teacher's own tuning found.
 
     Raises:
         ValueError: an objective or a space that cannot be searched.
         RuntimeError: the study's database cannot be opened, or no trial was completed.
     """
-    plan = make_plan(name, parameters, teacher_parameters=teacher_parameters)
+    taught = teacher_settings or {}
+    plan = make_plan(name, request, teacher_overrides=taught)
     wanted = plan.settings.tune
     if not wanted.trials:
-        return Tuned(parameters)
+        return Tuned({})
     tuning.check_objective(wanted.objective, plan.variant)
-    search = Search(name, parameters, teacher_parameters, plan, materials)
+    search = Search(name, request, taught, plan, materials)
     study, space = open_search(search)
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
     teachers = (teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
@@ -98,16 +96,15 @@ def tune(
     if len(wanted.objective) == 1 and not wanted.worker:
         _confirm(search, study, teachers)
     _log_study(search, study)
-    return Tuned(search.with_settings(tuning.best_trial(study).params), ran)
+    return Tuned(tuning.best_trial(study).params, ran)
 
 
 def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
     """The study of a search and its space; the settings as given are its first trial."""
     plan, wanted = search.plan, search.plan.settings.tune
-    said = {SHORT_NAMES.get(key, key) for key in search.parameters}
     depth = _depth(search)
     given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
-    space = tuning.search_space(plan.variant, depth=depth, said=said, given=given)
+    space = tuning.search_space(plan.variant, depth=depth, said=search.said, given=given)
     fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
     name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
     storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
@@ -137,7 +134,7 @@ def _run_trial(
     pruned: tuning.Pruned | None = None
     values: tuple[float, ...] = ()
     with tracking.start_run(f"trial {number}", tags=tags, nested=True):
-        tracking.log_settings(plan.settings, plan.sections)
+        tracking.log_settings(plan.settings, plan.used)
         try:
             values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)
         except tuning.Pruned as error:
@@ -175,7 +172,7 @@ def _score_again(
     log.info("tuning %s | fitting trial %d again | seed %d", search.name, trial.number, seed)
     try:
         with tracking.start_run(f"trial {trial.number} · seed {seed}", tags=tags, nested=True):
-            tracking.log_settings(plan.settings, plan.sections)
+            tracking.log_settings(plan.settings, plan.used)
             folder = f"{study.study_name}-seed{seed}-{trial.number}"
             score = _score_trial(search, plan, teachers, folder, lambda f1_macro, epoch: None)[0]
             tracking.flush()
@@ -233,8 +230,7 @@ def _log_study(search: Search, study: optuna.Study) -> None:
     given = tuning.given_trial(study)
     tracking.log_figures(study_figures(study))
     tracking.log_table("trials", table)
-    config = search.parameters.get("config")
-    text = tuning.best_yaml(study, search.name, Path(config) if config else None)
+    text = tuning.best_yaml(study, search.name, search.request.config)
     path = search.plan.settings.home / "tuned" / f"{study.study_name}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -1,6 +1,17 @@
 """Settings: what there is, with its defaults, and how they are resolved from what was said."""
 
-from evenodd.settings.resolve import SHORT_NAMES, field_paths, flatten, resolve_settings
+from evenodd.settings.names import (
+    SHORT_NAMES,
+    TEACHER,
+    field_paths,
+    flatten,
+    full_name,
+    is_among,
+    of_teacher,
+    short_name,
+)
+from evenodd.settings.request import Layer, Request
+from evenodd.settings.resolve import make_request, resolve_settings
 from evenodd.settings.settings import (
     VARIANT_DEFAULTS,
     DataSettings,
@@ -21,6 +32,7 @@ from evenodd.settings.settings import (
 
 __all__ = [
     "SHORT_NAMES",
+    "TEACHER",
     "VARIANT_DEFAULTS",
     "DataSettings",
     "DecisionSettings",
@@ -28,8 +40,10 @@ __all__ = [
     "EvidenceSettings",
     "ExportSettings",
     "GateSettings",
+    "Layer",
     "LoraSettings",
     "ModelSettings",
+    "Request",
     "RunSettings",
     "ServeSettings",
     "Settings",
@@ -38,5 +52,10 @@ __all__ = [
     "VariantSettings",
     "field_paths",
     "flatten",
+    "full_name",
+    "is_among",
+    "make_request",
+    "of_teacher",
     "resolve_settings",
+    "short_name",
 ]

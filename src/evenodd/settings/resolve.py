@@ -1,119 +1,99 @@
-"""From what was said to settings.
-
-Four layers, later ones win: the class defaults, what a variant needs to differ in (`VARIANT_DEFAULTS`), a YAML file
-(`config=`, which may hold a `variants:` section of its own), and the `-P` parameters of the command line. Every fault
-found is reported at once.
-"""
+"""From names and texts to a request: the only place where a setting is read from text or from a YAML file."""
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
 
-from evenodd.settings.settings import VARIANT_DEFAULTS, Settings
-
-# Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.
-SHORT_NAMES = {
-    "data": "data.source",
-    "text_column": "data.text_column",
-    "label_column": "data.label_column",
-    "labels": "data.labels",
-    "positive": "data.positive",
-    "augment": "data.augment",
-    "limit": "data.limit",
-    "teacher": "teacher.source",
-    "epochs": "train.epochs",
-    "learning_rate": "train.learning_rate",
-    "processes": "train.processes",
-    "layers": "variant.layers",
-    "depth": "variant.depth",
-    "trials": "tune.trials",
-    "storage": "tune.storage",
-    "objective": "tune.objective",
-    "seeds": "evidence.seeds",
-    "vary_split": "evidence.vary_split",
-    "provider": "serve.provider",
-    "model": "run.model",
-    "suite": "run.suite",
-    "predictions": "run.predictions",
-    "variants": "run.variants",
-    "to": "run.to",
-    "fresh": "run.fresh",
-    "jobs": "run.jobs",
-    "input": "run.input",
-    "output": "run.output",
-}
+from evenodd.settings.names import TEACHER, flatten, full_name, of_teacher, unknown
+from evenodd.settings.request import Layer, Request, validate
+from evenodd.settings.settings import Settings
 
 
-def resolve_settings(parameters: dict[str, str], *, family: str | None = None, name: str | None = None) -> Settings:
-    """Settings for one run out of its parameters.
+def make_request(said: Mapping[str, Any], variants: Mapping[str, str] | None = None) -> Request:
+    """What was said, checked and typed.
 
     Args:
-        parameters: what was said on the command line: short or dotted names to text; `config` names a YAML file.
-        family: `teacher`, `student` or `lora`: whose defaults apply; None: none.
-        name: the variant, for the `variants:` section of the YAML file.
+        said: short or dotted names to values, typed or as text; `config` names a YAML file.
+        variants: name to family of the variants that the file's `variants:` section may name; None: it is not checked.
 
     Raises:
         ValueError: one message with every fault: unknown names, values of a wrong type or range, an unreadable file.
     """
-    said = dict(parameters)
-    config = said.pop("config", None)
+    rest = dict(said)
+    config = rest.pop("config", None)
     faults: list[str] = []
-    tree: dict[str, Any] = {}
-    _merge(tree, VARIANT_DEFAULTS.get(family or "", {}))
-    if config:
-        try:
-            _merge(tree, _read_config(Path(config), family, name))
-        except ValueError as error:
-            faults.append(str(error))
-    for key, value in said.items():
-        path = SHORT_NAMES.get(key, key)
-        if path not in field_paths():
-            faults.append(_unknown(key))
-        elif path != key and path in said:
-            faults.append(f"{key} and {path} are the same parameter, given twice.")
+    request = _from_file(Path(config), variants, faults) if config else Request()
+    request = _with_names(request, rest, faults)
+    typed = _typed(request, variants or {}, faults)
+    if faults:
+        raise ValueError("; ".join(dict.fromkeys(faults)))
+    return typed
+
+
+def resolve_settings(said: Mapping[str, Any], *, family: str | None = None, name: str | None = None) -> Settings:
+    """Settings of one variant out of what was said; see `make_request` and `Request.settings_for`."""
+    return make_request(said).settings_for(family, name)
+
+
+def _with_names(request: Request, said: Mapping[str, Any], faults: list[str]) -> Request:
+    """The same with what a command says, under full names."""
+    common: dict[str, Any] = {}
+    teacher: dict[str, Any] = {}
+    for name, value in said.items():
+        path = full_name(name)
+        if path is None:
+            faults.append(unknown(name))
+        elif path != name and path in said:
+            faults.append(f"{name} and {path} are the same parameter, given twice.")
+        elif fit := of_teacher(path):
+            teacher[fit] = value
         else:
-            _merge(tree, _nest(path, value))
-    settings, invalid = _validate(tree)
-    faults += invalid
-    if settings is None or faults:
-        raise ValueError("; ".join(faults))
-    return settings
+            common[path] = value
+    return replace(request, said=common, for_teacher=teacher)
 
 
-def flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
-    """Dotted name to value for every leaf, `{"train.epochs": 3, …}`."""
-    flat: dict[str, Any] = {}
-    for key in type(settings).model_fields:
-        value = getattr(settings, key)
-        if isinstance(value, BaseModel):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = value
-    return flat
+def _typed(request: Request, variants: Mapping[str, str], faults: list[str]) -> Request:
+    """The same with values of the settings' types: each layer is validated together with those that it meets."""
+    everywhere, found = validate(request.layers())
+    faults += found
+    for name, family in variants.items():
+        faults += validate(request.layers(family, name))[1]
+    typed = replace(request, said=_values(everywhere, request.said), file=_values(everywhere, request.file))
+    sections: dict[str, Layer] = {}
+    for name, part in request.sections.items():
+        settings, found = validate({**request.file, **part, **request.said})
+        faults += found
+        sections[name] = _values(settings, part)
+    names = {fit: f"{TEACHER}.{fit.partition('.')[2]}" for fit in request.for_teacher}
+    settings, found = validate(request.layers(TEACHER, TEACHER), names)
+    faults += found if request.for_teacher else []
+    return replace(typed, sections=sections, for_teacher=_values(settings, request.for_teacher))
 
 
-def field_paths() -> dict[str, str]:
-    """Every dotted setting and its description, in the order of the classes."""
-    return _paths(Settings, "")
+def _values(settings: Settings | None, layer: Layer) -> Layer:
+    flat = flatten(settings) if settings else {}
+    return {path: flat[path] for path in layer if path in flat}
 
 
-def _paths(model: type[BaseModel], prefix: str) -> dict[str, str]:
-    paths: dict[str, str] = {}
-    for key, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            paths |= _paths(kind, f"{prefix}{key}.")
-        else:
-            paths[prefix + key] = field.description or ""
-    return paths
+def _from_file(path: Path, variants: Mapping[str, str] | None, faults: list[str]) -> Request:
+    try:
+        content = _read(path)
+        sections = _sections(path, content.pop("variants", None) or {}, variants, faults)
+    except ValueError as error:
+        faults.append(str(error))
+        return Request(config=path)
+    file = _flat(content)
+    for name in [name for name in file if of_teacher(name)]:
+        sections.setdefault(TEACHER, {})[str(of_teacher(name))] = file.pop(name)
+    return Request(file=file, sections=sections, config=path)
 
 
-def _read_config(path: Path, family: str | None, name: str | None) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.yaml")))
         raise ValueError(f"config='{path}': no such file. There are: {known or 'none in configs/'}.")
@@ -123,54 +103,31 @@ def _read_config(path: Path, family: str | None, name: str | None) -> dict[str, 
         raise ValueError(f"config='{path}': not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ValueError(f"config='{path}': a mapping of settings is expected, not {type(content).__name__}.")
-    variants = content.pop("variants", {}) or {}
-    if not isinstance(variants, dict) or not all(isinstance(part, dict) for part in variants.values()):
-        raise ValueError(
-            f"config='{path}': variants: names of variants, each with a mapping of settings, are expected."
-        )
-    for key in (family, name):
-        if key in variants:
-            _merge(content, variants[key])
     return content
 
 
-def _merge(into: dict[str, Any], more: dict[str, Any]) -> None:
-    for key, value in more.items():
-        if not isinstance(value, dict):
-            into[key] = value
-        elif into.get(key) is None:
-            into[key] = dict(value)
-        elif isinstance(into[key], dict):
-            _merge(into[key], value)
-        # else: what stands there is no mapping, and validation says so
+def _sections(
+    path: Path, found: Any, variants: Mapping[str, str] | None, faults: list[str]
+) -> dict[str, dict[str, Any]]:
+    where = f"config='{path}': variants:"
+    if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
+        raise ValueError(f"{where} names of variants, each with a mapping of settings, are expected.")
+    known = {*variants, *variants.values()} if variants else set(found)
+    strange = [str(name) for name in found if name not in known]
+    if strange:
+        faults.append(f"{where} {', '.join(strange)} not known; there are {', '.join(sorted(known))}.")
+    faults += [
+        f"{where} {name}: data: all variants share their rows; say it above." for name in found if "data" in found[name]
+    ]
+    return {str(name): _flat(part) for name, part in found.items()}
 
 
-def _nest(path: str, value: Any) -> dict[str, Any]:
-    head, _, rest = path.partition(".")
-    return {head: _nest(rest, value) if rest else value}
-
-
-def _unknown(key: str) -> str:
-    near = difflib.get_close_matches(key, [*SHORT_NAMES, "config", "seed", *field_paths()], n=1)
-    hint = (
-        f"did you mean '{near[0]}'?" if near else f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."
-    )
-    return f"parameter '{key}' is not known: {hint} --help lists them all."
-
-
-def _validate(tree: dict[str, Any]) -> tuple[Settings | None, list[str]]:
-    try:
-        return Settings.model_validate(tree), []
-    except ValidationError as error:
-        return None, [_explain(fault) for fault in error.errors()]
-
-
-def _explain(fault: Any) -> str:
-    path = ".".join(str(part) for part in fault["loc"][:2])
-    if fault["type"] == "extra_forbidden":
-        return _unknown(path)
-    message = fault["msg"].removeprefix("Value error, ")
-    if not path:
-        return f"{message}."
-    short = next((key for key, full in SHORT_NAMES.items() if full == path), path)
-    return f"{short}={fault['input']!r}: {message[0].lower()}{message[1:]}."
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """A tree of sections under dotted names; an empty section says nothing."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{name}": each for name, each in value.items()}
+        elif value is not None:
+            flat[str(key)] = value
+    return flat

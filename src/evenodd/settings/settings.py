@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,17 @@ def _split_names(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
+
+
+def name_of(source: str) -> str:
+    """A name for what is made of a data source: its last part without suffixes, in letters, digits, `.`, `_`, `-`."""
+    last = re.split(r"[/\\]", source.split(",")[0].strip().rstrip("/\\"))[-1]
+    stem = re.sub(r"(\.[A-Za-z]{1,7})?(\.gz)?$", "", last) or last
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-.") or "model"
+
+
+def _name_of_data(known: dict[str, Any]) -> str:
+    return name_of(known["data"].source) if "data" in known else "model"
 
 
 class DataSettings(Frozen):
@@ -243,7 +255,7 @@ class RunSettings(Frozen):
     model: str | None = Field(None, description="run id, `name@alias`, `name/version`, or a bundle's folder")
     suite: str | None = Field(None, description="CSV in HateCheck's columns")
     predictions: str | None = Field(None, description="CSV to write")
-    variants: tuple[str, ...] = Field(("odd", "even", "lora"), description="beside the teacher, which always runs")
+    variants: tuple[str, ...] | None = Field(None, description="which ones, by name; the teacher is always among them")
     to: str | None = Field(None, description="what `promote` moves the alias to; `previous` rolls back")
     fresh: bool = Field(
         False, description="fit named variants anew, finished runs or not; teachers on the way are reused"
@@ -261,11 +273,17 @@ class RunSettings(Frozen):
 class Settings(Frozen):
     """Everything a run depends on."""
 
-    seed: int = Field(0, ge=0, lt=2**31)
-    model_name: str = Field("hate-speech", pattern=r"^[A-Za-z0-9._-]+$", description="registered model")
-    experiment: str = Field("evenodd", min_length=1)
-    home: Path = Field(Path(".evenodd"), description="checkpoints, caches and bundles")
     data: DataSettings = DataSettings()
+    name: str = Field(
+        default_factory=_name_of_data,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="of the registered model; the data's when not said: reviews for reviews.csv",
+    )
+    experiment: str = Field(
+        default_factory=lambda known: known.get("name", ""), min_length=1, description="in MLflow; `name` when not said"
+    )
+    seed: int = Field(0, ge=0, lt=2**31)
+    home: Path = Field(Path(".evenodd"), description="checkpoints, caches and bundles")
     teacher: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     distill: DistillSettings = DistillSettings()
@@ -291,9 +309,9 @@ class Settings(Frozen):
         return self
 
 
-# What a variant needs to differ in. Two variants that differ by a value differ here, not in code.
+# What a variant needs to differ in, by family. Two variants that differ by a value differ here, not in code.
 VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
-    "teacher": {"train": {"learning_rate": 1e-4, "epochs": 3}},
-    "student": {"train": {"learning_rate": 2e-4, "epochs": 4}},
-    "lora": {"train": {"learning_rate": 2e-3, "epochs": 4, "average_share": 0.0}},
+    "teacher": {"train.learning_rate": 1e-4, "train.epochs": 3},
+    "student": {"train.learning_rate": 2e-4, "train.epochs": 4},
+    "lora": {"train.learning_rate": 2e-3, "train.epochs": 4, "train.average_share": 0.0},
 }

@@ -19,7 +19,7 @@ from mlflow.data.huggingface_dataset import from_huggingface
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
-from evenodd.settings import Settings, flatten
+from evenodd.settings import Settings, flatten, is_among
 from evenodd.tracking.processes import PROCESS_TAG, process_is_gone, process_name
 
 log = logging.getLogger(__name__)
@@ -116,12 +116,12 @@ def close_interrupted() -> list[str]:
     return closed
 
 
-def log_settings(settings: Settings, sections: tuple[str, ...]) -> None:
-    """Resolved settings under dotted names; those that `mlflow run` has recorded already are left as they stand."""
+def log_settings(settings: Settings, parts: tuple[str, ...]) -> None:
+    """Settings of these sections and names; what `mlflow run` has recorded already is left as it stands."""
     run = mlflow.active_run()
     recorded = MlflowClient().get_run(run.info.run_id).data.params if run else {}
     flat = flatten(settings)
-    said = {key: value for key, value in flat.items() if value is not None and key.partition(".")[0] in sections}
+    said = {key: value for key, value in flat.items() if value is not None and is_among(key, parts)}
     chosen = {key: _text(value) for key, value in said.items()}
     mlflow.log_params({key: value for key, value in chosen.items() if key not in recorded})
 

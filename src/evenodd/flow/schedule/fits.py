@@ -154,7 +154,7 @@ def _name_last(board: Board, fitted: list[int]) -> None:
     for number in sorted(fitted):
         outcome = board.outcomes[number]
         if not isinstance(outcome, str):
-            tracking.set_alias(board.plans[number].settings.model_name, outcome.variant, outcome.version)
+            tracking.set_alias(board.plans[number].settings.name, outcome.variant, outcome.version)
 
 
 class Board:

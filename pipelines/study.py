@@ -1,0 +1,8 @@
+"""`study`: every named variant over every seed, tuned first when asked, and compared; goes on where it stopped."""
+
+import sys
+
+from evenodd.console import main
+
+if __name__ == "__main__":
+    main(["study", *sys.argv[1:]])

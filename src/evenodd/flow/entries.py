@@ -1,0 +1,217 @@
+"""The entry points: what each does and which settings it uses. Nothing heavy is imported before one runs."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from evenodd.encoders.catalog import VARIANTS, Variant, find_variant
+from evenodd.flow.plan import DEFAULT_VARIANTS, settings_of
+from evenodd.settings import (
+    TEACHER,
+    Request,
+    Settings,
+    field_paths,
+    flatten,
+    is_among,
+    make_request,
+    short_name,
+)
+
+COMMON = ("name", "experiment", "home")
+FIT = (
+    *("seed", "data", "teacher", "train", "decision", "run.fresh", "run.jobs"),
+    *("evidence.seeds", "evidence.vary_split", "evidence.behaviour_suite"),
+)
+ROWS = ("data", "teacher.source", "teacher.revision")
+
+
+class Result(Protocol):
+    """What an entry point gives back."""
+
+    @property
+    def text(self) -> str:
+        """What is shown of it."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry point.
+
+    Attributes:
+        name: as in `mlflow run . -e NAME`.
+        summary: one line.
+        uses: sections and dotted settings; those of the variants that it fits come to them.
+        variant: the one that it fits.
+        variants: it fits those that the setting of this name says, else these.
+    """
+
+    name: str
+    summary: str
+    uses: tuple[str, ...]
+    variant: str | None = None
+    variants: tuple[str, ...] = ()
+
+    def fitted(self, settings: Settings) -> list[Variant]:
+        """The variants that it fits under these settings, the teacher made on the way among them."""
+        names = [self.variant] if self.variant else [TEACHER, *self.named(settings)] if self.variants else []
+        found = [find_variant(name) for name in dict.fromkeys(names)]
+        on_the_way = [find_variant(TEACHER)] if any(variant.distilled for variant in found) else []
+        return list(dict.fromkeys([*on_the_way, *found]))
+
+    def named(self, settings: Settings) -> tuple[str, ...]:
+        """The variants that are named, or those of an entry point that fits several."""
+        return settings.run.variants or self.variants
+
+    def several(self, settings: Settings) -> bool:
+        """Whether several models are fitted, perhaps at once."""
+        return bool(self.variants) or (self.variant is not None and settings.evidence.seeds > 1)
+
+    def used(self, settings: Settings) -> tuple[str, ...]:
+        """Sections and dotted settings that it uses under these settings."""
+        return self.uses + tuple(part for variant in self.fitted(settings) for part in settings_of(variant))
+
+    def request(self, said: Mapping[str, Any]) -> Request:
+        """What was said for it.
+
+        Raises:
+            ValueError: one message with every fault, see `make_request`; or with what it does not use.
+        """
+        request = make_request(said, {variant.name: variant.family for variant in VARIANTS.values()})
+        settings = request.settings
+        used = self.used(settings)
+        unused = [path for path in request.said if not is_among(path, used)]
+        faults = [self._unused(path, settings) for path in unused]
+        if request.for_teacher and find_variant(TEACHER) not in self.fitted(settings):
+            faults += [
+                f"teacher.{path.partition('.')[2]}: '{self.name}' fits no teacher." for path in request.for_teacher
+            ]
+        if faults:
+            raise ValueError(" ".join(faults))
+        return request
+
+    def run(self, request: Request) -> Result:
+        """Does it."""
+        module = importlib.import_module(f"evenodd.flow.{'fit' if self.variant else self.name}")
+        result: Result = module.run(self.variant, request) if self.variant else module.run(request)
+        return result
+
+    def help(self) -> str:
+        """What it does, and every setting that it uses with the default that it will have."""
+        settings, notes = Request().settings, field_paths()
+        lines = [f"{self.name}: {self.summary}", "", f"  evenodd {self.name} name=value …"]
+        lines += [f"  mlflow run . -e {self.name} -P name=value …", "", "Settings:"]
+        lines.append(f"  {'config':<28} YAML file of settings; those of the command win over it")
+        for path, default in self._defaults().items():
+            short = short_name(path)
+            shown = f"{short} ({path})" if short != path else path
+            lines.append(f"  {shown:<28} {notes[path]}{' ' if notes[path] else ''}[{default}]")
+            if path == "teacher.source" and find_variant(TEACHER) in self.fitted(settings):
+                lines.append(f"  {'teacher.epochs, …':<28} any setting of `train`, for the teacher alone")
+        return "\n".join(lines)
+
+    def _defaults(self) -> dict[str, str]:
+        """The settings that it uses and their defaults; where variants differ in one, that of each family."""
+        request = Request()
+        plain, used = flatten(request.settings), self.used(request.settings)
+        fitted = [find_variant(self.variant)] if self.variant else self.fitted(request.settings)
+        families = dict.fromkeys(variant.family for variant in fitted)
+        by_family = {family: flatten(request.settings_for(family)) for family in families}
+        shown = {}
+        for path in filter(lambda path: is_among(path, used), plain):
+            values = {family: _shown(flat[path]) for family, flat in by_family.items()}
+            differ = len(set(values.values())) > 1
+            words = "; ".join(f"{family} {value}" for family, value in values.items())
+            shown[path] = words if differ else next(iter(values.values()), _shown(plain[path]))
+        return shown | ({"run.variants": ",".join(self.variants)} if self.variants else {})
+
+    def _unused(self, path: str, settings: Settings) -> str:
+        others = [entry.name for entry in ENTRIES.values() if is_among(path, entry.used(Settings()))]
+        why = f"{short_name(path)}: '{self.name}' does not use it"
+        if self.variants and any(is_among(path, settings_of(variant)) for variant in VARIANTS.values()):
+            why += f" with variants={','.join(self.named(settings))}"
+        return f"{why}; {', '.join(others[:6])}{' …' if len(others) > 6 else ''} would."
+
+
+def find_entry(name: str) -> Entry:
+    """An entry point by its name.
+
+    Raises:
+        ValueError: there is none; the message names them all.
+    """
+    if name not in ENTRIES:
+        raise ValueError(f"'{name}' is no entry point; there are {', '.join(ENTRIES)}.")
+    return ENTRIES[name]
+
+
+def _shown(value: object) -> str:
+    return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
+
+
+def _entries() -> list[Entry]:
+    fits = [
+        Entry(variant.entry, variant.summary, (*COMMON, *FIT, "tune"), variant.name) for variant in VARIANTS.values()
+    ]
+    study = (*COMMON, *FIT, "tune", "evidence", "gates", "run.variants")
+    shipping = (*study, "export", "serve", "run.build")
+    return [
+        *fits,
+        Entry(
+            "main",
+            "everything: teacher, every named variant, compare, export, promote, package",
+            shipping,
+            variants=DEFAULT_VARIANTS,
+        ),
+        Entry(
+            "study",
+            "every named variant over every seed, tuned first when asked, and compared; goes on where it stopped",
+            study,
+            variants=DEFAULT_VARIANTS,
+        ),
+        Entry(
+            "ablation",
+            "what each term of the distillation loss adds: a student with its terms switched off one by one",
+            (*COMMON, *FIT, "run.variants"),
+            variants=("odd",),
+        ),
+        Entry(
+            "compare",
+            "lines the finished runs up, tests the differences, names a winner or a tie",
+            (*COMMON, *ROWS, "seed", "evidence", "gates", "run.variants"),
+        ),
+        Entry(
+            "promote",
+            "checks the gates and moves the champion alias",
+            (*COMMON, "gates", "evidence.alpha", "evidence.bootstrap_samples", "run.to", "run.model"),
+        ),
+        Entry(
+            "export",
+            "ONNX graphs with a parity gate, and the bundle that is served",
+            (*COMMON, *ROWS, "export", "serve", "run.model"),
+        ),
+        Entry(
+            "package",
+            "builds the Bento from an exported bundle",
+            (*COMMON, "run.model", "run.variants", "run.build"),
+        ),
+        Entry(
+            "evaluate",
+            "scores a registered model, run or bundle on a data file or a behaviour suite",
+            (*COMMON, "data", "run.model", "run.suite", "run.predictions"),
+        ),
+        Entry(
+            "score",
+            "labels, decisions and scores for a large file or a folder of texts, as CSV",
+            (*COMMON, "data.text_column", "run.model", "run.input", "run.output"),
+        ),
+        Entry(
+            "serve",
+            "the service and its page from the newest bundle, on http://localhost:3000",
+            ("home", "serve.provider", "run.model"),
+        ),
+    ]
+
+
+ENTRIES = {entry.name: entry for entry in _entries()}

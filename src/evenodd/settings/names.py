@@ -1,0 +1,118 @@
+"""Names of settings: dotted ones, the short ones of the command line, and what is said of one that is not known."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection
+from typing import Any
+
+from pydantic import BaseModel
+
+from evenodd.settings.settings import Settings, TrainSettings
+
+# Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.
+SHORT_NAMES = {
+    "data": "data.source",
+    "text_column": "data.text_column",
+    "label_column": "data.label_column",
+    "labels": "data.labels",
+    "positive": "data.positive",
+    "augment": "data.augment",
+    "limit": "data.limit",
+    "teacher": "teacher.source",
+    "epochs": "train.epochs",
+    "learning_rate": "train.learning_rate",
+    "processes": "train.processes",
+    "layers": "variant.layers",
+    "depth": "variant.depth",
+    "trials": "tune.trials",
+    "storage": "tune.storage",
+    "objective": "tune.objective",
+    "seeds": "evidence.seeds",
+    "vary_split": "evidence.vary_split",
+    "provider": "serve.provider",
+    "model": "run.model",
+    "suite": "run.suite",
+    "predictions": "run.predictions",
+    "variants": "run.variants",
+    "to": "run.to",
+    "fresh": "run.fresh",
+    "jobs": "run.jobs",
+    "input": "run.input",
+    "output": "run.output",
+}
+RENAMED = {"model_name": "name"}
+TEACHER = "teacher"
+
+
+def flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Dotted name to value for every leaf, `{"train.epochs": 3, …}`."""
+    flat: dict[str, Any] = {}
+    for key in type(settings).model_fields:
+        value = getattr(settings, key)
+        if isinstance(value, BaseModel):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def nest(layer: dict[str, Any]) -> dict[str, Any]:
+    """Dotted names as a tree of sections. Where a section's name has a value of its own, validation says so."""
+    tree: dict[str, Any] = {}
+    for path, value in layer.items():
+        section, _, key = path.partition(".")
+        if not key:
+            tree[path] = value
+        elif isinstance(part := tree.setdefault(section, {}), dict):
+            part[key] = value
+    return tree
+
+
+def is_among(path: str, parts: Collection[str]) -> bool:
+    """Whether a dotted setting is one of these, or of one of these sections."""
+    return path in parts or path.partition(".")[0] in parts
+
+
+def field_paths() -> dict[str, str]:
+    """Every dotted setting and its description, in the order of the classes."""
+    return _paths(Settings, "")
+
+
+def of_teacher(path: str) -> str | None:
+    """`teacher.epochs` is `train.epochs`, for the teacher alone; None for any other name."""
+    section, _, key = path.partition(".")
+    return f"train.{key}" if section == TEACHER and key in TrainSettings.model_fields else None
+
+
+def full_name(name: str) -> str | None:
+    """The dotted name that is meant, `teacher.epochs` and the like among them; None: there is no such setting."""
+    path = SHORT_NAMES.get(name, name)
+    return path if path in field_paths() or of_teacher(path) else None
+
+
+def short_name(path: str) -> str:
+    """The name that a message uses for a setting."""
+    return next((short for short, full in SHORT_NAMES.items() if full == path), path)
+
+
+def unknown(name: str) -> str:
+    """What is said of a name that is no setting."""
+    if name in RENAMED:
+        return f"parameter '{name}' is called '{RENAMED[name]}' now."
+    known = [*SHORT_NAMES, "config", *field_paths(), *(f"{TEACHER}.{key}" for key in TrainSettings.model_fields)]
+    near = difflib.get_close_matches(name, known, n=1)
+    common = f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."
+    hint = f"did you mean '{near[0]}'?" if near else common
+    return f"parameter '{name}' is not known: {hint} --help lists them all."
+
+
+def _paths(model: type[BaseModel], prefix: str) -> dict[str, str]:
+    paths: dict[str, str] = {}
+    for key, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            paths |= _paths(kind, f"{prefix}{key}.")
+        else:
+            paths[prefix + key] = field.description or ""
+    return paths
