@@ -234,7 +234,7 @@ def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fi
         f"run of {name}" for name in ("teacher 0", "lora 0", "teacher 1", "lora 1")
     ]
     compared: list[list[str]] = []
-    nothing = SimpleNamespace(table_text="", verdict=SimpleNamespace(sentences=()), report="")
+    nothing = SimpleNamespace(text="")
     monkeypatch.setattr(study, "compare_runs", lambda ids, *a, **k: compared.append(list(ids)) or nothing)
     unused: Any = None
     with (
