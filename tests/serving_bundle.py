@@ -93,7 +93,9 @@ def quantize(source: Path, target: Path, *, lightly: bool = False) -> None:
 
     last = ["/model/bert/encoder/layer.1/intermediate/dense/MatMul", "/model/bert/encoder/layer.1/output/dense/MatMul"]
     chosen = {"nodes_to_quantize": last} if lightly else {}
-    quantize_dynamic(str(source), str(target), weight_type=QuantType.QInt8, per_channel=True, **chosen)
+    quantize_dynamic(
+        str(source), str(target), weight_type=QuantType.QInt8, per_channel=True, reduce_range=True, **chosen
+    )
 
 
 def reference_probabilities(folder: Path, graph: str, texts: Sequence[str], temperature: float = 1.0) -> np.ndarray:

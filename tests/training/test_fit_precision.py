@@ -137,6 +137,22 @@ def test_the_probe_is_short_and_made_once() -> None:
     assert product_rates("cpu") is rates
 
 
+@pytest.mark.parametrize(("rate", "largest"), [(0.5, 256), (50.0, 1024), (500_000.0, 8192)])
+def test_the_probe_grows_only_while_products_are_quick(
+    rate: float, largest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One size for all is seconds of waiting on a slow processor, and launch overhead alone on a GPU."""
+    sizes: list[int] = []
+
+    def measure(dtype: torch.dtype, device: torch.device, *, size: int) -> float:
+        sizes.append(size)
+        return rate
+
+    monkeypatch.setattr(probed, "measure_product", measure)
+    assert probed.measure_rates("cpu") == {"fp32": rate, "bf16": rate}
+    assert max(sizes) == largest
+
+
 @pytest.mark.parametrize(("bf16", "expected"), [(120.0, "fp32"), (140.0, "bf16")])
 def test_the_choice_says_why(
     bf16: float, expected: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture

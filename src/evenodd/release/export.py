@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import shutil
 import tempfile
@@ -21,7 +20,7 @@ from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import ParityReport, compare_logits, f1_macro, session_logits, torch_logits
-from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, write_fp16, write_int8
+from evenodd.release.quantize import INT8_RECIPES, write_fp16, write_int8
 from evenodd.release.sessions import open_session, run_session
 from evenodd.settings import ExportSettings
 
@@ -39,7 +38,7 @@ class ExportData:
     """Texts that an export is measured on.
 
     Attributes:
-        calibration: training texts, for the int8 recipes that read activations.
+        calibration: training texts, for the int8 recipe that reads activations.
         validation: texts of the validation split, for parity and the gates.
         labels: int64, (n,), of the validation texts, or None.
     """
@@ -107,7 +106,7 @@ def export_graphs(
         tokenizer: its tokenizer.
         out: folder for the graphs, made when missing.
         settings: kinds and gates.
-        calibration_texts: training texts, for the int8 recipes that read activations.
+        calibration_texts: training texts, for the int8 recipe that reads activations.
         validation_texts: texts that parity and the gates are measured on.
         validation_labels: int64, (n,), for the macro-F1 gate of int8.
         max_length: tokens of a window.
@@ -202,23 +201,19 @@ class _Export:
             source = self.sources.get("fused", self.sources["plain"])
             self._compare(kind, "fused", write_fp16(source, self.work / "fp16.onnx"))
             return
-        for index, recipe in enumerate(self._recipes()):
-            if recipe.fallback and self._gains(kind):
+        for index, recipe in enumerate(INT8_RECIPES):
+            unusable = recipe.outliers_apart and not self.data.calibration
+            if unusable or (recipe.fallback and self._gains(kind)):
                 continue
             path = self.work / f"int8-{index}.onnx"
-            write_int8(self.sources[recipe.source], path, recipe, self.calibration if recipe.needs_calibration else ())
+            source = self.sources.get("lean", self.sources["plain"])
+            write_int8(source, path, recipe, self.calibration if recipe.outliers_apart else ())
             self._compare(kind, recipe.name, path)
 
     def _gains(self, kind: str) -> bool:
         """Whether a kind already has a graph that passes its gate and is faster than float32."""
         best, exact = self._choose(kind), self._choose("fp32")
         return best is not None and (exact is None or best[0].sentences_per_second > exact[0].sentences_per_second)
-
-    def _recipes(self) -> list[Int8Recipe]:
-        """The int8 recipes that can and should be tried; the plain graph stands in for a form that was dropped."""
-        usable = [recipe for recipe in INT8_RECIPES if self.settings.thorough or not recipe.thorough]
-        usable = [recipe for recipe in usable if not recipe.needs_calibration or self.data.calibration]
-        return [r if r.source in self.sources else dataclasses.replace(r, source="plain") for r in usable]
 
     def _compare(self, kind: str, recipe: str, path: Path) -> None:
         """Scores a reduced graph on the validation split and notes it."""

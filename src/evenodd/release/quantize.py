@@ -1,15 +1,19 @@
-"""Smaller, faster graphs: float16 for CUDA, int8 for the CPU, several recipes to choose from by measurement."""
+"""Smaller, faster graphs: float16 for CUDA, int8 for the CPU, several recipes to choose from by measurement.
+
+Weights of int8 graphs hold 7 bits. With 8, a processor without VNNI (AVX2, and AVX-512 before it) adds pairs of
+products in 16 bits, which saturate, and the graph gives other answers there than where it was measured. With 7 bits no
+sum saturates: integer products are exact, and equal, on every processor.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import onnx
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
@@ -22,39 +26,26 @@ PRODUCTS = ("MatMul", "Gemm", "Attention")
 
 @dataclass(frozen=True)
 class Int8Recipe:
-    """One way to quantise.
+    """One way to quantise a lean float32 graph.
 
     Attributes:
         name: as it stands in the table of candidates.
-        source: which float32 graph it starts from: `lean`, `plain` or `fused`.
-        method: `dynamic` takes the range of each batch's activations, `static` fixed ranges from calibration texts,
-            `blocks` a range per row and block of columns.
+        method: `dynamic` takes the range of each batch's activations, `blocks` a range per row and block of columns.
         outliers_apart: first take the widest activations out of the way, as `outliers.py` does.
         float_outputs: leave the second product of every feed-forward part in float; its inputs have the widest ranges.
         fallback: slower by construction, so tried only when nothing before it passed its gate.
-        thorough: lost wherever it was measured, so tried only when asked for.
     """
 
     name: str
-    source: str = "lean"
-    method: Literal["dynamic", "static", "blocks"] = "dynamic"
+    method: Literal["dynamic", "blocks"] = "dynamic"
     outliers_apart: bool = False
     float_outputs: bool = False
     fallback: bool = False
-    thorough: bool = False
-
-    @property
-    def needs_calibration(self) -> bool:
-        """Whether it reads activations of training texts."""
-        return self.method == "static" or self.outliers_apart
 
 
 INT8_RECIPES = (
     Int8Recipe("dynamic, outliers apart", outliers_apart=True),
     Int8Recipe("dynamic", fallback=True),
-    Int8Recipe("dynamic, plain graph", source="plain", thorough=True),
-    Int8Recipe("dynamic, fused graph", source="fused", thorough=True),
-    Int8Recipe("static", method="static", thorough=True),
     Int8Recipe("dynamic, outputs in float", float_outputs=True, fallback=True),
     Int8Recipe("blocks", method="blocks", fallback=True),
 )
@@ -72,15 +63,15 @@ def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequen
     """Quantises the weights of matrix products; pooler and classifier stay in float.
 
     Args:
-        source: the float32 graph that the recipe starts from.
+        source: a lean float32 graph.
         path: the file to write.
         recipe: what to do.
-        calibration: padded batches of training texts, for recipes that need them.
+        calibration: padded batches of training texts, for recipes that set outliers apart.
 
     Raises:
-        ValueError: a recipe that needs calibration texts, and none.
+        ValueError: a recipe that sets outliers apart, and no calibration texts.
     """
-    if recipe.needs_calibration and not calibration:
+    if recipe.outliers_apart and not calibration:
         raise ValueError(f"int8 {recipe.name}: calibration_texts is empty. Pass training texts.")
     graph = onnx.load(str(source))
     del graph.graph.value_info[:]
@@ -88,21 +79,17 @@ def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequen
     left += head_products(graph) + (narrowing_products(graph) if recipe.float_outputs else [])
     left += [f"{name}_MatMul" for name in left]  # what the quantizer makes of a Gemm of that name
     with quiet_libraries():
-        if recipe.method == "static":
-            _write_static(graph, path, left, calibration)
-        elif recipe.method == "blocks":
-            _write_blocks(graph, path, left)
-        else:
-            _write_dynamic(graph, path, left)
+        (_write_blocks if recipe.method == "blocks" else _write_dynamic)(graph, path, left)
     return path
 
 
 def _write_dynamic(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
-    """Weights int8 per output channel, activations uint8 over the batch."""
+    """Weights 7 bits per output channel, activations uint8 over the batch."""
     quantize_dynamic(
         graph,
         str(path),
         per_channel=True,
+        reduce_range=True,
         weight_type=QuantType.QInt8,
         op_types_to_quantize=list(PRODUCTS),
         nodes_to_exclude=left,
@@ -117,33 +104,6 @@ def _write_blocks(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
     )
     quantizer.process()
     quantizer.model.save_model_to_file(str(path))
-
-
-def _write_static(graph: onnx.ModelProto, path: Path, left: list[str], calibration: Sequence[Feeds]) -> None:
-    """QDQ: weights int8 per output channel, activations uint8 with ranges from the calibration batches."""
-    weights = _matrices(graph)
-    products = [n.name for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in weights]
-    quantize_static(
-        graph,
-        str(path),
-        _Batches(calibration),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-        nodes_to_quantize=[name for name in products if name not in left],
-        extra_options={"MatMulConstBOnly": True},
-    )
-
-
-class _Batches(CalibrationDataReader):
-    """Calibration batches, one after the other, as the quantizer asks for them."""
-
-    def __init__(self, batches: Iterable[Feeds]) -> None:
-        self.batches = iter(batches)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self.batches, None)
 
 
 def head_products(graph: onnx.ModelProto) -> list[str]:

@@ -229,7 +229,6 @@ class ExportSettings(Frozen):
     max_fp16_flips: float = Field(0.001, ge=0)
     max_int8_flips: float = Field(0.01, ge=0)
     max_int8_f1_loss: float = Field(0.01, ge=0)
-    thorough: bool = Field(False, description="also try int8 recipes that lost wherever they were measured")
     speed: Literal["short", "full"] = Field(
         "short", description="table of speeds: 32 tokens at batch 1 and 32; full: also batch 8 and 16, 64, 128 tokens"
     )
