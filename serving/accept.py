@@ -11,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
 import mmap
 import os
+import signal
 import socket
 import struct
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +37,7 @@ MOST_PATIENCE = 40
 FAULT_SECONDS = 1.0
 GONE = -ALIVE_SECONDS
 UNEVEN, UNEVEN_SHARE = 4, 8
+PR_SET_PDEATHSIG = 1
 CLOSE = (b"connection", b"close")
 
 
@@ -173,6 +177,16 @@ def _cycle(connection: Any) -> Any:
     cycle = getattr(connection, "cycle", None)
     busy = cycle is None or cycle.response_started or cycle.more_body or getattr(connection, "pipeline", ())
     return None if busy else cycle
+
+
+def end_with_parent() -> None:
+    """On Linux, this worker is told to stop when its parent ends, however: an orphan would hold the port."""
+    if sys.platform != "linux":
+        return
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def share_connections(slot: int) -> None:

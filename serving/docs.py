@@ -11,10 +11,12 @@ REASON = {
 }
 REFUSALS = {
     "400": "Bad input; `field` names it.",
-    "413": "The body, a text or the number of texts is over a limit of `/info`.",
+    "401": "An API key is needed.",
+    "408": "The body came too slowly.",
+    "413": "The body, a text, the number of texts or their tokens are over a limit of `/info`.",
     "415": "The body is not `application/json`.",
-    "429": "Overloaded; `Retry-After` says when to come back.",
-    "503": "No answer in time.",
+    "429": "It would not be answered in time, or the client sends too much; `Retry-After` says when to come back.",
+    "503": "No answer in time, or no memory for the body.",
 }
 SCORES = (
     "Scores come from the graph that /info names under `runtime`. `checked`: labels and decisions are those of the "
@@ -28,9 +30,6 @@ CORRECTION = {
     "properties": {
         "text": {"type": "string"},
         "label": {"type": "string", "description": "the right label"},
-        "predicted": {"type": "string"},
-        "decision": {"type": "string"},
-        "score": {"type": "number"},
         "comment": {"type": "string"},
         "variant": {"type": "string"},
     },

@@ -1,52 +1,45 @@
-"""The HTTP surface: an ASGI layer in front of BentoML's own application.
+"""The HTTP surface: our routes in front of BentoML's own application.
 
-BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health and metrics. The requests themselves
-are answered here, because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text
-when it refuses one, has no limit on the body and no notice of a client that went away. What this layer does not know
-it hands on.
+BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health. The requests themselves are answered
+here, because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text when it refuses
+one, has no limit on the body and no notice of a client that went away.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
-from urllib.parse import parse_qs
 
-from .batcher import Job, OverloadedError, Scored
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route, Router
+
+from .access import App, Scope, Send
+from .admission import OverloadedError, TooLargeError
+from .batcher import Follow, Job, Scored
+from .bodies import Receive, read_json
 from .corrections import StoreFullError
-from .metrics import Instruments
+from .explanation import Explanation
+from .metrics import Instruments, exposition
 from .page import SECURITY_HEADERS, StaticFile, read_files
-from .requests import (
-    ClientGone,
-    Message,
-    Receive,
-    Refused,
-    check_correction,
-    check_explainable,
-    check_texts,
-    check_variant,
-    read_json,
-)
+from .refusals import ClientGone, Refused, json_response, refusal_response
+from .requests import check_comment, check_explainable, check_label, check_text, check_texts, check_variant
 from .runtime import Runtime, Variant
 
 logger = logging.getLogger(__name__)
 
-Scope = dict[str, Any]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Body = tuple[int, bytes, tuple[tuple[bytes, bytes], ...]]
-Handler = Callable[["Front", Runtime, Scope, Receive], Awaitable[Body]]
+Handler = Callable[[Request, Runtime], Awaitable[Response]]
 
-JSON_TYPE = (b"content-type", b"application/json")
+# Of BentoML's own paths.
+HANDED_ON = ("/livez", "/healthz", "/readyz", "/docs.json")
 WATCH_AFTER_SECONDS = 0.1
 
 
 class Front:
-    """Answers what is ours, hands on the rest.
+    """Answers what is ours, hands on BentoML's paths.
 
     Args:
         app: BentoML's application.
@@ -56,126 +49,154 @@ class Front:
 
     def __init__(self, app: App, runtime: Callable[[], Runtime], page: dict[str, StaticFile] | None = None) -> None:
         self._app = app
-        self._runtime = runtime
-        self._page = read_files() if page is None else page
-        self._requests = 0
+        page = read_files() if page is None else page
+        ours = [Route(path, Endpoint(path, runtime, handlers)) for path, handlers in ROUTES.items()]
+        files = [Route(path, file) for path, file in page.items()]
+        theirs = [Route(path, app) for path in HANDED_ON]
+        self._router = Router([*ours, *files, *theirs], redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        path = scope["path"]
-        methods = ROUTES.get(path)
-        if methods is not None:
-            await self._answer(methods, scope, receive, send)
-        elif path in self._page and scope["method"] in ("GET", "HEAD"):
-            await _send_file(self._page[path], scope, send)
-        else:
-            await self._app(scope, receive, send)
+        answer = self._router if scope["type"] == "http" else self._app
+        await answer(scope, receive, send)
 
-    async def _answer(self, methods: dict[str, Handler], scope: Scope, receive: Receive, send: Send) -> None:
+
+class Endpoint:
+    """One path: its handlers by method, with what they refuse answered, counted and timed."""
+
+    def __init__(self, path: str, runtime: Callable[[], Runtime], handlers: dict[str, Handler]) -> None:
+        self._path, self._runtime, self._handlers = path, runtime, handlers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
+        reason = None
         try:
-            status, body, headers = await self._handle(methods, scope, receive)
+            response = await self._handle(Request(scope, receive))
         except ClientGone:
-            status, body, headers = 499, b"", ()  # BentoML's own layers wait for an answer even when nobody else does
+            response = Response(status_code=499)  # BentoML's own layers wait for an answer even when nobody else does
         except Refused as refusal:
-            status, body, headers = _refusal_body(refusal)
-        instruments = Instruments.get()
-        instruments.answers.labels(scope["path"], str(status)).inc()
-        instruments.seconds.labels(scope["path"]).observe(time.perf_counter() - started)
-        length = (b"content-length", str(len(body)).encode())
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, length]})
-        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
+            response, reason = refusal_response(refusal), refusal.reason
+        Instruments.get().answered(self._path, response.status_code, reason, time.perf_counter() - started)
+        await response(scope, receive, send)
 
-    async def _handle(self, methods: dict[str, Handler], scope: Scope, receive: Receive) -> Body:
-        method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        handler = methods.get(method)
+    async def _handle(self, request: Request) -> Response:
+        handler = self._handlers.get("GET" if request.method == "HEAD" else request.method)
         if handler is None:
-            raise Refused(405, f"{scope['path']} takes {', '.join(methods)}", "method", allow=", ".join(methods))
-        runtime = self._runtime()
-        if self._requests >= runtime.settings.max_requests:
-            raise Refused(429, "the service is busy; try again in a moment", **{"retry-after": "1"})
-        self._requests += 1
-        try:
-            return await handler(self, runtime, scope, receive)
-        finally:
-            self._requests -= 1
+            allowed = ", ".join(self._handlers)
+            raise Refused(405, f"{self._path} takes {allowed}", "method", reason="method", headers={"allow": allowed})
+        return await handler(request, self._runtime())
 
-    async def classify(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
-        """POST /classify."""
-        body = await read_json(receive, scope["headers"], runtime.settings)
+
+async def classify(request: Request, runtime: Runtime) -> Response:
+    """POST /classify."""
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_json(request.receive, request.headers, runtime.settings, held)
         texts = check_texts(body, runtime.settings)
         variant = check_variant(body, runtime)
-        scored = await _scored(variant, texts, receive, runtime.settings.timeout)
-        return _json(variant.answer(scored))
+        return json_response(variant.answer(await _scored(request, runtime, variant, texts)))
 
-    async def explain(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
-        """POST /explain."""
-        body = await read_json(receive, scope["headers"], runtime.settings)
+
+async def explain(request: Request, runtime: Runtime) -> Response:
+    """POST /explain."""
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_json(request.receive, request.headers, runtime.settings, held)
         text = check_explainable(body, runtime.settings)
         variant = check_variant(body, runtime)
-        texts = variant.explanation_texts(text)
-        scored = await _scored(variant, texts, receive, runtime.settings.timeout, exact=True)
-        return _json(variant.explain(text, scored))
+        explanation = Explanation(text, runtime.settings.explain_tokens)
+        scored = await _scored(request, runtime, variant, [text], exact=True, follow=explanation.follow)
+        return json_response(variant.explain(explanation, scored))
 
-    async def correct(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
-        """POST /corrections."""
-        store = runtime.corrections
-        if store is None:
-            raise Refused(
-                403, "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them"
-            )
-        row = check_correction(await read_json(receive, scope["headers"], runtime.settings), runtime)
-        try:
-            await asyncio.get_running_loop().run_in_executor(None, store.add, row)
-        except StoreFullError as fault:
-            raise Refused(507, str(fault)) from None
-        except RuntimeError as fault:
-            logger.error("correction not kept | %s", fault)
-            raise Refused(503, "the store of corrections cannot be reached", **{"retry-after": "10"}) from None
-        return _json({"stored": True}, 201)
 
-    async def info(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
-        """GET /info."""
-        return _json(runtime.info)
+async def correct(request: Request, runtime: Runtime) -> Response:
+    """POST /corrections."""
+    store = runtime.corrections
+    if store is None:
+        raise Refused(
+            403,
+            "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them",
+            reason="off",
+        )
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_json(request.receive, request.headers, runtime.settings, held)
+    variant = check_variant(body, runtime)
+    said = {
+        "text": check_text(body, runtime.settings),
+        "label_text": check_label(body, variant),
+        "comment": check_comment(body),
+    }
+    [scored] = await _scored(request, runtime, variant, [said["text"]])
+    row = {**said, **variant.opinion(scored), "client": _client(request)}
+    try:
+        await asyncio.get_running_loop().run_in_executor(None, store.add, row)
+    except StoreFullError as fault:
+        raise Refused(507, str(fault), reason="full") from None
+    except RuntimeError as fault:
+        logger.error("correction not kept | %s", fault)
+        wait = {"retry-after": "10"}
+        raise Refused(503, "the store of corrections cannot be reached", reason="store", headers=wait) from None
+    return json_response({"stored": True}, 201)
 
-    async def card(self, runtime: Runtime, scope: Scope, receive: Receive) -> Body:
-        """GET /card, or /card?variant=NAME."""
-        name = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("variant", [None])[0]
-        card = check_variant({"variant": name}, runtime).bundle.card
-        if card is None:
-            raise Refused(404, "this bundle has no model card")
-        headers = ((b"content-type", b"text/plain; charset=utf-8"), *SECURITY_HEADERS)
-        return 200, card.encode(), headers
+
+async def info(request: Request, runtime: Runtime) -> Response:
+    """GET /info."""
+    return json_response(runtime.info)
+
+
+async def card(request: Request, runtime: Runtime) -> Response:
+    """GET /card, or /card?variant=NAME."""
+    text = check_variant({"variant": request.query_params.get("variant")}, runtime).bundle.card
+    if text is None:
+        raise Refused(404, "this bundle has no model card")
+    return PlainTextResponse(text, headers=SECURITY_HEADERS)
+
+
+async def metrics(request: Request, runtime: Runtime) -> Response:
+    """GET /metrics."""
+    content, content_type = await asyncio.get_running_loop().run_in_executor(None, exposition)
+    return Response(content, media_type=content_type)
 
 
 ROUTES: dict[str, dict[str, Handler]] = {
-    "/classify": {"POST": Front.classify},
-    "/explain": {"POST": Front.explain},
-    "/corrections": {"POST": Front.correct},
-    "/info": {"GET": Front.info},
-    "/card": {"GET": Front.card},
+    "/classify": {"POST": classify},
+    "/explain": {"POST": explain},
+    "/corrections": {"POST": correct},
+    "/info": {"GET": info},
+    "/card": {"GET": card},
+    "/metrics": {"GET": metrics},
 }
 
 
+def known_paths() -> set[str]:
+    """All paths of the service."""
+    return {*ROUTES, *read_files(), *HANDED_ON}
+
+
+def _client(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("client", ""))
+
+
 async def _scored(
-    variant: Variant, texts: list[str], receive: Receive, timeout: float, *, exact: bool = False
+    request: Request,
+    runtime: Runtime,
+    variant: Variant,
+    texts: list[str],
+    *,
+    exact: bool = False,
+    follow: Follow | None = None,
 ) -> list[Scored]:
     """Answers for texts, or the reason why there is none; a client that goes away takes its texts along.
 
     Watching for the client costs a task, so it starts only for answers that take a while.
 
     Raises:
-        Refused: 429 the queue is full, 503 it took too long or the service stops, 500 the graph failed.
+        Refused: 413 too much work, 429 the queue is full, 503 it took too long, 500 the graph failed.
         ClientGone: the client closed the connection.
     """
+    timeout = runtime.settings.timeout
     try:
-        job = variant.submit(texts, exact=exact)
-    except OverloadedError:
-        raise Refused(429, "the service is busy; try again in a moment", **{"retry-after": "1"}) from None
-    loop = asyncio.get_running_loop()
-    late = loop.call_later(WATCH_AFTER_SECONDS, _start_watch, job, receive, timeout)
+        job = variant.batcher.submit(texts, client=_client(request), exact=exact, follow=follow)
+    except OverloadedError as fault:
+        raise _busy(fault) from None
+    late = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, _start_watch, job, request.receive, timeout)
     try:
         return await job.future
     except asyncio.CancelledError:
@@ -183,14 +204,25 @@ async def _scored(
             job.abandon()
             raise
         if job.late:
-            raise Refused(503, f"no answer within {timeout:g} seconds", **{"retry-after": "5"}) from None
+            wait = {"retry-after": "5"}
+            raise Refused(503, f"no answer within {timeout:g} seconds", reason="late", headers=wait) from None
         raise ClientGone from None
+    except OverloadedError as fault:
+        raise _busy(fault) from None
+    except TooLargeError as fault:
+        field = "texts" if follow is None else "text"
+        raise Refused(413, f"{field}: {fault}", field, reason="size") from None
     except RuntimeError:
-        raise Refused(500, "the model failed on this request; the log says how") from None
+        raise Refused(500, "the model failed on this request; the log says how", reason="fault") from None
     finally:
         late.cancel()
         if job.watch is not None:
             job.watch.cancel()
+
+
+def _busy(fault: OverloadedError) -> Refused:
+    wait = {"retry-after": str(max(math.ceil(fault.seconds), 1))}
+    return Refused(429, "the service is busy; try again in a moment", reason=fault.reason, headers=wait)
 
 
 def _start_watch(job: Job, receive: Receive, timeout: float) -> None:
@@ -205,21 +237,3 @@ async def _watch(job: Job, receive: Receive, timeout: float) -> None:
     except TimeoutError:
         job.late = True
     job.abandon()
-
-
-def _json(value: dict[str, Any], status: int = 200) -> Body:
-    body = json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
-    return status, body, (JSON_TYPE, (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store"))
-
-
-def _refusal_body(refusal: Refused) -> Body:
-    status, body, headers = _json({"error": refusal.message, "field": refusal.field}, refusal.status)
-    extra = tuple((name.encode(), value.encode()) for name, value in refusal.headers.items())
-    return status, body, (*headers, *extra)
-
-
-async def _send_file(file: StaticFile, scope: Scope, send: Send) -> None:
-    same = (b"if-none-match", file.etag) in scope["headers"]
-    headers = [item for item in file.headers if not (same and item[0] == b"content-length")]
-    await send({"type": "http.response.start", "status": 304 if same else 200, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if same or scope["method"] == "HEAD" else file.body})

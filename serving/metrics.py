@@ -1,14 +1,17 @@
-"""Prometheus metrics of the service. They show on BentoML's `/metrics`, merged over its workers."""
+"""Prometheus metrics of the service, merged over its workers. Labels are names of ours: nothing that a client sent."""
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .drift import Drift
+from .metric_files import VARIABLE, locked, sum_up_the_dead
 
 SCORE_BUCKETS = tuple(i / 20 for i in range(1, 21))
 LENGTH_BUCKETS = (4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16384)
@@ -38,11 +41,24 @@ class Instruments:
         self.again = PromCounter(
             "evenodd_run_again_windows", "Windows that float32 answered in the graph `checked`", on
         )
-        self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to tokenisation", on, buckets=SECONDS_BUCKETS)
-        self.shed = PromCounter("evenodd_shed_texts", "Texts turned away because the queue was full", on)
+        self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to first run", on, buckets=SECONDS_BUCKETS)
+        self.shed = PromCounter("evenodd_shed_texts", "Texts turned away, by reason", [*on, "reason"])
         self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts never run because the client had gone", on)
         self.answers = PromCounter("evenodd_answers", "Answers by path and status", ["path", "status"])
+        self.refused = PromCounter("evenodd_refused_requests", "Requests refused, by reason", ["path", "reason"])
         self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
+        self.queue = Gauge(
+            "evenodd_queue_wait_estimate_seconds",
+            "How long a short request would wait now, in the worker where it is longest",
+            on,
+            multiprocess_mode="livemax",
+        )
+        self.still = Gauge(
+            "evenodd_queue_still_seconds",
+            "For how long requests have waited in a worker that did nothing",
+            on,
+            multiprocess_mode="livemax",
+        )
         self.provider = Gauge(
             "evenodd_provider_info",
             "1 for what really runs",
@@ -55,6 +71,21 @@ class Instruments:
             [*on, "of"],
             multiprocess_mode="livemax",
         )
+
+    def answered(self, path: str, status: int, reason: str | None = None, seconds: float | None = None) -> None:
+        """Count an answer.
+
+        Args:
+            path: a path of ours, `page` or `other`.
+            status: of HTTP.
+            reason: why it was refused, if it was.
+            seconds: that it took, if somebody may want to know.
+        """
+        self.answers.labels(path, str(status)).inc()
+        if reason is not None:
+            self.refused.labels(path, reason).inc()
+        if seconds is not None:
+            self.seconds.labels(path).observe(seconds)
 
     @classmethod
     def get(cls) -> Instruments:
@@ -73,7 +104,8 @@ class Metrics:
         self._scores, self._lengths = families.scores.labels(variant), families.lengths.labels(variant)
         self._batch, self._merged = families.batch.labels(variant), families.merged.labels(variant)
         self._wait, self._again = families.wait.labels(variant), families.again.labels(variant)
-        self._shed, self._abandoned = families.shed.labels(variant), families.abandoned.labels(variant)
+        self._queue, self._still = families.queue.labels(variant), families.still.labels(variant)
+        self._abandoned = families.abandoned.labels(variant)
         self._decisions: dict[str, Any] = {}
         self._drift: dict[str, Drift] = {}
         for name in ("score", "length") if reference else ():
@@ -85,16 +117,21 @@ class Metrics:
         """Say what really runs."""
         self._families.provider.labels(self._variant, provider, graph, version).set(1)
 
-    def shed(self, texts: int) -> None:
+    def queue(self, wait: float, still: float) -> None:
+        """How long the queue is, and how long it has stood still, both in seconds."""
+        self._queue.set(wait)
+        self._still.set(still)
+
+    def shed(self, reason: str, texts: int) -> None:
         """Count texts turned away."""
-        self._shed.inc(texts)
+        self._families.shed.labels(self._variant, reason).inc(texts)
 
     def abandoned(self, texts: int) -> None:
         """Count texts whose client had gone before they ran."""
         self._abandoned.inc(texts)
 
     def queue_wait(self, seconds: float) -> None:
-        """Time from arrival to tokenisation."""
+        """Time from arrival to the first run."""
         self._wait.observe(seconds)
 
     def batch(self, windows: int, requests: int, again: int = 0) -> None:
@@ -129,3 +166,19 @@ class Metrics:
         follower.add(values)
         if follower.seen // 100 > before and follower.index is not None:
             self._families.drift.labels(self._variant, name).set(np.round(follower.index, 6))
+
+
+def exposition() -> tuple[bytes, str]:
+    """All workers' metrics in the format of Prometheus, and its content type."""
+    from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
+    from prometheus_client.exposition import CONTENT_TYPE_LATEST
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    folder = os.environ.get(VARIABLE)
+    if folder is None:
+        return generate_latest(REGISTRY), CONTENT_TYPE_LATEST
+    sum_up_the_dead(Path(folder))
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    with locked(Path(folder)):
+        return generate_latest(registry), CONTENT_TYPE_LATEST

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from .access import Scope, Send
+from .bodies import Receive
+from .metrics import Instruments
 
 FOLDER = Path(__file__).parent / "page"
 CONTENT_TYPES = {
@@ -18,48 +24,40 @@ CONTENT_TYPES = {
     ".json": "application/json",
     ".woff2": "font/woff2",
 }
-SECURITY_HEADERS = (
-    (
-        b"content-security-policy",
-        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
-        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-    ),
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cross-origin-opener-policy", b"same-origin"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
-)
+SECURITY_HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
 
 
-@dataclass(frozen=True)
 class StaticFile:
-    """A file's bytes and headers."""
+    """A file as an ASGI application; a browser that has it already is told so."""
 
-    body: bytes
-    etag: bytes
-    headers: tuple[tuple[bytes, bytes], ...]
+    def __init__(self, path: Path) -> None:
+        body = path.read_bytes()
+        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = {"cache-control": "no-cache", "etag": etag, **SECURITY_HEADERS}
+        self._etag = etag
+        self._whole = Response(body, headers={**headers, "content-type": CONTENT_TYPES[path.suffix]})
+        self._same = Response(status_code=304, headers=headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope)
+        if request.method not in ("GET", "HEAD"):
+            response = Response(status_code=405, headers={"allow": "GET, HEAD"})
+        else:
+            response = self._same if request.headers.get("if-none-match") == self._etag else self._whole
+        Instruments.get().answered("page", response.status_code)
+        await response(scope, receive, send)
 
 
 def read_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
     """The folder's files by path; `index.html` is `/`."""
-    files = {}
-    for path in sorted(folder.glob("*")):
-        if path.suffix in CONTENT_TYPES and path.is_file():
-            name = "/" if path.name == "index.html" else f"/{path.name}"
-            files[name] = _read_file(path)
-    return files
-
-
-def _read_file(path: Path) -> StaticFile:
-    body = path.read_bytes()
-    etag = b'"%s"' % hashlib.sha256(body).hexdigest()[:16].encode()
-    headers = (
-        (b"content-type", CONTENT_TYPES[path.suffix].encode()),
-        (b"content-length", str(len(body)).encode()),
-        (b"cache-control", b"no-cache"),
-        (b"etag", etag),
-        *SECURITY_HEADERS,
-    )
-    return StaticFile(body, etag, headers)
+    chosen = [path for path in sorted(folder.glob("*")) if path.suffix in CONTENT_TYPES and path.is_file()]
+    return {"/" if path.name == "index.html" else f"/{path.name}": StaticFile(path) for path in chosen}

@@ -10,18 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .batcher import Batcher, Job, Scored
+from .admission import Limits
+from .batcher import Batcher, Scored
+from .bodies import Bodies
 from .bundle import Bundle, bundle_folders, read_bundles
 from .corrections import Store, open_store
 from .engine import Engine, open_engine
+from .explanation import Explanation
 from .metrics import Metrics
 from .settings import Settings, read_settings
-from .text import find_words, leave_out
 
 logger = logging.getLogger(__name__)
 
 BUNDLES_INSIDE = Path(__file__).parent / "bundles"
 GC_THRESHOLD = 50_000
+STILL_SECONDS, STUCK_SECONDS = 20.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,6 @@ class Variant:
     batcher: Batcher
     metrics: Metrics
 
-    def submit(self, texts: Sequence[str], *, exact: bool = False) -> Job:
-        """Queue texts; see Batcher.submit."""
-        return self.batcher.submit(texts, exact=exact)
-
     def answer(self, scored: Sequence[Scored]) -> dict[str, Any]:
         """The body of an answer of `/classify`."""
         results = []
@@ -46,25 +45,28 @@ class Variant:
         self.metrics.decided(results, [item.tokens for item in scored])
         return {"results": results, "model": self.bundle.identity}
 
-    def explanation_texts(self, text: str) -> list[str]:
-        """The text, and the text without each of its words in turn."""
-        return [text, *leave_out(text, find_words(text))]
+    def opinion(self, scored: Scored) -> dict[str, Any]:
+        """What the model says of a text, as it stands beside a correction."""
+        decided = self.engine.policy.decide(scored.probabilities)
+        said = {"predicted": decided["label"], "decision": decided["decision"], "score": decided["score"]}
+        return {**said, "variant": self.bundle.variant, "version": self.bundle.description.get("version")}
 
-    def explain(self, text: str, scored: Sequence[Scored]) -> dict[str, Any]:
-        """The body of an answer of `/explain`: a word weighs what the score loses without it.
+    def explain(self, explanation: Explanation, scored: Sequence[Scored]) -> dict[str, Any]:
+        """The body of an answer of `/explain`: a part weighs what the score loses without it.
 
         Args:
-            text: the text.
-            scored: the answers for `explanation_texts(text)`.
+            explanation: with its parts.
+            scored: the answers for the text, and for it without each of its parts.
         """
         policy = self.engine.policy
         whole = policy.decide(scored[0].probabilities)
         label = policy.labels.index(whole["label"]) if policy.positive is None else policy.positive
         words = [
-            {**asdict(word), "weight": whole["score"] - float(item.probabilities[label])}
-            for word, item in zip(find_words(text), scored[1:], strict=True)
+            {**asdict(part), "weight": whole["score"] - float(item.probabilities[label])}
+            for part, item in zip(explanation.parts, scored[1:], strict=True)
         ]
-        return {"words": words, **whole, "of": policy.labels[label], "model": self.bundle.identity}
+        named = {"of": policy.labels[label], "by": explanation.by, "model": self.bundle.identity}
+        return {"words": words, **whole, **named}
 
 
 class Runtime:
@@ -80,6 +82,7 @@ class Runtime:
         self.settings = settings
         self.variants = {name: _open_variant(item, settings) for name, item in _ordered_bundles(settings).items()}
         self.default = next(iter(self.variants))
+        self.bodies = Bodies(settings.max_held)
         self.corrections: Store | None = open_store(settings.corrections, settings.max_corrections)
 
     @property
@@ -96,12 +99,32 @@ class Runtime:
                 "texts": limits.max_texts,
                 "chars": limits.max_chars,
                 "body_bytes": limits.max_body,
-                "explain_words": limits.explain_words,
-                "queue_tokens_per_worker": limits.max_queue,
-                "requests_per_worker": limits.max_requests,
+                "tokens": limits.max_tokens,
+                "explain_tokens": limits.explain_tokens,
+                "wait_seconds": limits.max_wait,
                 "timeout_seconds": limits.timeout,
             },
         }
+
+    @property
+    def takes_no_more(self) -> str | None:
+        """Why requests are turned away or stand still, or None."""
+        for variant in self.variants.values():
+            if variant.batcher.still_seconds > STILL_SECONDS:
+                return "the queue stands still"
+            if variant.batcher.admission.takes_no_more:
+                return "the queue is full"
+        return None
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a queue has stood still for so long that only a new start can help."""
+        return any(variant.batcher.still_seconds > STUCK_SECONDS for variant in self.variants.values())
+
+    def note_queues(self) -> None:
+        """Show how long the queues are."""
+        for variant in self.variants.values():
+            variant.metrics.queue(variant.batcher.admission.wait, variant.batcher.still_seconds)
 
     def close(self) -> None:
         """Finish what was accepted."""
@@ -147,7 +170,8 @@ def _open_variant(bundle: Bundle, settings: Settings) -> Variant:
     engine = open_engine(bundle, settings)
     metrics = Metrics(bundle.variant, bundle.description.get("reference"))
     metrics.runs_on(engine.provider, engine.graph, str(bundle.description.get("version")))
-    batcher = Batcher(engine, metrics, max_queue=settings.max_queue, exact=settings.exact)
+    limits = Limits(settings.max_tokens, settings.max_wait, settings.timeout)
+    batcher = Batcher(engine, metrics, limits=limits, exact=settings.exact)
     return Variant(bundle, engine, batcher, metrics)
 
 

@@ -37,7 +37,7 @@ class Classified(BaseModel):
 
 
 class WordWeight(BaseModel):
-    """A word, its place in characters, and the score of the text less the score without the word."""
+    """A part of the text, its place in characters, and the score of the text less the score without it."""
 
     word: str
     start: int
@@ -54,6 +54,7 @@ class Explained(BaseModel):
     score: float
     probabilities: dict[str, float]
     of: str = Field(description="the label whose probability the weights are about")
+    by: str = Field(description="what was left out: `word`, or `sentence` or `passage` of a longer text")
     model: ModelName
 
 

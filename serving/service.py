@@ -7,6 +7,8 @@ work too. EVENODD_WORKERS overrides it; set it to 1 for a GPU.
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import os
 from typing import Any
@@ -15,14 +17,19 @@ import bentoml
 from bentoml.exceptions import BentoMLConfigException
 
 from . import schema
-from .accept import share_connections
+from .accept import end_with_parent, share_connections
+from .access import Gate
 from .docs import complete
-from .front import Front
+from .explanation import Explanation
+from .front import Front, known_paths
+from .metric_files import make_folder, remove_folder, use_folder
 from .runtime import Runtime, check_bundles, open_runtime
+from .settings import read_settings
 
 logger = logging.getLogger(__name__)
 
 
+BEAT_SECONDS = 1.0
 _OPENED: list[Runtime] = []
 LAYERS = os.environ.get("EVENODD_BENTOML_LAYERS", "").strip() == "1"
 
@@ -42,12 +49,17 @@ class FrontedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker."""
+        settings = read_settings()
         if is_main and bentoml.server_context.worker_index is not None:
+            end_with_parent()
+            use_folder()
             share_connections(bentoml.server_context.worker_index)
         if LAYERS:
             self.add_asgi_middleware(Front, runtime=opened)
-            return super().to_asgi(is_main)
-        return Front(super().to_asgi(is_main), opened)
+            app = super().to_asgi(is_main)
+        else:
+            app = Front(super().to_asgi(is_main), opened)
+        return Gate(app, settings, known_paths())
 
     @property
     def openapi_spec(self) -> Any:
@@ -77,14 +89,37 @@ class EvenOdd:
             check_bundles()
         except (ValueError, RuntimeError) as fault:
             raise BentoMLConfigException(str(fault)) from None
+        make_folder()
+        atexit.register(remove_folder)
 
     def __init__(self) -> None:
         _log_through_bentoml()
         _OPENED.append(open_runtime())
 
+    @bentoml.on_startup
+    async def start(self) -> None:
+        """Show the queues' state from now on."""
+        self._beat()
+
+    def _beat(self) -> None:
+        opened().note_queues()
+        self._heart = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
+
+    async def __is_ready__(self) -> bool:
+        """Whether this worker takes requests; `/readyz` asks."""
+        reason = opened().takes_no_more
+        if reason is not None:
+            logger.warning("not ready | %s", reason)
+        return reason is None
+
+    async def __is_alive__(self) -> bool:
+        """Whether the queues move; `/livez` asks."""
+        return not opened().stuck
+
     @bentoml.on_shutdown
     def stop(self) -> None:
         """Finish what was accepted."""
+        self._heart.cancel()
         opened().close()
 
     @bentoml.api
@@ -95,10 +130,11 @@ class EvenOdd:
 
     @bentoml.api
     async def explain(self, text: str, variant: str | None = None) -> schema.Explained:
-        """A weight per word: how much the score falls when the word is left out."""
+        """A weight per word, or per sentence of a long text: how much the score falls when it is left out."""
         chosen = schema.variant_of(opened(), variant)
-        scored = await chosen.batcher.score(chosen.explanation_texts(text))
-        return schema.Explained.model_validate(chosen.explain(text, scored))
+        explanation = Explanation(text, opened().settings.explain_tokens)
+        scored = await chosen.batcher.submit([text], exact=True, follow=explanation.follow).future
+        return schema.Explained.model_validate(chosen.explain(explanation, scored))
 
 
 def _log_through_bentoml() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .keys import ApiKey, read_keys
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
+SECRET = ("api_keys", "corrections")
 GRAPHS = ("checked", "fp32", "fp16", "int8")
 
 
@@ -27,10 +32,19 @@ class Settings:
         max_texts: Texts of one request.
         max_chars: Characters of one text.
         max_body: Bytes of one request's body.
-        max_requests: Requests that one worker holds at a time, whatever their size.
-        max_queue: Tokens that may wait in one worker before requests are turned away; estimated from the characters.
+        max_held: Bytes of large bodies that one worker holds at a time, half of them for one client.
+        max_tokens: Tokens of one request.
+        max_wait: Seconds that a short request may stand behind others in one worker, half of them behind those of its
+            own client; what would wait longer, by the rate of late, is turned away at once.
         timeout: Seconds after which a waiting request is answered with 503.
-        explain_words: Words of a text that can be explained.
+        explain_tokens: Tokens that all runs of an explanation hold: a short text is explained by words, a longer one
+            by sentences or passages.
+        hosts: Names that requests may be sent to, apart by commas; `*`: any. Empty: any, and where the service listens
+            on this machine alone, local names.
+        api_keys: Entries of `python -m serving.access`, apart by commas; empty: no key is needed.
+        rate: Requests a second that one client may send to one worker; None: any.
+        proxies: Networks of proxies whose `X-Forwarded-For` names the client, apart by commas.
+        keep_alive: Seconds that an idle connection stays open: longer than those of proxies in front.
         exact: Where the graph's scores depend on the batch, a text always gets the same score: int8 runs each text by
             itself (about a seventh of the throughput), `checked` runs all in float32. Explanations do so always.
         corrections: Where corrections go: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
@@ -46,10 +60,16 @@ class Settings:
     max_texts: int = 256
     max_chars: int = 100_000
     max_body: int = 4 * 1024 * 1024
-    max_requests: int = 1024
-    max_queue: int = 262_144
+    max_held: int = 32 * 1024 * 1024
+    max_tokens: int = 131_072
+    max_wait: float = 2.0
     timeout: float = 60.0
-    explain_words: int = 256
+    explain_tokens: int = 16_384
+    hosts: tuple[str, ...] = ()
+    api_keys: tuple[ApiKey, ...] = ()
+    rate: float | None = None
+    proxies: tuple[Network, ...] = ()
+    keep_alive: float = 75.0
     exact: bool = False
     corrections: str | None = None
     max_corrections: int = 100_000
@@ -71,7 +91,8 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         try:
             values[name] = parse(raw)
         except ValueError as fault:
-            faults.append(f"EVENODD_{name.upper()}={raw!r}: {fault}")
+            shown = "" if name in SECRET else f"={raw!r}"
+            faults.append(f"EVENODD_{name.upper()}{shown}: {fault}")
     if faults:
         raise ValueError("; ".join(faults))
     return Settings(**values)
@@ -79,6 +100,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
 def _paths(raw: str) -> tuple[Path, ...]:
     return tuple(Path(part).expanduser() for part in raw.split(os.pathsep) if part)
+
+
+def _names(raw: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in raw.split(",") if part.strip())
+
+
+def _networks(raw: str) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(part, strict=False) for part in _names(raw))
 
 
 def _one_of(allowed: tuple[str, ...]) -> Callable[[str], str]:
@@ -119,10 +148,16 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "max_texts": _positive(int),
     "max_chars": _positive(int),
     "max_body": _positive(int, 1024),
-    "max_requests": _positive(int),
-    "max_queue": _positive(int),
+    "max_held": _positive(int, 1024),
+    "max_tokens": _positive(int, 16),
+    "max_wait": _positive(float, 0.01),
     "timeout": _positive(float, 0.1),
-    "explain_words": _positive(int),
+    "explain_tokens": _positive(int, 16),
+    "hosts": _names,
+    "api_keys": read_keys,
+    "rate": _positive(float, 0.01),
+    "proxies": _networks,
+    "keep_alive": _positive(float, 1),
     "exact": _switch,
     "corrections": str,
     "max_corrections": _positive(int),

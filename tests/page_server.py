@@ -22,7 +22,7 @@ from serving.page import read_files
 GROUPS = {"women", "muslims", "immigrants", "gays", "jews", "foreigners"}
 HOSTILE = {"hate": 1.6, "vermin": 2.4, "disgusting": 1.9, "sick": 1.1, "driven": 0.7, "kill": 1.2}
 BIAS = {"odd": 0.0, "even": 0.3, "lora": -0.9}
-LIMITS = {"texts": 256, "chars": 20_000, "body_bytes": 1 << 20, "explain_words": 256}
+LIMITS = {"texts": 256, "chars": 20_000, "body_bytes": 1 << 20, "tokens": 131_072}
 WHOLE = {"truncated": False, "windows": 1}
 LAYERS = {"odd": [1, 3, 5], "even": [2, 4, 6]}
 FIGURES = {

@@ -67,16 +67,9 @@ export function correction(text, result, model) {
   const box = h("details", { class: "correction" }, h("summary", {}, "This is wrong"), form);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const said = {
-      text,
-      variant: model.variant,
-      predicted: result.label,
-      decision: result.decision,
-      score: result.score,
-    };
-    send(form, said, fault, () => {
+    send(form, { text, variant: model.variant }, fault, () => {
       box.replaceWith(
-        h("p", { class: "stored", tabindex: "-1" }, "Stored. It can be used as a training row from now on."),
+        h("p", { class: "stored", tabindex: "-1" }, "Stored. It becomes a training row once somebody has accepted it."),
       );
       announce("Correction stored.");
     });

@@ -144,10 +144,8 @@ def test_correction_is_stored_once(fake: Fake, visit: Visit) -> None:
     page.fill("#correct-note", "quoted from a film")
     page.get_by_role("button", name="Store correction").click()
     page.wait_for_selector(".stored")
-    result = service.result("I hate women", "odd")
-    said = {"decision": result["decision"], "score": result["score"], "predicted": result["label"], "variant": "odd"}
-    given = {"text": "I hate women", "label": "noHate", "comment": "quoted from a film"}
-    assert service.stored == [said | given]
+    given = {"text": "I hate women", "label": "noHate", "comment": "quoted from a film", "variant": "odd"}
+    assert service.stored == [given]
 
 
 def test_no_correction_is_offered_where_none_is_kept(fake: Fake, visit: Visit) -> None:

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client import REGISTRY
 from serving_bundle import shared_bundle
 
-from serving.batcher import Batcher, OverloadedError
+from serving.admission import Limits, OverloadedError, Rate, TooLargeError
+from serving.batcher import Batcher
 from serving.bundle import read_bundle
 from serving.engine import Engine, open_engine
 from serving.metrics import Metrics
@@ -44,14 +45,21 @@ class GatedEngine(Engine):
 def stage() -> Iterator[SimpleNamespace]:
     engine = GatedEngine()
     metrics = Metrics("odd", None)
-    batcher = Batcher(engine, metrics, max_queue=2000)
+    batcher = Batcher(engine, metrics, limits=Limits(max_tokens=40_000, max_wait=2.0, timeout=60.0))
+    batcher.admission.rate = Rate(1000.0)
+    engine.rounds.clear()
     yield SimpleNamespace(engine=engine, batcher=batcher)
     engine.gate.set()
     batcher.close()
 
 
-def value(name: str) -> float:
-    return REGISTRY.get_sample_value(name, {"variant": "odd"}) or 0.0
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, {"variant": "odd", **labels}) or 0.0
+
+
+def generous(stage: SimpleNamespace) -> None:
+    """Take whatever comes."""
+    stage.batcher.admission.limits = Limits(10**9, 1e9, 1e9)
 
 
 async def occupy(stage: SimpleNamespace) -> asyncio.Task[object]:
@@ -91,7 +99,7 @@ def test_each_request_gets_its_own_answers(stage: SimpleNamespace) -> None:
     async def scenario() -> list[object]:
         return list(await asyncio.gather(*(stage.batcher.score(texts) for texts in requests)))
 
-    stage.batcher._max_queue = 10**9
+    generous(stage)
     for texts, answers in zip(requests, asyncio.run(scenario()), strict=True):
         found = np.array([answer.probabilities for answer in answers])
         np.testing.assert_allclose(found, reference.score(texts), atol=1e-5)
@@ -115,7 +123,7 @@ def test_short_request_does_not_wait_for_a_long_one(stage: SimpleNamespace) -> N
         stage.engine.gate.set()
         await asyncio.gather(first, long, short)
 
-    stage.batcher._max_queue = 10**9
+    generous(stage)
     asyncio.run(scenario())
     assert order == ["short", "long"]
 
@@ -125,17 +133,33 @@ def test_full_queue_refuses_at_once_and_takes_again_later(stage: SimpleNamespace
 
     async def scenario() -> None:
         first = await occupy(stage)
-        second = asyncio.ensure_future(stage.batcher.score(["people " * 1000]))
+        waiting = [stage.batcher.submit(["people " * 900], client=client).future for client in ("a", "b")]
         await asyncio.sleep(0)
-        with pytest.raises(OverloadedError):
-            await asyncio.wait_for(stage.batcher.score(["people " * 1000]), 1)
+        with pytest.raises(OverloadedError, match="queue"):
+            stage.batcher.submit(["sun"], client="another")
         stage.engine.gate.set()
-        await asyncio.gather(first, second)
-        assert len(await stage.batcher.score(["people " * 1000])) == 1
+        await asyncio.gather(first, *waiting)
+        assert len(await stage.batcher.score(["sun"])) == 1
 
-    before = value("evenodd_shed_texts_total")
+    before = value("evenodd_shed_texts_total", reason="queue")
     asyncio.run(scenario())
-    assert value("evenodd_shed_texts_total") == before + 1
+    assert value("evenodd_shed_texts_total", reason="queue") == before + 1
+
+
+def test_one_client_leaves_room_for_others(stage: SimpleNamespace) -> None:
+    """Whoever sends most would be the only one who is answered."""
+    stage.batcher.admission.rate = Rate(3000.0)
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        greedy = [stage.batcher.submit(["people " * 900], client="greedy").future for _ in range(3)]
+        with pytest.raises(OverloadedError, match="client"):
+            stage.batcher.submit(["people"], client="greedy")
+        other = stage.batcher.submit(["sun"], client="other").future
+        stage.engine.gate.set()
+        await asyncio.gather(first, other, *greedy)
+
+    asyncio.run(scenario())
 
 
 def test_small_request_is_taken_beside_a_huge_one(stage: SimpleNamespace) -> None:
@@ -156,9 +180,76 @@ def test_small_request_is_taken_beside_a_huge_one(stage: SimpleNamespace) -> Non
     asyncio.run(scenario())
 
 
-def test_empty_queue_takes_a_request_larger_than_the_limit(stage: SimpleNamespace) -> None:
-    """A request within the limits on texts and body could otherwise never be answered."""
-    assert len(asyncio.run(stage.batcher.score(["people " * 5000]))) == 1
+def test_request_with_too_many_tokens_never_runs(stage: SimpleNamespace) -> None:
+    """Texts within every limit on characters can hold four times the tokens that their length suggests."""
+    reads: list[int] = []
+    tokenize = stage.engine.tokenize
+    stage.engine.tokenize = lambda texts: (reads.append(sum(map(len, texts))), tokenize(texts))[1]
+
+    async def scenario() -> None:
+        with pytest.raises(TooLargeError, match="40000 tokens"):
+            await stage.batcher.score(["!" * 16_000] * 256)
+        await stage.batcher.score(["sun"])
+
+    before = value("evenodd_shed_texts_total", reason="size")
+    asyncio.run(scenario())
+    assert stage.engine.rounds == [1]
+    assert sum(reads) < 80_000, "reading stops where the limit is passed"
+    assert value("evenodd_shed_texts_total", reason="size") == before + 256
+    assert stage.batcher.pending == 0
+
+
+def test_request_that_the_machine_cannot_answer_in_time_is_refused(stage: SimpleNamespace) -> None:
+    """It would run until its deadline, and for nobody."""
+    stage.batcher.admission.rate = Rate(10.0)
+    with pytest.raises(TooLargeError, match="60 seconds"):
+        asyncio.run(stage.batcher.score(["people " * 1000]))
+    assert stage.engine.rounds == []
+
+
+def test_short_text_is_answered_while_a_large_request_is_read(stage: SimpleNamespace) -> None:
+    """Tokenised in one go, four megabytes hold up everybody for seconds."""
+    generous(stage)
+
+    async def scenario() -> int:
+        large = stage.batcher.submit([("a" * 99 + " ") * 160] * 200)
+        await stage.batcher.score(["sun"])
+        read = len(large.counts)
+        large.abandon()
+        return read
+
+    assert asyncio.run(scenario()) < 100
+
+
+def test_given_up_request_is_not_read_on(stage: SimpleNamespace) -> None:
+    """Work for a request that had its answer delays those that wait."""
+    generous(stage)
+
+    async def scenario() -> None:
+        large = stage.batcher.submit([("a" * 99 + " ") * 160] * 200)
+        while not large.counts:
+            await asyncio.sleep(0.001)
+        large.abandon()
+        await stage.batcher.score(["sun"])
+        await stage.batcher.score(["sun"])
+        assert len(large.counts) < 200
+
+    asyncio.run(scenario())
+    assert stage.batcher.pending == 0
+
+
+def test_queue_that_stands_still_shows(stage: SimpleNamespace) -> None:
+    """A thread that hangs looks like a service without requests."""
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        await asyncio.sleep(0.2)
+        assert stage.batcher.still_seconds >= 0.15
+        stage.engine.gate.set()
+        await first
+        assert stage.batcher.still_seconds == 0.0
+
+    asyncio.run(scenario())
 
 
 def test_cancelled_request_never_runs(stage: SimpleNamespace) -> None:
@@ -217,7 +308,7 @@ def test_failing_graph_is_told_and_the_queue_lives_on(stage: SimpleNamespace, ca
 def test_closing_finishes_what_was_accepted() -> None:
     """A stop that drops the queue loses answers that were promised."""
     engine = GatedEngine()
-    batcher = Batcher(engine, Metrics("odd", None), max_queue=10**6)
+    batcher = Batcher(engine, Metrics("odd", None), limits=Limits(10**6, 60.0, 600.0))
 
     async def scenario() -> None:
         stage = SimpleNamespace(engine=engine, batcher=batcher)

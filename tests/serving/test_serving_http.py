@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,8 +16,9 @@ import pytest
 from postgres_server import postgres_server
 from serving_bundle import reference_probabilities, shared_bundle
 
+from serving.access import Gate
 from serving.corrections import open_store, write_rows
-from serving.front import Front
+from serving.front import HANDED_ON, Front, known_paths
 from serving.page import StaticFile, read_files
 from serving.runtime import Runtime
 from serving.settings import Settings
@@ -24,16 +26,24 @@ from serving.settings import Settings
 CANARY = "zebracanary"
 
 
-async def behind(scope: Any, receive: Any, send: Any) -> None:
+class Behind:
     """Stands for BentoML's application."""
-    await send({"type": "http.response.start", "status": 299, "headers": []})
-    await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 299, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+
+def application(runtime: Runtime, page: dict[str, StaticFile] | None = None) -> Gate:
+    """What a worker serves, in this process."""
+    front = Front(Behind(), lambda: runtime, page)
+    return Gate(front, runtime.settings, known_paths() | set(page or {}))
 
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Runtime]:
     settings = Settings(
-        bundle=(shared_bundle(), shared_bundle("even")), max_chars=60_000, max_body=200_000, explain_words=20
+        bundle=(shared_bundle(), shared_bundle("even")), max_chars=60_000, max_body=200_000, explain_tokens=2000
     )
     opened = Runtime(settings)
     yield opened
@@ -42,7 +52,7 @@ def runtime() -> Iterator[Runtime]:
 
 def call(runtime: Runtime, method: str, path: str, **options: Any) -> httpx.Response:
     async def go() -> httpx.Response:
-        transport = httpx.ASGITransport(app=Front(behind, lambda: runtime))
+        transport = httpx.ASGITransport(app=application(runtime))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             return await client.request(method, path, **options)
 
@@ -169,8 +179,34 @@ def test_wrong_method_names_the_right_one(runtime: Runtime) -> None:
 
 def test_other_paths_are_handed_on(runtime: Runtime) -> None:
     """Health, metrics and the API's description are BentoML's."""
-    answer = call(runtime, "GET", "/readyz")
-    assert (answer.status_code, answer.text) == (299, "/readyz")
+    for path in HANDED_ON:
+        answer = call(runtime, "GET", path)
+        assert (answer.status_code, answer.text) == (299, path)
+
+
+def test_unknown_path_goes_nowhere(runtime: Runtime) -> None:
+    """BentoML keeps each path as a label of its metrics: on disk, in memory, and for all who read them."""
+    for number in range(100):
+        answer = call(runtime, "GET", f"/{CANARY}{number}" + "x" * number)
+        assert (answer.status_code, answer.json()["field"]) == (404, "path")
+    assert call(runtime, "POST", "/classify/", json={"texts": [CANARY]}).status_code == 404
+    assert call(runtime, "GET", f"/info?{CANARY}").status_code == 200
+    assert call(runtime, "GET", f"/card?variant={CANARY}").status_code == 400
+    shown = call(runtime, "GET", "/metrics").text
+    assert CANARY not in shown
+    assert 'evenodd_answers_total{path="other",status="404"}' in shown
+
+
+def test_metrics_hold_nothing_that_a_client_sent(runtime: Runtime) -> None:
+    """Methods, headers and fields would make a new label each, as paths did."""
+    before = set(re.findall(r"\{.*?\}", call(runtime, "GET", "/metrics").text))
+    headers = {"user-agent": CANARY, "x-request-id": CANARY, "content-type": CANARY}
+    call(runtime, "PATCH", "/classify", headers=headers)
+    call(runtime, "POST", "/classify", headers=headers, content=CANARY.encode())
+    call(runtime, "POST", "/classify", json={CANARY: CANARY, "texts": [CANARY], "variant": CANARY})
+    shown = call(runtime, "GET", "/metrics").text
+    assert CANARY not in shown
+    assert len(set(re.findall(r"\{.*?\}", shown)) - before) < 30
 
 
 def test_weights_are_changes_in_score(runtime: Runtime) -> None:
@@ -185,9 +221,9 @@ def test_weights_are_changes_in_score(runtime: Runtime) -> None:
     assert all(text[word["start"] : word["end"]] == word["word"] for word in body["words"])
 
 
-@pytest.mark.parametrize(("text", "status"), [("", 400), ("  ", 400), ("word " * 21, 413), (7, 400)])
+@pytest.mark.parametrize(("text", "status"), [("", 400), ("  ", 400), ("word " * 700, 413), (7, 400)])
 def test_unexplainable_text_is_refused(runtime: Runtime, text: Any, status: int) -> None:
-    """A text of 10,000 words would cost 10,001 runs."""
+    """There is nothing to leave out, or leaving it out costs more than a request may."""
     answer = call(runtime, "POST", "/explain", json={"text": text})
     assert (answer.status_code, answer.json()["field"]) == (status, "text")
 
@@ -224,7 +260,7 @@ def test_page_lets_nothing_in_from_outside(runtime: Runtime, tmp_path: Path) -> 
     assert set(files) == {"/", "/app.js"}
 
     async def get(path: str, **headers: str) -> httpx.Response:
-        transport = httpx.ASGITransport(app=Front(behind, lambda: runtime, files))
+        transport = httpx.ASGITransport(app=application(runtime, files))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             return await client.get(path, headers=headers)
 
@@ -236,7 +272,7 @@ def test_page_lets_nothing_in_from_outside(runtime: Runtime, tmp_path: Path) -> 
     assert asyncio.run(get("/app.js")).headers["content-type"].startswith("text/javascript")
     again = asyncio.run(get("/", **{"if-none-match": page.headers["etag"]}))
     assert (again.status_code, again.content) == (304, b"")
-    assert asyncio.run(get("/../secret.py")).status_code == 299
+    assert asyncio.run(get("/secret.py")).status_code == 404
 
 
 def test_shipped_page_is_whole() -> None:
@@ -267,7 +303,7 @@ def keeping(tmp_path: Path) -> Iterator[Runtime]:
 
 def test_corrections_become_training_rows(keeping: Runtime, tmp_path: Path) -> None:
     """Rows that cannot be read back teach nothing."""
-    said = {"predicted": "noHate", "decision": "review", "score": 0.25, "comment": "irony", "variant": "odd"}
+    said = {"predicted": CANARY, "score": 7, "comment": "irony", "variant": "odd"}
     first = call(keeping, "POST", "/corrections", json={"text": "i hate “you”", "label": "hate", **said})
     assert (first.status_code, first.json()) == (201, {"stored": True})
     assert call(keeping, "POST", "/corrections", json={"text": "sun", "label": "noHate"}).status_code == 201
@@ -275,7 +311,10 @@ def test_corrections_become_training_rows(keeping: Runtime, tmp_path: Path) -> N
     assert write_rows(str(tmp_path / "c.db"), tmp_path / "rows.jsonl") == 2
     rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [(row["text"], row["label_text"]) for row in rows] == [("i hate “you”", "hate"), ("sun", "noHate")]
-    assert (rows[0]["score"], rows[0]["version"], rows[0]["variant"]) == (0.25, "3", "odd")
+    [answer] = classify(keeping, ["i hate “you”"]).json()["results"]
+    assert (rows[0]["predicted"], rows[0]["decision"]) == (answer["label"], answer["decision"])
+    assert rows[0]["score"] == pytest.approx(answer["score"])
+    assert (rows[0]["version"], rows[0]["variant"]) == ("3", "odd")
 
 
 @pytest.mark.parametrize(
@@ -283,7 +322,6 @@ def test_corrections_become_training_rows(keeping: Runtime, tmp_path: Path) -> N
     [
         ({"label": "review"}, "label"),
         ({"text": 3}, "text"),
-        ({"score": 7}, "score"),
         ({"comment": "x" * 3000}, "comment"),
     ],
 )
@@ -320,7 +358,7 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
         place = f"postgresql://evenodd@/postgres?host={folder}"
         opened = Runtime(Settings(bundle=(shared_bundle(),), corrections=place, max_corrections=2))
         text = "i hate “you”, it's 100 % 😀 '); DROP TABLE corrections; --"
-        body = {"text": text, "label": "hate", "score": 0.25, "decision": "review"}
+        body = {"text": text, "label": "hate"}
         try:
             statuses = [call(opened, "POST", "/corrections", json=body).status_code for _ in range(3)]
         finally:
@@ -329,7 +367,7 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
         assert write_rows(place, tmp_path / "rows.jsonl") == 2
         assert len(open_store(place, 10).rows()) == 2  # type: ignore[union-attr]
     row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert (row["text"], row["label_text"], row["score"], row["variant"]) == (text, "hate", 0.25, "odd")
+    assert (row["text"], row["label_text"], row["variant"]) == (text, "hate", "odd")
     answer = call(opened, "POST", "/corrections", json=body)
     assert answer.status_code == 503, "the server has gone"
 
@@ -357,7 +395,7 @@ def test_client_that_goes_away_is_let_go(runtime: Runtime, monkeypatch: pytest.M
         headers = [(b"content-type", b"application/json")]
         scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers, "query_string": b""}
         asyncio.get_running_loop().call_later(0.03, gone.set)
-        await asyncio.wait_for(Front(behind, lambda: runtime)(scope, receive, send), 5)
+        await asyncio.wait_for(application(runtime)(scope, receive, send), 5)
 
     asyncio.run(scenario())
     assert sent[0]["status"] == 499
@@ -377,38 +415,127 @@ def test_answer_that_takes_too_long_is_a_503() -> None:
         slow.close()
 
 
+def test_long_text_is_explained_by_sentences_or_passages(runtime: Runtime) -> None:
+    """By words, 250 of them cost 250 runs of 250 words, and words that fall into many tokens still more."""
+    words = call(runtime, "POST", "/explain", json={"text": "I hate you."}).json()
+    assert words["by"] == "word"
+    text = "I hate people. " * 12 + "The sun is good! "
+    sentences = call(runtime, "POST", "/explain", json={"text": text}).json()
+    assert sentences["by"] == "sentence"
+    assert [part["word"] for part in sentences["words"]][-1] == "The sun is good!"
+    assert len(sentences["words"]) == 13
+    for long in ("good day " * 100, "東" * 200, "! " * 200):
+        passages = call(runtime, "POST", "/explain", json={"text": long}).json()
+        assert passages["by"] == "passage"
+        assert 2 <= len(passages["words"]) < 20
+        assert "".join(part["word"] for part in passages["words"]).replace(" ", "") == long.replace(" ", "")
+        assert all(long[part["start"] : part["end"]] == part["word"] for part in passages["words"])
+
+
 def test_overload_is_answered_at_once_with_when_to_come_back() -> None:
     """Waiting in line for an answer that comes too late helps nobody."""
-    small = Runtime(Settings(bundle=(shared_bundle(),), max_queue=100))
+    small = Runtime(Settings(bundle=(shared_bundle(),), max_wait=0.01))
 
     async def scenario() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(app=Front(behind, lambda: small))
+        transport = httpx.ASGITransport(app=application(small))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             body = {"texts": ["good day " * 3000]}
             return await asyncio.gather(*(client.post("/classify", json=body) for _ in range(10)))
 
     try:
         answers = asyncio.run(scenario())
+        shown = call(small, "GET", "/metrics").text
     finally:
         small.close()
     statuses = sorted(answer.status_code for answer in answers)
-    assert statuses == [200] + [429] * 9
-    assert all(answer.headers["retry-after"] == "1" for answer in answers if answer.status_code == 429)
+    assert statuses[0] == 200
+    assert statuses[-1] == 429
+    assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers if answer.status_code == 429)
+    refused = re.findall(r'evenodd_refused_requests_total\{path="/classify",reason="(?:client|queue)"\} (\S+)', shown)
+    assert sum(map(float, refused)) >= statuses.count(429)
 
 
-def test_more_requests_than_a_worker_holds_are_refused() -> None:
-    """Bodies are held in memory before any queue sees their size."""
-    small = Runtime(Settings(bundle=(shared_bundle(),), max_requests=3))
+def test_requests_count_once_they_are_read() -> None:
+    """Half a request on each of a thousand idle connections would turn everybody away."""
+    opened = Runtime(Settings(bundle=(shared_bundle(),)))
+    app = application(opened)
 
-    async def scenario() -> list[int]:
-        transport = httpx.ASGITransport(app=Front(behind, lambda: small))
-        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
-            calls = (client.post("/classify", json={"texts": ["sun " * 500]}) for _ in range(12))
-            return [answer.status_code for answer in await asyncio.gather(*calls)]
+    async def scenario() -> int:
+        async def never() -> Any:
+            await asyncio.Event().wait()
+
+        async def nowhere(message: Any) -> None:
+            pass
+
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"4000000")]
+        scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers, "query_string": b""}
+        idle = [asyncio.ensure_future(app({**scope}, never, nowhere)) for _ in range(3000)]
+        await asyncio.sleep(0)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service") as client:
+            status = (await client.post("/classify", json={"texts": ["sun"]})).status_code
+        for task in idle:
+            task.cancel()
+        await asyncio.gather(*idle, return_exceptions=True)
+        return status
 
     try:
-        statuses = asyncio.run(scenario())
+        assert asyncio.run(scenario()) == 200
     finally:
-        small.close()
-    assert statuses.count(200) >= 3
-    assert statuses.count(429) >= 1
+        opened.close()
+
+
+async def _send_slowly(app: Gate, chunks: AsyncIterator[bytes]) -> int:
+    """The status that answers a body of which more always follows."""
+    found: list[int] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+
+    async def send(message: Any) -> None:
+        found.append(message.get("status", 0))
+
+    headers = [(b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "POST", "path": "/classify", "headers": headers, "query_string": b""}
+    await asyncio.wait_for(app(scope, receive, send), 10)
+    return found[0]
+
+
+def test_body_that_never_ends_is_given_up(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A byte a second holds a request, and what was sent of it, for weeks."""
+    monkeypatch.setattr("serving.bodies.GRACE_SECONDS", 0.2)
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            await asyncio.sleep(0.02)
+            yield b" " * 10
+
+    assert asyncio.run(_send_slowly(application(runtime), drops())) == 408
+    assert runtime.bodies.held == 0
+
+
+def test_bodies_share_a_budget_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each within the limit, four hundred of them hold more than the machine has; small ones still get in."""
+    opened = Runtime(Settings(bundle=(shared_bundle(),), max_held=400_000))
+    monkeypatch.setattr("serving.bodies.GRACE_SECONDS", 1.0)
+
+    async def half(size: int) -> AsyncIterator[bytes]:
+        yield b" " * size
+        await asyncio.Event().wait()
+
+    async def scenario() -> tuple[list[int], int, int]:
+        app = application(opened)
+        sent = [asyncio.ensure_future(_send_slowly(app, half(60_000))) for _ in range(10)]
+        await asyncio.sleep(0.2)
+        held = opened.bodies.held
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://service") as client:
+            small = (await client.post("/classify", json={"texts": ["sun"]})).status_code
+        return list(await asyncio.gather(*sent)), held, small
+
+    try:
+        statuses, held, small = asyncio.run(scenario())
+    finally:
+        opened.close()
+    assert sorted(statuses) == [408] * 3 + [503] * 7
+    assert held == 180_000
+    assert small == 200
+    assert opened.bodies.held == 0

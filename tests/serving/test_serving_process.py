@@ -113,9 +113,7 @@ def test_no_line_of_the_log_holds_a_text(served: Served) -> None:
 def test_oversized_body_leaves_the_service_well(served: Served) -> None:
     """A refused body that is read to its end costs as much as one that is taken."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
-        head = (
-            "POST /classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n"
-        )
+        head = "POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 999999999\r\n\r\n"
         connection.sendall(head.encode())
         assert b" 413 " in connection.recv(200)
     assert httpx.post(f"{served.url}/classify", json={"texts": ["sun"]}).status_code == 200
@@ -123,7 +121,7 @@ def test_oversized_body_leaves_the_service_well(served: Served) -> None:
 
 def test_overload_is_answered_at_once(tmp_path: Path) -> None:
     """Beyond the limit a request must be told so while the others are still being worked on."""
-    limits = {"EVENODD_WORKERS": "1", "EVENODD_MAX_QUEUE": "8000"}
+    limits = {"EVENODD_WORKERS": "1", "EVENODD_MAX_WAIT": "0.05"}
 
     async def load(url: str) -> list[tuple[int, float]]:
         async with httpx.AsyncClient(timeout=60, limits=httpx.Limits(max_connections=60)) as client:

@@ -1,0 +1,167 @@
+"""How much may wait: what is accepted is answered in time, and the rest is turned away at once.
+
+The queue is bounded in seconds, not in requests: tokens that wait, over the rate at which tokens were answered of late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+
+# Tokens after which a request's turn is over, whatever it still holds; see Batcher._fill_round.
+TURN_TOKENS = 1024
+# Of the queue, what one client may fill while others find it open.
+CLIENT_SHARE = 0.5
+CLIENT_TURNS = 2
+# Part of the deadline that an estimate may fill: rates vary.
+SAFETY = 0.8
+RATE_SECONDS = 3.0
+LEAST_RATE = 1.0
+SILENT_SECONDS = 2.0
+
+
+class OverloadedError(RuntimeError):
+    """More waits than can be answered in time.
+
+    Attributes:
+        reason: `queue` (all of it is full), `client` (this client's share is), or `closing`.
+        seconds: after which it is worth another try.
+    """
+
+    def __init__(self, reason: str, seconds: float) -> None:
+        super().__init__(f"the queue takes no more ({reason})")
+        self.reason = reason
+        self.seconds = seconds
+
+
+class TooLargeError(ValueError):
+    """One request holds more work than is done for one request."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one worker takes on.
+
+    Attributes:
+        max_tokens: tokens of one request.
+        max_wait: seconds that a request may stand behind others.
+        timeout: seconds within which it is answered.
+    """
+
+    max_tokens: int
+    max_wait: float
+    timeout: float
+
+
+class Rate:
+    """Tokens per second of late, while there is work.
+
+    A short round says little: most of its time is not spent on tokens. It counts only when it took longer than a full
+    turn would.
+    """
+
+    def __init__(self, tokens_per_second: float) -> None:
+        self._tokens, self._seconds = tokens_per_second * RATE_SECONDS, RATE_SECONDS
+
+    @property
+    def value(self) -> float:
+        """Tokens per second, above 0."""
+        return max(self._tokens / self._seconds, LEAST_RATE)
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """A round of so many tokens took so long."""
+        if tokens < TURN_TOKENS // 2 and seconds * self.value < TURN_TOKENS:
+            return
+        kept = max(0.0, 1.0 - seconds / RATE_SECONDS)
+        self._tokens = self._tokens * kept + tokens
+        self._seconds = self._seconds * kept + seconds
+
+
+class Admission:
+    """Decides what enters the queue, and keeps count of what is in it. Its owner guards it with a lock."""
+
+    def __init__(self, limits: Limits, tokens_per_second: float) -> None:
+        self.limits = limits
+        self.rate = Rate(tokens_per_second)
+        self.pending = 0
+        self.jobs = 0
+        self._turns = 0
+        self._by_client: Counter[str] = Counter()
+        self._accepted = self._refused = -SILENT_SECONDS
+
+    def enter(self, cost: int, client: str) -> None:
+        """Count a request of about `cost` tokens in.
+
+        Raises:
+            OverloadedError: it would not be answered in time.
+        """
+        try:
+            self._check(cost, client)
+        except OverloadedError:
+            self._refused = time.monotonic()
+            raise
+        self._accepted = time.monotonic()
+        self._count(cost, client, 1)
+
+    def correct(self, cost: int, true_cost: int, client: str) -> None:
+        """A request that is in the queue turns out to be of another size.
+
+        Raises:
+            OverloadedError: it will not be answered in time. It is still counted with its old cost, as below.
+            TooLargeError: it would not be answered in time by a service that has nothing else to do.
+        """
+        self._count(cost, client, -1)
+        try:
+            self._check_size(true_cost)
+            self._check_finish(true_cost)
+        except (OverloadedError, TooLargeError):
+            self._count(cost, client, 1)
+            raise
+        self._count(true_cost, client, 1)
+
+    def leave(self, cost: int, client: str) -> None:
+        """Count a request out."""
+        self._count(cost, client, -1)
+
+    @property
+    def wait(self) -> float:
+        """Seconds that a short request would stand behind others now."""
+        return self._turns / self.rate.value
+
+    @property
+    def takes_no_more(self) -> bool:
+        """Whether for some time requests came and none was accepted."""
+        now = time.monotonic()
+        return now - self._refused < SILENT_SECONDS <= now - self._accepted
+
+    def _check(self, cost: int, client: str) -> None:
+        share = max(CLIENT_SHARE * self.limits.max_wait * self.rate.value, CLIENT_TURNS * TURN_TOKENS)
+        if self.wait > self.limits.max_wait:
+            raise OverloadedError("queue", self.wait)
+        if self._by_client[client] > share:
+            raise OverloadedError("client", self.wait)
+        self._check_finish(cost)
+
+    def _check_size(self, cost: int) -> None:
+        if cost > self.limits.max_tokens:
+            raise TooLargeError(f"more than {self.limits.max_tokens} tokens; send less at a time")
+        if cost / self.rate.value > self.limits.timeout:
+            tokens = int(self.rate.value * self.limits.timeout * SAFETY)
+            raise TooLargeError(f"more tokens than are classified in {self.limits.timeout:g} seconds (about {tokens})")
+
+    def _check_finish(self, cost: int) -> None:
+        """Requests take turns, so each before it runs at most as long as it does itself."""
+        ahead = min(self.pending, self.jobs * max(cost, TURN_TOKENS))
+        seconds = (ahead + cost) / self.rate.value
+        if self.jobs and seconds > SAFETY * self.limits.timeout:
+            raise OverloadedError("queue", seconds - SAFETY * self.limits.timeout)
+
+    def _count(self, cost: int, client: str, sign: int) -> None:
+        turn = min(cost, TURN_TOKENS)
+        self.pending += sign * cost
+        self.jobs += sign
+        self._turns += sign * turn
+        self._by_client[client] += sign * turn
+        if not self._by_client[client]:
+            del self._by_client[client]

@@ -1,0 +1,145 @@
+"""Bodies of requests: read within a deadline, at a least rate, and within a budget of memory for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from .refusals import ClientGone, Refused
+from .settings import Settings
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+
+# A body may take this long, and longer by what it brings at the least rate.
+GRACE_SECONDS = 10.0
+LEAST_BYTES_PER_SECOND = 65_536
+# Bodies up to this size are not counted: connections bound them, and a plain request gets in beside large ones.
+SMALL_BYTES = 16_384
+CLIENT_SHARE = 0.5
+
+
+class Bodies:
+    """Bytes of bodies that one worker holds, of all and of each client.
+
+    Args:
+        limit: bytes of all.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._by_client: Counter[str] = Counter()
+        self.held = 0
+
+    def hold(self, client: str) -> Held:
+        """A request's part, given back when the block ends."""
+        return Held(self, client)
+
+    def add(self, client: str, size: int) -> bool:
+        """Count bytes in, if they fit."""
+        fits = self.held + size <= self._limit and self._by_client[client] + size <= CLIENT_SHARE * self._limit
+        if fits:
+            self.held += size
+            self._by_client[client] += size
+        return fits
+
+    def give_back(self, client: str, size: int) -> None:
+        """Count bytes out."""
+        self.held -= size
+        self._by_client[client] -= size
+        if not self._by_client[client]:
+            del self._by_client[client]
+
+
+class Held:
+    """What one request holds of the budget."""
+
+    def __init__(self, bodies: Bodies, client: str) -> None:
+        self._bodies, self._client = bodies, client
+        self._seen = self._counted = 0
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, *fault: object) -> None:
+        if self._counted:
+            self._bodies.give_back(self._client, self._counted)
+
+    def add(self, size: int) -> None:
+        """So many bytes more.
+
+        Raises:
+            Refused: 503, the budget is used up.
+        """
+        self._seen += size
+        new = self._seen - self._counted
+        if self._seen <= SMALL_BYTES:
+            return
+        if not self._bodies.add(self._client, new):
+            raise Refused(
+                503,
+                "too many large bodies at a time; try again in a moment",
+                reason="memory",
+                headers={"retry-after": "2", "connection": "close"},
+            )
+        self._counted += new
+
+
+async def read_json(receive: Receive, headers: Headers, settings: Settings, held: Held) -> dict[str, Any]:
+    """The body as a JSON object.
+
+    Raises:
+        Refused: 413 too large, 415 another content type, 400 no JSON object, 408 too slow, 503 no memory for it.
+        ClientGone: the client closed the connection before the end of the body.
+    """
+    if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
+        raise Refused(415, "the body must be JSON: send the header `Content-Type: application/json`", "content-type")
+    declared = headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > settings.max_body:
+        raise _too_large(settings)
+    body = await _read(receive, settings, held)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is not JSON in UTF-8", "body") from None
+    if not isinstance(value, dict):
+        raise Refused(400, 'the body must be a JSON object, such as {"texts": ["..."]}', "body")
+    return value
+
+
+async def _read(receive: Receive, settings: Settings, held: Held) -> bytes:
+    chunks, size = [], 0
+    until = asyncio.get_running_loop().time() + GRACE_SECONDS
+    try:
+        async with asyncio.timeout_at(until) as deadline:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise ClientGone
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                if size > settings.max_body:
+                    raise _too_large(settings)
+                held.add(len(chunk))
+                chunks.append(chunk)
+                if not message.get("more_body", False):
+                    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+                deadline.reschedule(until + size / LEAST_BYTES_PER_SECOND)
+    except TimeoutError:
+        raise Refused(
+            408,
+            f"the body came too slowly: {GRACE_SECONDS:g} seconds, then {LEAST_BYTES_PER_SECOND} bytes a second",
+            "body",
+            reason="slow",
+            headers={"connection": "close"},
+        ) from None
+
+
+def _too_large(settings: Settings) -> Refused:
+    message = f"the body is larger than {settings.max_body} bytes; send fewer texts at a time"
+    return Refused(413, message, "body", headers={"connection": "close"})

@@ -1,0 +1,79 @@
+"""What of a text is left out, part by part, so that an explanation costs no more than its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from .admission import TooLargeError
+from .text import Word, find_words, leave_out
+
+LEAST_RUNS = 3
+CHARS_PER_TOKEN = 16
+SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
+
+
+class Explanation:
+    """The parts of a text: its words, or its sentences, or passages where that would be too much.
+
+    Args:
+        text: to explain.
+        budget: tokens that all runs together may hold.
+
+    Attributes:
+        by: `word`, `sentence` or `passage`.
+        parts: in the order of the text; empty until `follow` was called.
+    """
+
+    def __init__(self, text: str, budget: int) -> None:
+        self.text = text
+        self.by = "word"
+        self.parts: list[Word] = []
+        self._budget = budget
+
+    def follow(self, tokens: int) -> list[str]:
+        """For each part the text without it.
+
+        Args:
+            tokens: of the whole text.
+
+        Raises:
+            TooLargeError: not even halves of the text can be left out within the budget.
+        """
+        cost = max(tokens, len(self.text) // CHARS_PER_TOKEN, 1)
+        runs = self._budget // cost
+        if runs < LEAST_RUNS:
+            most = self._budget // LEAST_RUNS
+            raise TooLargeError(f"too long to explain: about {cost} tokens, at most {most} are taken")
+        words = find_words(self.text)
+        self.by, self.parts = self._divide(words, runs - 1)
+        return leave_out(self.text, self.parts)
+
+    def _divide(self, words: list[Word], most: int) -> tuple[str, list[Word]]:
+        if len(words) <= most:
+            return "word", words
+        sentences = [self._join(group) for group in _sentences(words)]
+        if len(sentences) <= most:
+            return ("sentence" if len(sentences) > 1 else "passage"), self._at_least_two(sentences, words, most)
+        return "passage", [self._join(group) for group in _even(words, most)]
+
+    def _at_least_two(self, sentences: list[Word], words: list[Word], most: int) -> list[Word]:
+        """One sentence alone says nothing: then it is cut into passages."""
+        return sentences if len(sentences) > 1 else [self._join(group) for group in _even(words, most)]
+
+    def _join(self, words: Sequence[Word]) -> Word:
+        start, end = words[0].start, words[-1].end
+        return Word(self.text[start:end], start, end)
+
+
+def _sentences(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
+    first = 0
+    for i, word in enumerate(words):
+        if word.word.rstrip("\"'”’)]»").endswith(SENTENCE_ENDS) or i == len(words) - 1:
+            yield words[first : i + 1]
+            first = i + 1
+
+
+def _even(words: Sequence[Word], count: int) -> Iterator[Sequence[Word]]:
+    """Groups of like size."""
+    for i in range(count):
+        yield words[len(words) * i // count : len(words) * (i + 1) // count]

@@ -1,0 +1,98 @@
+"""Where the workers of one service keep their metrics: a folder of that service alone, in which the dead leave no trace
+but their counts.
+
+BentoML's own folder lies below its home and is emptied by every service that starts there; what workers that died had
+written last stays in it for ever.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+NAME = re.compile(r"evenodd-metrics-(\d+)-(\d+)$")
+FILE = re.compile(r"(counter|histogram|gauge_\w+)_(\d+)\.db$")
+OF_THE_DEAD = 0
+
+
+def make_folder() -> Path:
+    """A fresh folder for the workers of this process; those of services that ended are removed."""
+    for path in Path(tempfile.gettempdir()).glob(f"evenodd-metrics-{os.getuid()}-*"):
+        named = NAME.search(path.name)
+        if named and (int(named[2]) == os.getpid() or not _alive(int(named[2]))):
+            shutil.rmtree(path, ignore_errors=True)
+    folder = _folder_of(os.getpid())
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def remove_folder() -> None:
+    """This process has no workers any more."""
+    shutil.rmtree(_folder_of(os.getpid()), ignore_errors=True)
+
+
+def use_folder() -> None:
+    """This worker writes into the folder of its parent; what dead workers left there is summed up."""
+    folder = _folder_of(os.getppid())
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise RuntimeError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own.")
+    os.environ[VARIABLE] = str(folder)
+    sum_up_the_dead(folder)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """No other worker sums up, and none reads what is being summed up."""
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def sum_up_the_dead(folder: Path) -> None:
+    """Counts of workers that are gone go into one file, and what they measured last goes away."""
+    with locked(folder):
+        for path in sorted(folder.glob("*.db")):
+            named = FILE.search(path.name)
+            if named is None or int(named[2]) == OF_THE_DEAD or _alive(int(named[2])):
+                continue
+            if not named[1].startswith("gauge"):
+                _add(path, folder / f"{named[1]}_{OF_THE_DEAD}.db")
+            path.unlink(missing_ok=True)
+
+
+def _add(source: Path, target: Path) -> None:
+    from prometheus_client.mmap_dict import MmapedDict
+
+    kept = MmapedDict(str(target))
+    for key, value, timestamp, _ in MmapedDict.read_all_values_from_file(str(source)):
+        kept.write_value(key, kept.read_value(key)[0] + value, timestamp)
+    kept.close()
+
+
+def _folder_of(parent: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"evenodd-metrics-{os.getuid()}-{parent}"
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return not _is_zombie(process)
+
+
+def _is_zombie(process: int) -> bool:
+    """Whether the process has ended and only its parent has not noticed."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].startswith("Z")
+    return False
