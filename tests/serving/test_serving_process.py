@@ -114,7 +114,7 @@ def test_oversized_body_leaves_the_service_well(served: Served) -> None:
     """A refused body that is read to its end costs as much as one that is taken."""
     with socket.create_connection(("127.0.0.1", served.port), timeout=20) as connection:
         head = "POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-            "Content-Length: 999999999\r\n\r\n"
+        head += "Content-Length: 999999999\r\n\r\n"
         connection.sendall(head.encode())
         assert b" 413 " in connection.recv(200)
     assert httpx.post(f"{served.url}/classify", json={"texts": ["sun"]}).status_code == 200
