@@ -1,16 +1,22 @@
-# Every target installs what it needs into .venv first. PYTHON names the interpreter that makes it (3.11).
+# Every target installs what it needs into .venv first. PYTHON names the interpreter that makes it (3.11 to 3.13);
+# CPU=1 installs torch and ONNX Runtime without CUDA.
 PYTHON ?= python3.11
+CPU ?=
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MLFLOW := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+# A lock for every platform and Python that pyproject.toml allows.
+LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header
+TORCH := $(shell grep '^torch==' requirements.lock)
 ARGS ?=
 # A file of tests to a core, four at most; those with slow tests first (tests/conftest.py).
 SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install run test test-fast check format bench ui serve bento image lock clean help
+.PHONY: install run test test-fast check format bench ui serve bento image lock docs clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local --experiment-name evenodd $(ARGS)
@@ -33,11 +39,17 @@ format: $(INSTALLED)  ## apply lint fixes and format
 install: $(INSTALLED)  ## make .venv
 
 $(INSTALLED): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Python 3.11 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check "$$(grep '^torch==' requirements.lock)"
-	$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements.lock
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps -e .
+ifeq ($(CPU),)
+	$(PIP) "$(TORCH)"
+	$(PIP) -r requirements.lock
+else
+	$(PIP) "$(TORCH)+cpu" || { $(PIP) uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend cpu "$(TORCH)"; }
+	sed -E '/^onnxruntime==/d; s/^onnxruntime-gpu==([^ ]+).*/onnxruntime==\1/' requirements.lock > $(VENV)/cpu.lock
+	$(PIP) -r $(VENV)/cpu.lock
+endif
+	$(PIP) --no-deps -e .
 	touch $@
 
 bench: $(INSTALLED)  ## speeds beside peers, in one run each
@@ -55,8 +67,12 @@ bento: $(INSTALLED)  ## build the Bento of the champion
 image: $(INSTALLED)  ## container images of the newest Bento
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)
 
-lock: $(INSTALLED)  ## write requirements.lock from what is installed
-	$(BIN)/python -m pip freeze --exclude-editable | sed 's/+cpu//' | grep -v '^evenodd' > requirements.lock
+lock: $(INSTALLED)  ## write requirements.lock: the versions of before where they are allowed; UPGRADE=1 takes the newest
+	$(LOCK) $(if $(UPGRADE),--upgrade) --extra ray --extra docs --extra dev -o requirements.lock pyproject.toml
+	sed -i -E '/^(cuda-|triton==|nvidia-.*sys_platform)/d' requirements.lock  # torch names its own CUDA libraries
+
+docs: $(INSTALLED)  ## the API reference in docs/api
+	$(BIN)/python docs/reference.py
 
 clean:  ## remove checkpoints and caches; runs, models, bundles, reports and studies stay
 	rm -rf .evenodd/cache .evenodd/fits .evenodd/trials .evenodd/locks .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import requires, version
+from importlib.util import find_spec
 from pathlib import Path
 
 import yaml
@@ -16,13 +17,12 @@ from packaging.utils import canonicalize_name
 from evenodd import tracking
 from evenodd.flow.promote import CHAMPION
 from evenodd.release import read_bundle
+from evenodd.release.sessions import installed_runtimes
 from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
-ROOT = Path(__file__).parents[3]
-SERVING = ROOT / "serving"
-SERVICE_PACKAGES = ("bentoml", "onnxruntime-gpu", "tokenizers", "numpy")
+SERVICE_PACKAGES = ("bentoml", "tokenizers", "numpy")
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
 
 
@@ -79,9 +79,21 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     return tracking.download(exports[0].info.run_id, "bundle")
 
 
+def service_folder() -> Path:
+    """The folder of the service: of a checkout where one is in use, else of the installed package.
+
+    Raises:
+        RuntimeError: the service is not installed.
+    """
+    found = find_spec("serving")
+    if found is None or not found.submodule_search_locations:
+        raise RuntimeError("the package 'serving' cannot be imported. Install evenodd anew, or start in its checkout.")
+    return Path(found.submodule_search_locations[0])
+
+
 def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
     """Copies the service and the bundles into a folder to build from; the bundles' manifests."""
-    shutil.copytree(SERVING, stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
+    shutil.copytree(service_folder(), stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
     manifests: list[dict] = []
     for index, path in enumerate(bundles.values()):
         bundle = read_bundle(path)
@@ -99,7 +111,7 @@ def pinned_requirements() -> list[str]:
     """
     pins: dict[str, str] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *FASTER_HTTP)]
+    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *installed_runtimes(), *FASTER_HTTP)]
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)
@@ -120,7 +132,7 @@ def build_bento(stage: Path, manifests: list[dict]) -> str:
     import bentoml
 
     first = manifests[0]
-    options = yaml.safe_load((SERVING / "bentofile.yaml").read_text(encoding="utf-8"))
+    options = yaml.safe_load((service_folder() / "bentofile.yaml").read_text(encoding="utf-8"))
     options["python"] = {"packages": pinned_requirements(), "lock_packages": False}
     options["labels"] = {
         **options.get("labels", {}),

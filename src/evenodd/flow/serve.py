@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from evenodd.flow.package import service_folder
 from evenodd.settings import Request
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ def run(request: Request) -> NoReturn:
     os.environ["EVENODD_BUNDLE"] = str(folder.resolve())
     if settings.serve.provider != "auto":
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
-    os.chdir(Path(__file__).parents[3])
+    paths = (str(service_folder().parent), os.environ.get("PYTHONPATH", ""))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     log.info("serving %s on http://localhost:3000", folder)
     os.execvp(sys.executable, [sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd"])
 
