@@ -19,7 +19,7 @@ export TOKENIZERS_PARALLELISM := false
 .PHONY: install run test test-fast check format bench ui serve bento image lock docs clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
-	$(MLFLOW) run . -e main --env-manager local --experiment-name evenodd $(ARGS)
+	$(MLFLOW) run . -e main --env-manager local $(ARGS)
 
 test: $(INSTALLED)  ## all tests that this machine can run
 	$(BIN)/python -m pytest $(SHARED_OUT) $(ARGS)
@@ -62,7 +62,7 @@ serve: $(INSTALLED)  ## the service and its page on http://localhost:3000, with 
 	$(BIN)/python -m pipelines serve $(ARGS)
 
 bento: $(INSTALLED)  ## build the Bento of the champion
-	$(MLFLOW) run . -e package --env-manager local --experiment-name evenodd $(ARGS)
+	$(MLFLOW) run . -e package --env-manager local $(ARGS)
 
 image: $(INSTALLED)  ## container images of the newest Bento
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)

@@ -29,5 +29,5 @@ if [ -n "${KUBE_CONTEXT:-}" ]; then context=", \"kube-context\": \"$KUBE_CONTEXT
 template="$project/deploy/training/job.yaml"
 printf '{"repository-uri": "%s", "kube-job-template-path": "%s"%s}\n' "$REPOSITORY" "$template" "$context" \
   > "$project/backend.json"
-mlflow run "$project" -e "$entry" --experiment-name "${MLFLOW_EXPERIMENT_NAME:-evenodd}" --backend kubernetes \
+mlflow run "$project" -e "$entry" --backend kubernetes \
   --backend-config "$project/backend.json" -P home=/data/.evenodd "$@"

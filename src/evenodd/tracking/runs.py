@@ -25,17 +25,39 @@ from evenodd.tracking.processes import PROCESS_TAG, process_is_gone, process_nam
 log = logging.getLogger(__name__)
 
 DONE_TAG = "evenodd.done"
+DEFAULT_EXPERIMENT = "0"
+OUR_EXPERIMENT = "EVENODD_EXPERIMENT_ID"
+"""Environment variable: `MLFLOW_EXPERIMENT_ID` as `configure` set it, so that it is no choice of the user's."""
 NOT_STARTED_AFTER_SECONDS = 600
 PARAMETER_LENGTH = 500
 
 
 def configure(experiment: str) -> None:
-    """Chooses the experiment, unless `mlflow run` or the environment has, and closes interrupted runs."""
+    """Chooses where this command's runs go, and closes interrupted runs.
+
+    An experiment that the user chose goes first: by `--experiment-name`, by MLflow's environment variables or by
+    `mlflow.set_experiment`. Else it is `experiment`, also under `mlflow run`, which has then opened its own run in
+    MLflow's default experiment: that one is left with a note of where the others are.
+    """
     _quieten()
-    if not {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"} & set(os.environ):
-        mlflow.set_experiment(experiment)
+    _leave_default(experiment)
+    ours = os.environ.get(OUR_EXPERIMENT) == os.environ.get("MLFLOW_EXPERIMENT_ID", "")
+    chosen = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", *(() if ours else ("MLFLOW_EXPERIMENT_ID",))}
+    if not chosen & set(os.environ):
+        os.environ[OUR_EXPERIMENT] = mlflow.set_experiment(experiment).experiment_id
         mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
     close_interrupted()
+
+
+def _leave_default(experiment: str) -> None:
+    """Takes this process out of the run that `mlflow run` opened, where nobody chose its experiment."""
+    run_id, client = os.environ.get("MLFLOW_RUN_ID"), MlflowClient()
+    if run_id is None or client.get_run(run_id).info.experiment_id != DEFAULT_EXPERIMENT:
+        return
+    client.set_tag(run_id, PROCESS_TAG, process_name())
+    client.set_tag(run_id, "mlflow.note.content", f"The runs of this command are in the experiment **{experiment}**.")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
 
 
 def connection() -> dict[str, str]:
