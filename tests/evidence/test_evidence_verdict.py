@@ -15,18 +15,8 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from evenodd.evidence.counts import compare_counts, rows_in_words
 from evenodd.evidence.metrics import Scored
-from evenodd.evidence.significance import (
-    Difference,
-    align,
-    average_precision_draws,
-    difference,
-    f1_macro_draws,
-    holm,
-    mcnemar_exact,
-    resample,
-    rows_needed,
-    sign_flip,
-)
+from evenodd.evidence.resampling import align, average_precision_draws, f1_macro_draws, resample
+from evenodd.evidence.significance import Difference, difference, holm, mcnemar_exact, rows_needed, sign_flip
 from evenodd.evidence.verdict import Candidate, choose_winner
 from evenodd.settings import EvidenceSettings
 

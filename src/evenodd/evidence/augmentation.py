@@ -11,15 +11,8 @@ import pandas as pd
 
 from evenodd.evidence.behaviour import DIRECT_HATE, NEUTRAL_MENTION, BehaviourReport
 from evenodd.evidence.metrics import Scored
-from evenodd.evidence.significance import (
-    Difference,
-    Metric,
-    align,
-    average_precision_draws,
-    difference,
-    f1_macro_draws,
-    resample,
-)
+from evenodd.evidence.resampling import Metric, align, average_precision_draws, f1_macro_draws, resample
+from evenodd.evidence.significance import Difference, difference
 from evenodd.settings import EvidenceSettings
 
 NONE = "none"

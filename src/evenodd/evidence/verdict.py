@@ -16,19 +16,8 @@ import pandas as pd
 
 from evenodd.evidence.counts import rows_in_words
 from evenodd.evidence.metrics import Scored
-from evenodd.evidence.significance import (
-    Aligned,
-    Difference,
-    align,
-    average_precision_draws,
-    difference,
-    f1_macro_draws,
-    holm,
-    mcnemar_exact,
-    resample,
-    rows_needed,
-    sign_flip,
-)
+from evenodd.evidence.resampling import Aligned, align, average_precision_draws, f1_macro_draws, resample
+from evenodd.evidence.significance import Difference, difference, holm, mcnemar_exact, rows_needed, sign_flip
 from evenodd.settings import EvidenceSettings
 
 LATENCY = "latency_p50_ms"

@@ -13,7 +13,8 @@ from typing import Any
 from evenodd import tracking
 from evenodd.encoders import state_digest
 from evenodd.evidence import Scored
-from evenodd.evidence.significance import align, difference, f1_macro_draws, resample
+from evenodd.evidence.resampling import align, f1_macro_draws, resample
+from evenodd.evidence.significance import difference
 from evenodd.flow.export import newest_winner
 from evenodd.flow.measure import read_scores
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
