@@ -7,6 +7,8 @@ decides in `compare`, with its default settings. A draw names a winner when it d
 
     false_winner_rate   share of draws that name a winner where both variants score the same macro-F1 in the long run
     power               share of draws that name the right winner where they differ by .05 in the long run
+    loss_exceeded       share of draws whose winner loses more in the long run than the verdict said at most, where the
+                        other variants are cheaper and worse by half of that: they ship in most draws
 
 How a score is made. log odds = separation x (label - 1/2) + shared + own + run + noise. `shared` is the row's own
 difficulty, the same for all variants; `own` is what this variant finds hard, the same for all its seeds; `noise` is
@@ -30,11 +32,12 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import expit, roots_hermitenorm
 from scipy.stats import beta, norm
 
 from evenodd.evidence.metrics import Scored
-from evenodd.evidence.verdict import Candidate, choose_winner
+from evenodd.evidence.verdict import Candidate
+from evenodd.evidence.winner import choose_winner
 from evenodd.settings import EvidenceSettings
 
 
@@ -77,6 +80,16 @@ def _f1_at(cuts: np.ndarray, separation: float, spread: float, share: float) -> 
     return hit / (hit + false + share) + rest / ((1 - hit - false) + 1 - share)
 
 
+def long_run_f1(separation: float, world: World) -> float:
+    """Mean macro-F1 of runs in the long run, with the spread over seeds: Gauss and Hermite's quadrature."""
+    spread = math.sqrt(world.shared_sd**2 + world.own_sd**2 + world.noise_sd**2)
+    nodes, weights = roots_hermitenorm(21)
+    cuts = best_cut(separation, world) + world.cut_sd * nodes
+    apart = separation + world.separation_sd * nodes
+    values = np.stack([_f1_at(cuts, float(each), spread, world.positive_share) for each in apart])
+    return float(weights @ values @ weights / weights.sum() ** 2)
+
+
 def separation_for(f1_macro: float, world: World) -> float:
     """Separation at which the long-run macro-F1 is the one asked for."""
     return float(brentq(lambda separation: expected_f1(separation, world) - f1_macro, 0.3, 12.0))
@@ -97,7 +110,7 @@ def draw_candidates(world: World, separations: list[float], rng: np.random.Gener
             odds = apart * (labels - 0.5) + own + world.noise_sd * rng.standard_normal(world.rows) - shift
             positive = expit(3 * odds)
             runs[seed] = Scored(labels, np.column_stack([1 - positive, positive]))
-        candidates.append(Candidate(f"variant{number}", runs, {"parameters": 1.0}))
+        candidates.append(Candidate(f"variant{number}", runs, {"parameters": 1.0 if number else 2.0}))
     return candidates
 
 
@@ -105,27 +118,28 @@ def simulate(world: World, draws: int, seed: int) -> dict[str, float]:
     """Rates over draws, and what the simulated variants looked like.
 
     Returns:
-        named: share of draws that name a winner; right: share that name variant0; means of f1_macro, the
-        gap between the first two variants, the SD over seeds, average_precision, and the shares of labels that seed and
-        variant change.
+        named: share of draws that name a winner; right: share that name variant0; exceeded: share whose winner loses
+        more than stated; means of f1_macro, the gap between the first two variants, the SD over seeds,
+        average_precision, and the shares of labels that seed and variant change.
     """
     rng, settings = np.random.default_rng(seed), EvidenceSettings(bootstrap_samples=world.bootstrap_samples)
     others = separation_for(world.f1_macro - world.gap, world)
     separations = [separation_for(world.f1_macro, world)] + [others] * (world.variants - 1)
-    named, right, looks = 0, 0, []
+    true_loss = long_run_f1(separations[0], world) - long_run_f1(separations[-1], world)
+    named, right, exceeded, looks = 0, 0, 0, []
     names = ("f1_macro", "gap", "f1_macro_sd", "average_precision", "changed_by_seed", "changed_by_variant")
     for _ in range(draws):
         candidates = draw_candidates(world, separations, rng)
-        verdict = choose_winner(candidates, settings, positive=1)
+        verdict = choose_winner(candidates, settings, positive=1, reference="variant0")
         named += not verdict.tie
         right += not verdict.tie and verdict.winner == "variant0"
+        exceeded += verdict.winner != "variant0" and verdict.may_lose < true_loss
         scores, gap = verdict.scores.iloc[0], -np.diff(verdict.scores["f1_macro"].iloc[:2])[0]
         one, two = candidates[0].runs, candidates[1].runs
         changed = [(one[0].predictions != other.predictions).mean() for other in (one[world.seeds - 1], two[0])]
         looks.append([scores["f1_macro"], gap, scores["f1_macro_sd"], scores["average_precision"], *changed])
-    return {"named": named / draws, "right": right / draws} | dict(
-        zip(names, map(float, np.mean(looks, axis=0)), strict=True)
-    )
+    rates = {"named": named / draws, "right": right / draws, "exceeded": exceeded / draws}
+    return rates | dict(zip(names, map(float, np.mean(looks, axis=0)), strict=True))
 
 
 def interval(share: float, draws: int) -> tuple[float, float]:
@@ -137,32 +151,34 @@ def interval(share: float, draws: int) -> tuple[float, float]:
 
 
 def measure(world: World, draws: int, seed: int) -> dict[str, Any]:
-    """Both rates with their intervals, and the world they hold in."""
+    """The rates with their intervals, and the world they hold in."""
     started = time.perf_counter()
     equal = simulate(replace(world, gap=0.0), draws, seed)
     apart = simulate(world, draws, seed + 1)
-    false_low, false_high = interval(equal["named"], draws)
-    power_low, power_high = interval(apart["right"], draws)
+    worse = simulate(replace(world, gap=world.gap / 2), draws, seed + 2)
+    rates = {"false_winner_rate": equal["named"], "power": apart["right"], "loss_exceeded": worse["exceeded"]}
+    bounds = {name: interval(rate, draws) for name, rate in rates.items()}
     return {
-        "false_winner_rate": equal["named"],
-        "false_winner_rate_low": false_low,
-        "false_winner_rate_high": false_high,
-        "power": apart["right"],
-        "power_low": power_low,
-        "power_high": power_high,
+        **rates,
+        **{f"{name}_low": low for name, (low, _) in bounds.items()},
+        **{f"{name}_high": high for name, (_, high) in bounds.items()},
         "wrong_winner_rate": apart["named"] - apart["right"],
         "draws": draws,
         "seed": seed,
         "seconds": time.perf_counter() - started,
         "world": asdict(world),
-        "looks_equal": {key: value for key, value in equal.items() if key not in ("named", "right")},
-        "looks_apart": {key: value for key, value in apart.items() if key not in ("named", "right")},
+        **{
+            f"looks_{kind}": {key: value for key, value in found.items() if key not in ("named", "right", "exceeded")}
+            for kind, found in (("equal", equal), ("apart", apart), ("worse", worse))
+        },
     }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Simulate, print, and write the figures."""
-    parser = argparse.ArgumentParser(description="False winners and power of the verdict, by simulation.")
+    parser = argparse.ArgumentParser(
+        description="False winners, power and stated losses of the verdict, by simulation."
+    )
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument(
         "--quick", action="store_true", help="100 draws instead of 600 (a minute or two on an idle core)"
@@ -175,9 +191,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     world = World(rows=args.rows, seeds=args.seeds, variants=args.variants, gap=args.gap)
     found = measure(world, args.draws or (100 if args.quick else 600), args.seed)
-    for name in ("false_winner_rate", "power"):
+    for name in ("false_winner_rate", "power", "loss_exceeded"):
         print(f"{name:18} {found[name]:.3f}  (95 % interval {found[f'{name}_low']:.3f} to {found[f'{name}_high']:.3f})")
-    for kind in ("looks_equal", "looks_apart"):
+    for kind in ("looks_equal", "looks_apart", "looks_worse"):
         print(f"{kind:18} {', '.join(f'{k} {v:.3f}' for k, v in found[kind].items())}")
     print(f"{found['draws']} draws of each kind in {found['seconds']:.0f} s")
     if args.json:

@@ -21,6 +21,7 @@ from evenodd.settings import DecisionSettings, resolve_settings
 
 COSTS = {
     "cost/parameters": 17.4e6,
+    "cost/operations_per_token": 10.7e6,
     "cost/trainable_parameters": 5.7e6,
     "cost/train_seconds": 80.0,
     "cost/model_mb": 69.6,

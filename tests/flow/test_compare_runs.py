@@ -40,8 +40,8 @@ def logged(tracking: ModuleType, run_id: str, name: str) -> pd.DataFrame:
 
 def test_a_variant_that_fails_a_gate_cannot_win(tracking: ModuleType, corpus: Corpus, tmp_path: Path) -> None:
     """The winner would be announced, exported and then refused by `promote`."""
-    cheap = add_finished(tracking, corpus, Made("odd", latency=1.0, suite=0.6))
-    sound = add_finished(tracking, corpus, Made("even", latency=9.0, suite=0.9))
+    cheap = add_finished(tracking, corpus, Made("odd", suite=0.6, metrics={"cost/operations_per_token": 1e6}))
+    sound = add_finished(tracking, corpus, Made("even", suite=0.9))
     free = compare(corpus, [cheap, sound], tmp_path)
     assert (free.verdict.winner, free.verdict.tie) == ("odd", True)
     barred = compare(corpus, [cheap, sound], tmp_path, **{"gates.min_behaviour": "0.8"})

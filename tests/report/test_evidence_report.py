@@ -18,7 +18,8 @@ from evenodd.evidence.calibration import decision_metrics, fit_decision
 from evenodd.evidence.datareport import confident_disagreement, data_report
 from evenodd.evidence.floors import fit_floors
 from evenodd.evidence.metrics import Scored
-from evenodd.evidence.verdict import Candidate, choose_winner
+from evenodd.evidence.verdict import Candidate
+from evenodd.evidence.winner import choose_winner
 from evenodd.report.card import model_card
 from evenodd.report.comparison_plots import (
     pareto_front,

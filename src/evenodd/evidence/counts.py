@@ -18,7 +18,7 @@ def rows_in_words(rows: float, seeds: int = 0) -> str:
         seeds: more than so many seeds are needed as well; 0: they suffice.
     """
     if rows > UNTELLABLE_ROWS:
-        return "it would take over a million rows to tell them apart: treat them as equal"
+        return "it would take over a million rows to tell them apart"
     more = f" and more than {seeds} seed{'s' if seeds > 1 else ''}" if seeds else ""
     return f"it would take about {int(float(f'{rows:.2g}')):,} rows{more} to tell them apart"
 

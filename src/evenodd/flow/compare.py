@@ -9,7 +9,8 @@ from pathlib import Path
 
 from evenodd import tracking
 from evenodd.evidence.floors import mean_floors
-from evenodd.evidence.verdict import Candidate, Verdict, choose_winner
+from evenodd.evidence.verdict import LATENCY, LATENCY_SPREAD, OPERATIONS, PARAMETERS, Candidate, Verdict
+from evenodd.evidence.winner import choose_winner
 from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import NOT_THE_RESULT
 from evenodd.flow.report import Comparison, present
@@ -19,7 +20,7 @@ from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
-COST = {"cost/latency_p50_ms": "latency_p50_ms", "cost/parameters": "parameters", "cost/train_seconds": "train_seconds"}
+COST = {f"cost/{name}": name for name in (OPERATIONS, PARAMETERS, LATENCY, LATENCY_SPREAD, "train_seconds")}
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]])
         Candidate(
             name,
             {run.seed: run.validation for run in found if run.seed in shared},
-            {short: _mean(found, key) for key, short in COST.items()},
+            {short: _mean(found, key) for key, short in COST.items() if all(key in run.metrics for run in found)},
             failed(gates[name]),
         )
         for name, found in by_name.items()

@@ -29,7 +29,7 @@ from evenodd.flow.present import card_facts, describe_run, fit_figures, history_
 from evenodd.release.bench import latency_p50_ms
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
-from evenodd.training import Fit, FitContext, fit, mix_weights
+from evenodd.training import Fit, FitContext, fit, mix_weights, operations_per_token
 
 log = logging.getLogger(__name__)
 
@@ -199,6 +199,7 @@ def _fit_and_measure(
     fitted.figures["cost/trainable_parameters"] = float(trainable)
     fitted.figures["cost/trainable_share"] = trainable / total
     fitted.figures["cost/parameters"] = float(total)
+    fitted.figures["cost/operations_per_token"] = operations_per_token(built.model)
     built.model.to("cpu")
     if plain:
         _check_same_layers(built, plain)

@@ -17,7 +17,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from evenodd.evidence.counts import compare_counts
-from evenodd.evidence.verdict import NO_DIFFERENCE, Verdict
+from evenodd.evidence.verdict import Verdict
+from evenodd.evidence.verdict_text import NO_DIFFERENCE
 from evenodd.report.comparison_plots import plot_differences
 from evenodd.report.table import ComparisonTable
 

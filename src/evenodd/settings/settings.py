@@ -202,6 +202,9 @@ class EvidenceSettings(Frozen):
     vary_split: bool = Field(False, description="divide the rows anew for each seed, with a teacher for each division")
     alpha: float = Field(0.05, gt=0, lt=1)
     bootstrap_samples: int = Field(2000, ge=100)
+    max_loss: float | None = Field(
+        None, gt=0, lt=1, description="macro-F1 that a winner may lose against the teacher, with confidence 1 - alpha"
+    )
     behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
 
 

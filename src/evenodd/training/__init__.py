@@ -1,7 +1,7 @@
 """Losses, batches, cached teacher targets and the trainer."""
 
 from evenodd.training.average import mix_weights
-from evenodd.training.ceiling import ceiling_figures, training_flops
+from evenodd.training.ceiling import ceiling_figures, operations_per_token, training_flops
 from evenodd.training.fit import Fit, FitContext, FitData, fit
 from evenodd.training.losses import label_weights
 from evenodd.training.objective import DistillObjective, LabelObjective, needs_live_teacher
@@ -24,6 +24,7 @@ __all__ = [
     "label_weights",
     "mix_weights",
     "needs_live_teacher",
+    "operations_per_token",
     "predict_logits",
     "target_megabytes",
     "teacher_targets",

@@ -32,6 +32,14 @@ def training_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
     return float((per_row(np.arange(len(rows))) * rows).sum())
 
 
+def operations_per_token(model: PreTrainedModel, *, tokens: int = 32) -> float:
+    """Floating-point operations of a forward pass's matrix products, by token of one text of so many tokens.
+
+    Counted, not timed: the same on every machine and in every run, so that variants can be compared by it.
+    """
+    return _flops_of_row(model, tokens, backward=False) / tokens
+
+
 def ceiling_figures(
     model: PreTrainedModel, lengths: np.ndarray, *, rows_per_second: float, precision: Precision, processes: int = 1
 ) -> dict[str, float]:
@@ -60,15 +68,17 @@ def ceiling_figures(
     }
 
 
-def _flops_of_row(model: Any, length: int) -> int:
+def _flops_of_row(model: Any, length: int, *, backward: bool = True) -> int:
     training, device = model.training, next(model.parameters()).device
     inputs = {
         "input_ids": torch.full((1, length), 2, device=device),
         "attention_mask": torch.ones((1, length), dtype=torch.long, device=device),
     }
     model.eval()
-    with torch.enable_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        model(**inputs).logits.sum().backward()
+    with torch.set_grad_enabled(backward), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        total = model(**inputs).logits.sum()
+        if backward:
+            total.backward()
     model.train(training)
     model.zero_grad(set_to_none=True)
     return counter.get_total_flops()

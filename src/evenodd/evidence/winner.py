@@ -1,0 +1,99 @@
+"""Which variant ships: the cheapest one that is not significantly worse than the best, and what it may lose.
+
+Only validation is read here. The deciding figure is macro-F1, by its paired interval over rows and seeds with Holm's
+correction, and the seeds must agree: the sign-flip test has to be as small as so many seeds allow, or under alpha.
+Average precision and McNemar's test stand beside it and do not decide. Cost is what does not vary from run to run:
+operations per token, then parameters; of variants that cost the same, the one with the highest macro-F1 ships. Measured
+latency stands beside it and decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from evenodd.evidence.pairs import compare_pairs, correct_pairs, loss_bounds, pair_row
+from evenodd.evidence.resampling import align
+from evenodd.evidence.verdict import Candidate, Verdict
+from evenodd.evidence.verdict_text import sentences
+from evenodd.settings import EvidenceSettings
+
+
+def choose_winner(
+    candidates: Sequence[Candidate],
+    settings: EvidenceSettings,
+    *,
+    floor: float = 0.0,
+    positive: int | None = None,
+    reference: str = "teacher",
+) -> Verdict:
+    """Compare variants on validation and name the one to ship.
+
+    Args:
+        candidates: at least one; rows are paired by seed and row id.
+        settings: alpha, bootstrap_samples and max_loss.
+        floor: highest macro-F1 on validation of the floors; a variant that does not exceed it cannot win.
+        positive: number of the label that average precision is about; None: the mean over all labels.
+        reference: the variant that losses are counted from; where it is no candidate, the best one takes its place.
+
+    Raises:
+        ValueError: no candidates, a repeated name, or rows that cannot be paired (see `align`).
+    """
+    names = [c.name for c in candidates]
+    if len(set(names)) != len(names):
+        raise ValueError(f"candidates={names}: every variant is named once.")
+    tested = compare_pairs(align({c.name: c.runs for c in candidates}), settings, positive=positive)
+    scores, excluded = tested.scores, _excluded(candidates, tested.scores, floor)
+    losses = pd.DataFrame(columns=["loss", "at_most"])
+    eligible = [c.name for c in candidates if c.name not in excluded]
+    held_against = reference if reference in names else _best(scores, eligible)
+    if held_against:
+        losses = loss_bounds(tested, eligible, held_against, settings.alpha)
+        excluded |= _loses_too_much(losses, held_against, settings.max_loss)
+    eligible = [name for name in eligible if name not in excluded]
+    pairs = correct_pairs(tested.pairs, set(eligible), settings.alpha)
+    best = _best(scores, eligible)
+    left = [c for c in candidates if c.name in eligible and not _worse(pairs, c.name, str(best))]
+    tied = tuple(c.name for c in sorted(left, key=lambda c: (*c.fixed_cost, -_score(scores, c.name), c.name)))
+    winner = tied[0] if tied else None
+    verdict = Verdict(winner, len(tied) > 1, best, tied, excluded, scores, pairs, held_against, losses)
+    return replace(verdict, sentences=sentences(verdict, candidates, settings))
+
+
+def _best(scores: pd.DataFrame, names: Sequence[str]) -> str | None:
+    return str(scores.loc[list(names), "f1_macro"].idxmax()) if names else None
+
+
+def _score(scores: pd.DataFrame, name: str) -> float:
+    return float(scores["f1_macro"].loc[name])
+
+
+def _excluded(candidates: Sequence[Candidate], scores: pd.DataFrame, floor: float) -> dict[str, str]:
+    reasons = {}
+    for candidate in candidates:
+        score = _score(scores, candidate.name)
+        if not score > floor:
+            reasons[candidate.name] = f"validation macro-F1 {score:.3f} does not exceed the floor {floor:.3f}"
+        elif candidate.failed_gates:
+            reasons[candidate.name] = f"gates not passed: {', '.join(candidate.failed_gates)}"
+    return reasons
+
+
+def _loses_too_much(losses: pd.DataFrame, reference: str, most: float | None) -> dict[str, str]:
+    """Variants whose loss may exceed `max_loss`, with the reason; none when it was not asked for."""
+    if most is None:
+        return {}
+    return {
+        str(
+            name
+        ): f"it may lose up to {row['at_most']:.3f} macro-F1 against {reference}, and evidence.max_loss={most:g}"
+        for name, row in losses.iterrows()
+        if row["at_most"] > most
+    }
+
+
+def _worse(pairs: pd.DataFrame, name: str, best: str) -> bool:
+    """Whether a variant is significantly worse than the best, which no variant's mean exceeds."""
+    return name != best and bool(pair_row(pairs, name, best)["significant"])
