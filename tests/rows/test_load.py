@@ -94,6 +94,7 @@ def test_bad_lines_of_json_are_all_reported_with_their_line_numbers(tmp_path: Pa
         17: b'{"text": "list", "label_text": ["hate"]}',
         19: b'{"text": "\\ud800", "label_text": "hate"}',
         21: b'{"text": "\\u200b", "label_text": ""}',
+        23: '{"text": "café", "label_text": "hate"}'.encode(),
     }
     for number, line in bad.items():
         lines.insert(number - 1, line)
@@ -115,7 +116,7 @@ def test_bad_lines_of_json_are_all_reported_with_their_line_numbers(tmp_path: Pa
 def test_bad_lines_of_csv_count_the_header_and_quoted_line_breaks(tmp_path: Path) -> None:
     """Row numbers instead of line numbers point at the wrong line after the first quoted line break."""
     path = tmp_path / "rows.csv"
-    good = "".join(f"text {n},{'hate' if n % 2 else 'noHate'}\n" for n in range(30)).encode()
+    good = "".join(f"café {n},{'hate' if n % 2 else 'noHate'}\n" for n in range(30)).encode()
     bad = b'"two\nlines",hate\nonly one\n\n,hate\nno label, \ncaf\xe9,hate\na,b,c\n"x"y,hate\nfine,noHate\n"open,hate\n'
     path.write_bytes(b"\xef\xbb\xbftext,label\n" + good + bad)
     message = faults_of(path, tmp_path)
@@ -187,11 +188,12 @@ def test_long_lists_of_bad_rows_are_cut_and_counted() -> None:
     ("missing.jsonl", "file not found"),
     ("no/such/place", "file not found"),
     ("rows.xlsx", "files of kind .xlsx are not read"),
-    (".", "a folder"),
+    ("folder", "no file there is of a kind that is read"),
 ])  # fmt: skip
 def test_a_source_that_is_no_file_says_what_to_pass(tmp_path: Path, name: str, said: str) -> None:
     """A mistyped path must not be looked up on the hub, or read as something else."""
     (tmp_path / "rows.xlsx").write_text("x")
+    (tmp_path / "folder").mkdir()
     source = name if name == "no/such/place" else str(tmp_path / name)
     with pytest.raises(ValueError, match=said) as caught:
         load(source, tmp_path)

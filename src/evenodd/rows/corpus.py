@@ -51,7 +51,7 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     """
     cache = cache or DEFAULT_CACHE
     source = open_source(settings, cache)
-    columns = find_columns(source.reader.columns, settings)
+    columns = find_columns(source.reader.columns, settings, source.reader.doubt)
     extra = _augmentation(settings, seed)
     folder = cache / "corpora" / _corpus_key(source, columns.as_dict(), settings, seed, extra)
     if not (folder / "corpus.json").exists():
@@ -83,7 +83,7 @@ def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path
     """
     cache = cache or DEFAULT_CACHE
     source = open_source(settings, cache)
-    columns = find_columns(source.reader.columns, settings)
+    columns = find_columns(source.reader.columns, settings, source.reader.doubt)
     table, faults = read_table(source, columns, settings, cache)
     occurring = {name: int((table.label == code).sum()) for code, name in enumerate(table.names)}
     dropped = {name: many for name, many in occurring.items() if name not in label_names}

@@ -15,22 +15,24 @@ class Faults:
     Attributes:
         source: how the source was named in the settings.
         unit: `line` where numbers are lines of a text file, else `row`.
+        file: which of several files is being read; stands before the numbers of its rows.
     """
 
     source: str
     unit: str = "row"
+    file: str = ""
     bad_rows: int = 0
     kinds: dict[str, int] = field(default_factory=dict)
     first: dict[str, list[str]] = field(default_factory=dict)
     general: list[str] = field(default_factory=list)
 
-    def add(self, kind: str, numbers: Iterable[int | str]) -> None:
+    def add(self, kind: str, numbers: Iterable[int]) -> None:
         """Count rows of one kind of fault; `numbers` are as a person sees them, from 1."""
         for number in numbers:
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             shown = self.first.setdefault(kind, [])
             if len(shown) < SHOWN:
-                shown.append(f"{number:,}" if isinstance(number, int) else number)
+                shown.append(f"{self.file}:{number}" if self.file else f"{number:,}")
 
     def __bool__(self) -> bool:
         return bool(self.kinds or self.general)

@@ -1,10 +1,9 @@
-"""Find what a source names: the bundled sample, a file, or a hub data set."""
+"""Find what a source names: the bundled sample, files, or a hub data set."""
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,24 +12,16 @@ import datasets.exceptions
 import httpx2
 
 from evenodd.hub import HUB_NAME, hub_commit, unreachable
-from evenodd.rows.readers import (
-    ArrowReader,
-    CsvReader,
-    DatasetPart,
-    Reader,
-    RecordReader,
-    declared_names,
-    parquet_reader,
-)
+from evenodd.rows.chunks import Reader
+from evenodd.rows.files import KINDS, FilesReader, Found, digest_files, find_files, open_file
+from evenodd.rows.json_rows import RecordReader
 from evenodd.rows.sample import sample_rows
+from evenodd.rows.tables import ArrowReader, DatasetPart, declared_names
 from evenodd.settings import DataSettings
 from evenodd.storage import digest_of
 
-FILE_READERS: dict[str, Callable[[Path], Reader]] = {
-    ".csv": CsvReader, ".tsv": CsvReader,
-    ".jsonl": RecordReader, ".ndjson": RecordReader, ".json": RecordReader,
-    ".parquet": parquet_reader, ".pq": parquet_reader,
-}  # fmt: skip
+logger = logging.getLogger(__name__)
+
 SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
 
 
@@ -51,35 +42,33 @@ def open_source(settings: DataSettings, cache: Path) -> Source:
         ValueError: no such file, or a kind of file that is not read.
         RuntimeError: the hub cannot be reached.
     """
-    path = Path(settings.source).expanduser()
     if settings.source == "sample":
         rows = sample_rows()
-        return Source("sample", RecordReader(records=rows), digest_of(rows), synthetic=True)
-    if path.is_file():
-        return _open_file(path)
-    if path.is_dir():
-        raise ValueError(f"data={settings.source!r}: a folder. Pass one file of {_kinds()}.")
+        return Source("sample", RecordReader([(None, rows)]), digest_of(rows), synthetic=True)
+    try:
+        found = find_files(settings.source)
+        if found is not None:
+            return _open_files(found, settings)
+    except OSError as error:
+        raise ValueError(f"data={settings.source!r}: the file cannot be read ({error}).") from error
     if SUFFIX.search(settings.source) or not HUB_NAME.match(settings.source):
         raise ValueError(
-            f"data={settings.source!r}: file not found. Pass a file of {_kinds()} (-P data=rows.jsonl), "
-            "a hub name (owner/name) or the bundled sample (-P data=sample)."
+            f"data={settings.source!r}: file not found. Pass a file, several or a folder of {KINDS} "
+            "(-P data=rows.jsonl), a hub name (owner/name) or the bundled sample (-P data=sample)."
         )
     return _open_hub(settings, cache)
 
 
-def _kinds() -> str:
-    return ", ".join(FILE_READERS)
-
-
-def _open_file(path: Path) -> Source:
-    make = FILE_READERS.get(path.suffix.lower())
-    if make is None:
-        raise ValueError(
-            f"data={str(path)!r}: files of kind {path.suffix or '(no suffix)'} are not read, only {_kinds()}."
-        )
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Source(path.stem, make(path), f"{digest}{path.suffix.lower()}")
+def _open_files(found: Found, settings: DataSettings) -> Source:
+    if settings.revision is not None:
+        raise ValueError(f"data.revision={settings.revision!r}: only a hub data set has revisions. Leave it out.")
+    if found.left:
+        logger.warning("data %s | not read: %s", found.name, ", ".join(path.name for path in found.left))
+    several = len(found.files) > 1
+    reader = FilesReader(found.files, settings.encoding) if several else open_file(found.files[0], settings.encoding)
+    for remark in reader.remarks:
+        logger.info("data %s | %s", found.name, remark)
+    return Source(found.name, reader, f"{digest_files(found.files)}{settings.encoding or ''}")
 
 
 def _open_hub(settings: DataSettings, cache: Path) -> Source:

@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from evenodd.rows.chunks import Chunk, Reader
 from evenodd.rows.clean import is_blank, text_keys, value_keys
-from evenodd.rows.columns import SPLIT_VALUES, Columns
+from evenodd.rows.columns import SPLIT_VALUES, Columns, split_place
 from evenodd.rows.faults import Faults
 from evenodd.rows.labels import tidy_label
 from evenodd.rows.load import Source
-from evenodd.rows.readers import Chunk, Reader
 from evenodd.settings import DataSettings
 from evenodd.storage import FORMAT, digest_of, empty_folder, new_folder
 
@@ -125,7 +125,7 @@ class _TableWriter:
 
     def add(self, chunk: Chunk) -> pa.Array | None:
         """Check one chunk and return its texts; None for a predefined split that is not used."""
-        if chunk.split is not None and chunk.split not in SPLIT_VALUES:
+        if chunk.split is not None and split_place(chunk.split) is None:
             self.skipped[chunk.split] = self.skipped.get(chunk.split, 0) + len(chunk.numbers)
             return None
         bad = _Bad(chunk)
@@ -149,26 +149,16 @@ class _TableWriter:
     def _labels(self, chunk: Chunk, bad: _Bad) -> np.ndarray:
         """Label numbers; -1 where the label is missing or unknown."""
         coded = _no_blanks(chunk.columns[self.columns.label]).dictionary_encode()
-        names = [self._name(tidy_label(value)) for value in coded.dictionary.to_pylist()]
-        known = [-1 if name is None else self.codes.setdefault(name, len(self.codes)) for name in names]
-        codes = np.array(
-            [*(-2 if name is None else code for name, code in zip(names, known, strict=True)), -1], np.int32
-        )
+        names = map(tidy_label, coded.dictionary.to_pylist())
+        codes = np.array([*(self.codes.setdefault(name, len(self.codes)) for name in names), -1], np.int32)
         labels = codes[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
         bad.add("label missing", np.setdiff1d(np.flatnonzero(labels == -1), bad.invalid_in(self.columns.label)))
-        bad.add("label unknown", np.flatnonzero(labels == -2))
         return labels
 
-    def _name(self, value: str) -> str | None:
-        """The label's name; None when it is none of the declared ones."""
-        if self.declared is None or value in self.declared:
-            return value
-        return self.declared[int(value)] if value.isdecimal() and int(value) < len(self.declared) else None
-
     def _splits(self, chunk: Chunk, bad: _Bad) -> np.ndarray:
-        rows = len(chunk.numbers)
-        if self.columns.split is None:
-            return np.full(rows, SPLIT_VALUES.get(chunk.split or "", -1), dtype=np.int8)
+        divided = split_place(chunk.split or "")
+        if self.columns.split is None or (divided is not None and self.columns.split_found):
+            return np.full(len(chunk.numbers), -1 if divided is None else divided, dtype=np.int8)
         coded = _no_blanks(chunk.columns[self.columns.split]).dictionary_encode()
         known = [SPLIT_VALUES.get(value.lower(), -1) for value in coded.dictionary.to_pylist()]
         places = np.array([*known, -1], dtype=np.int8)[coded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]

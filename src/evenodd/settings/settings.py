@@ -36,8 +36,11 @@ def _name_of_data(known: dict[str, Any]) -> str:
 class DataSettings(Frozen):
     """Where the rows come from and how they are divided."""
 
-    source: str = Field("sample", min_length=1, description="`sample`, a path to CSV/JSON lines/Parquet, or a hub name")
+    source: str = Field(
+        "sample", min_length=1, description="`sample`, files (CSV, TSV, JSON, Parquet, text), a folder, or a hub name"
+    )
     revision: str | None = Field(None, description="revision of a hub data set")
+    encoding: str | None = Field(None, description="of files of text (cp1251, gb18030, …); found when not given")
     text_column: str | None = Field(None, description="column with the text; found by name when not given")
     label_column: str | None = Field(None, description="column with the label's name; found by name when not given")
     split_column: str | None = Field(None, description="column that names train, validation or test for each row")

@@ -1,0 +1,184 @@
+"""Which delimiter and which quotes a table of text has, and whether its first line is a header.
+
+Delimiters are comma, semicolon, tab and bar. Fields may be quoted with `"`, with the quotes inside them doubled or
+escaped by a backslash; in files of other tools a quote is an ordinary sign. The reading under which most rows have as
+many fields as the header is taken; Excel's first line `sep=;` is obeyed.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+DELIMITERS = (",", ";", "\t", "|")
+NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "\x1f": "none"}
+ONE_COLUMN = "\x1f"
+SEPARATOR_LINE = re.compile(r'^"?sep=([,;\t|])"?\r?\n?$', re.IGNORECASE)
+ENCLOSED_SHARE = 0.8
+REPEATED_SHARE = 0.8
+LONG_NAME = 40
+Quotes = Literal["doubled", "escaped", "none"]
+QUOTE_REMARKS = {"doubled": "", "escaped": "quotes are escaped by a backslash", "none": "quotes are ordinary signs"}
+UNQUOTED_SHARE = 0.99
+"""Of the rows that must be as wide as the header before a quote is taken for an ordinary sign."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How lines become fields.
+
+    Attributes:
+        delimiter: between fields.
+        quotes: how quotes inside a quoted field are written; `none`: no field is quoted.
+        spaced: blanks after a delimiter are no part of a field.
+        skip: lines before the header.
+    """
+
+    delimiter: str
+    quotes: Quotes = "doubled"
+    spaced: bool = False
+    skip: int = 0
+
+    def records(self, lines: Iterable[str]) -> Any:
+        """csv's reader over lines."""
+        return csv.reader(
+            lines,
+            delimiter=self.delimiter,
+            quoting=csv.QUOTE_NONE if self.quotes == "none" else csv.QUOTE_MINIMAL,
+            doublequote=self.quotes == "doubled",
+            escapechar="\\" if self.quotes == "escaped" else None,
+            skipinitialspace=self.spaced,
+            strict=True,
+        )
+
+    @property
+    def remark(self) -> str:
+        """What is unusual about it, for the user; empty where nothing is."""
+        delimiter = "" if self.delimiter in (",", ONE_COLUMN) else f"fields are divided by {NAMES[self.delimiter]}"
+        return ", ".join(part for part in (delimiter, QUOTE_REMARKS[self.quotes]) if part)
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How well a dialect fits: width of the header, share of the rows that are as wide, rows over several lines."""
+
+    dialect: Dialect
+    width: int
+    share: float
+    merged: int
+
+
+def find_dialect(head: Sequence[str], first: str, *, whole: bool) -> Dialect:
+    """The dialect of a file.
+
+    Args:
+        head: its first lines.
+        first: the delimiter that its name suggests; it wins where two fit equally.
+        whole: `head` is the whole file; else its last row may be cut off.
+    """
+    skip, said = 0, None
+    if head and (match := SEPARATOR_LINE.match(head[0])):
+        skip, said = 1, match[1]
+    lines = head[skip:]
+    order = (said,) if said else (first, *(sign for sign in DELIMITERS if sign != first))
+    readings = [reading for sign in order if (reading := _best_quotes(lines, sign, skip, whole)).width > 1]
+    if not readings:
+        return _best_quotes(lines, said or ONE_COLUMN, skip, whole).dialect
+    return max(readings, key=lambda reading: reading.share).dialect
+
+
+def _best_quotes(lines: Sequence[str], delimiter: str, skip: int, whole: bool) -> _Reading:
+    """The usual quotes unless others fit better."""
+    usual = _read(lines, Dialect(delimiter, skip=skip), whole)
+    if usual.share == 1 and not usual.merged:
+        return usual
+    others: list[Dialect] = []
+    if any(f'{delimiter} "' in line for line in lines):
+        others.append(Dialect(delimiter, spaced=True, skip=skip))
+    if any('\\"' in line for line in lines):
+        others.append(Dialect(delimiter, "escaped", skip=skip))
+    if not _are_enclosed(lines, delimiter):
+        others.append(Dialect(delimiter, "none", skip=skip))
+    best = usual
+    for other in (_read(lines, dialect, whole) for dialect in others):
+        unquoted = other.dialect.quotes == "none"
+        fits = other.width > (delimiter != ONE_COLUMN) and not (unquoted and other.share < UNQUOTED_SHARE)
+        if fits and (other.share, -other.merged) > (best.share, -best.merged):
+            best = other
+    return best
+
+
+def _read(lines: Sequence[str], dialect: Dialect, whole: bool) -> _Reading:
+    records = dialect.records(lines)
+    width = good = rows = merged = 0
+    while True:
+        start = records.line_num
+        try:
+            fields = next(records)
+        except StopIteration:
+            break
+        except csv.Error:
+            rows += whole or records.line_num < len(lines)
+            continue
+        if not fields:
+            continue
+        if not width:
+            width = len(fields)
+            continue
+        rows, good = rows + 1, good + (len(fields) == width)
+        merged += records.line_num - start > 1
+    return _Reading(dialect, width, good / rows if rows else 1.0, merged)
+
+
+def _are_enclosed(lines: Sequence[str], delimiter: str) -> bool:
+    """Whether most fields that begin with a quote also end with one."""
+    fields = [field.strip() for line in lines for field in line.split(delimiter)]
+    begun = [field for field in fields if field.startswith('"')]
+    return sum(len(field) > 1 and field.endswith('"') for field in begun) > ENCLOSED_SHARE * len(begun)
+
+
+class RepeatedValues:
+    """Values that stand in a column again and again, as labels do: what rows look like where lines are in doubt."""
+
+    def __init__(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        self.width = len(header)
+        columns = list(zip(*(row for row in rows if len(row) == self.width), strict=True))
+        self.values: dict[int, set[str]] = {}
+        for place, column in enumerate(columns):
+            often = {value: many for value, many in Counter(map(str.strip, column)).items() if many > 1 and value}
+            if often and sum(often.values()) >= REPEATED_SHARE * len(column):
+                self.values[place] = set(often)
+
+    def is_row(self, line: str, delimiter: str) -> bool:
+        """Whether a line by itself is a row with one of those values in its place."""
+        fields = [field.strip().strip('"') for field in line.rstrip("\r\n").split(delimiter)]
+        return len(fields) == self.width and any(fields[place] in known for place, known in self.values.items())
+
+    def swallows(self, lines: Sequence[str], delimiter: str) -> bool:
+        """Whether the lines of one row are several rows behind an open quote."""
+        rows = sum(self.is_row(line, delimiter) for line in lines)
+        return rows > 1 and rows >= len(lines) / 2
+
+    def doubt(self, header: Sequence[str]) -> str:
+        """Why a first line may be a row and no header; empty where nothing speaks for it."""
+        for place, known in self.values.items():
+            if header[place].strip() in known:
+                return f"{header[place].strip()!r} in the first line is also a value further down"
+        long = next((name for name in header if len(name) > LONG_NAME), None)
+        return f"{long[:LONG_NAME]!r}… in the first line is no name" if long else ""
+
+
+def take_head(lines: Iterator[str], rows: int, size: int) -> tuple[list[str], bool]:
+    """The first lines, so many and so many characters at most, and whether that is all there are."""
+    head: list[str] = []
+    taken = 0
+    for line in lines:
+        if len(head) >= rows or taken >= size:
+            return head, False
+        head.append(line)
+        taken += len(line)
+    return head, True
