@@ -204,7 +204,7 @@ def _entries() -> list[Entry]:
         Entry(
             "score",
             "labels, decisions and scores for a large file or a folder of texts, as CSV",
-            (*COMMON, "data.text_column", "run.model", "run.input", "run.output"),
+            (*COMMON, "data.text_column", "data.encoding", "run.model", "run.input", "run.output"),
         ),
         Entry(
             "serve",

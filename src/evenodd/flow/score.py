@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from evenodd import tracking
 from evenodd.flow.scorer import Scorer, open_scorer
+from evenodd.rows import read_texts
+from evenodd.rows.files import KINDS, find_files
 from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
 CHUNK = 2048
-SUFFIXES = (".csv", ".jsonl", ".txt")
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,8 @@ def run(request: Request) -> ScoredFiles:
     """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone."""
     settings = request.settings
     if settings.run.input is None or settings.run.output is None:
-        raise ValueError("score: pass -P input=FILE_OR_FOLDER (.csv, .jsonl or .txt) and -P output=FILE_OR_FOLDER.")
-    pairs = paired_files(Path(settings.run.input), Path(settings.run.output))
+        raise ValueError("score: pass -P input=FILE_OR_FOLDER and -P output=FILE_OR_FOLDER.")
+    pairs = paired_files(settings.run.input, Path(settings.run.output))
     tracking.configure(settings.experiment)
     scorer = open_scorer(settings.run.model or "champion", settings.name)
     with tracking.start_run(f"score · {scorer.name}", tags={"stage": "score"}):
@@ -50,65 +49,59 @@ def run(request: Request) -> ScoredFiles:
     return ScoredFiles(sum(counts), len(counts), len(pairs) - len(counts))
 
 
-def paired_files(source: Path, target: Path) -> list[tuple[Path, Path]]:
-    """Each input file with the CSV it becomes.
+def paired_files(source: str, target: Path) -> list[tuple[Path, Path]]:
+    """Each input file with the CSV it becomes; files of a folder that are of no kind that is read are logged.
+
+    Args:
+        source: a file, several, a pattern or a folder, as `data` takes them.
+        target: a file to write for one input file; else, or where it exists, a folder.
 
     Raises:
-        ValueError: nothing to score, or a kind of file that is not known.
+        ValueError: nothing to score, or several files for one output.
     """
-    if source.is_dir():
-        found = sorted(path for path in source.iterdir() if path.suffix in SUFFIXES)
-        pairs = [(path, target / f"{path.name}.scores.csv") for path in found]
-    else:
-        pairs = [(source, target)] if source.is_file() and source.suffix in SUFFIXES else []
-    if not pairs:
-        raise ValueError(f"input='{source}': no file with one of {', '.join(SUFFIXES)} there.")
-    return pairs
+    found = find_files(source)
+    if found is None:
+        raise ValueError(f"input={source!r}: no such file. Pass a file, several or a folder of {KINDS}.")
+    if found.left:
+        log.warning("input %s | not read: %s", source, ", ".join(path.name for path in found.left))
+    if len(found.files) == 1 and not Path(source).is_dir() and not target.is_dir():
+        return [(found.files[0], target)]
+    if target.is_file():
+        raise ValueError(f"output='{target}': a file, but there are {len(found.files)} to score. Name a folder.")
+    return [(path, target / f"{path.name}.scores.csv") for path in found.files]
 
 
 def score_file(source: Path, target: Path, scorer: Scorer, settings: Settings) -> int:
-    """Scores one file; the result appears whole or not at all. The number of texts."""
+    """Scores one file; the result appears whole or not at all. The number of rows.
+
+    A row without a text stays, with nothing in its other fields.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f".{target.name}.partial")
     done, started = 0, time.monotonic()
-    texts = read_texts(source, settings.data.text_column or "text")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label", "decision", "score", *(f"p_{name}" for name in scorer.label_names)])
-        while chunk := list(islice(texts, CHUNK)):
-            writer.writerows(_rows(chunk, scorer))
-            done += len(chunk)
-            log.info("%s | %s texts | %.0f texts/s", source.name, f"{done:,}", done / (time.monotonic() - started))
-    partial.rename(target)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["text", "label", "decision", "score", *(f"p_{name}" for name in scorer.label_names)])
+            for chunk in read_texts(source, settings.data.text_column, encoding=settings.data.encoding, rows=CHUNK):
+                writer.writerows(_rows(chunk.texts, scorer))
+                done += len(chunk)
+                log.info("%s | %s rows | %.0f rows/s", source.name, f"{done:,}", done / (time.monotonic() - started))
+        partial.rename(target)
+    finally:
+        partial.unlink(missing_ok=True)
     return done
 
 
-def read_texts(path: Path, column: str) -> Iterator[str]:
-    """Texts of a file one by one: lines of a .txt, `column` of a .csv or .jsonl.
-
-    Raises:
-        ValueError: the column is not there, or a line is not JSON; with the line number.
-    """
-    with path.open(encoding="utf-8", newline="" if path.suffix == ".csv" else None) as file:
-        if path.suffix == ".txt":
-            yield from (line.rstrip("\n") for line in file)
-            return
-        rows = csv.DictReader(file) if path.suffix == ".csv" else _json_lines(path, file)
-        for number, row in enumerate(rows, 1):
-            if column not in row:
-                raise ValueError(f"{path}, row {number}: no '{column}'; name the column: -P data.text_column=…")
-            yield str(row[column])
+def _rows(texts: list[str | None], scorer: Scorer) -> Iterator[list[str]]:
+    scored = _scored([text for text in texts if text is not None], scorer)
+    for text in texts:
+        yield ["", "", "", "", *("" for _ in scorer.label_names)] if text is None else next(scored)
 
 
-def _json_lines(path: Path, lines: Iterator[str]) -> Iterator[dict]:
-    for number, line in enumerate(lines, 1):
-        try:
-            yield json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path}, line {number}: not JSON ({error.msg}).") from error
-
-
-def _rows(texts: list[str], scorer: Scorer) -> Iterator[list[str]]:
+def _scored(texts: list[str], scorer: Scorer) -> Iterator[list[str]]:
+    if not texts:
+        return
     probabilities = scorer.probabilities(texts)
     decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
     for text, decision, number, p in zip(texts, decisions, labels, probabilities, strict=True):

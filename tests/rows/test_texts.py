@@ -1,0 +1,85 @@
+"""Texts to be scored are read as training reads them: whole, in order, with nothing put in place of what is missing."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from evenodd.rows import read_texts
+
+FINE = [
+    ("bom.csv", codecs.BOM_UTF8 + b"text\nfine\n"),
+    ("bom.txt", codecs.BOM_UTF8 + b"fine\n"),
+    ("blank.jsonl", b'{"text": "fine"}\n\n'),
+    ("utf16.csv", "text\r\nfine\r\n".encode("utf-16")),
+    ("utf16.txt", "fine\n".encode("utf-16")),
+    ("mac.csv", b"text\rfine\r"),
+    ("mac.txt", b"fine\r"),
+    ("Capital.CSV", b"Text\nfine\n"),
+    ("tab.tsv", b"id\ttext\n1\tfine\n"),
+    ("semicolon.csv", b"id;text\n1;fine\n"),
+    ("excel.csv", b"sep=;\r\nid;text\r\n1;fine\r\n"),
+    ("list.json", b'[{"text": "fine"}]'),
+    ("wrapped.json", b'{"data": [{"text": "fine"}]}'),
+    ("packed.csv.gz", gzip.compress(b"text\nfine\n")),
+    ("unicode text.txt", "id\ttext\tlabel\n1\tfine\tx\n".encode("utf-16")),
+]
+
+
+def texts_of(path: Path, content: bytes, column: str | None = None) -> list[str | None]:
+    path.write_bytes(content)
+    return [text for chunk in read_texts(path, column) for text in chunk.texts]
+
+
+@pytest.mark.parametrize(("name", "content"), FINE, ids=[name for name, _ in FINE])
+def test_every_format_that_training_reads_is_scored(tmp_path: Path, name: str, content: bytes) -> None:
+    """A second reader with rules of its own would refuse, or misread, the files that a model was fitted on."""
+    assert texts_of(tmp_path / name, content) == ["fine"]
+
+
+def test_a_comma_in_a_text_that_is_not_quoted_does_not_cut_it(tmp_path: Path) -> None:
+    """ "Thank you" would be scored in place of "Thank you, but I will never come back"."""
+    content = b'text\n"Thank you, but I will never come back"\nThank you, but I will never come back\nfine\n'
+    assert texts_of(tmp_path / "one.csv", content) == [*["Thank you, but I will never come back"] * 2, "fine"]
+    with pytest.raises(ValueError, match="not 2 columns wide: line 3"):
+        texts_of(tmp_path / "two.csv", b"text,id\nfine,1\nThank you, but I will never come back,2\n")
+
+
+def test_a_missing_text_is_none_and_never_a_word(tmp_path: Path) -> None:
+    """The word "None" would be scored, and the score filed under a row that has no text."""
+    assert texts_of(tmp_path / "a.jsonl", b'{"text": null}\n{"text": "ok"}\n{"id": 3}\n') == [None, "ok", None]
+    assert texts_of(tmp_path / "b.csv", b"id,text\n1,None\n2,\n") == ["None", None]
+    with pytest.raises(ValueError, match="not 2 columns wide: line 3"):
+        texts_of(tmp_path / "short.csv", b"id,text\n1,fine\n2\n")
+    pq.write_table(pa.table({"text": ["fine", None], "score": [1.5, None]}), tmp_path / "c.parquet")
+    chunk = next(read_texts(tmp_path / "c.parquet"))
+    assert (chunk.texts, chunk.numbers) == (["fine", None], [1, 2])
+
+
+def test_fields_of_any_length_are_read(tmp_path: Path) -> None:
+    """csv's own limit of 131,072 characters would end a night's work with a traceback."""
+    long = "a " * 80_000
+    assert texts_of(tmp_path / "big.csv", f"text\n{long}\n".encode()) == [long]
+
+
+def test_other_columns_and_numbers_come_along_in_chunks(tmp_path: Path) -> None:
+    """Scores without the ids of their rows cannot be joined to anything."""
+    path = tmp_path / "rows.csv"
+    path.write_text("id,Review Text,note\n" + "".join(f"{n},text {n},{'x' if n % 2 else ''}\n" for n in range(7)))
+    chunks = list(read_texts(path, rows=3))
+    assert [len(chunk) for chunk in chunks] == [3, 3, 1]
+    assert chunks[1].texts == ["text 3", "text 4", "text 5"]
+    assert chunks[1].numbers == [5, 6, 7]
+    assert chunks[1].others == {"id": ["3", "4", "5"], "note": ["x", None, "x"]}
+
+
+def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+    """A default name that is looked up in vain must say which names there are."""
+    with pytest.raises(ValueError, match=r"no text column is found .*Columns there: id, words\."):
+        texts_of(tmp_path / "a.csv", b"id,words\n1,fine\n")
+    assert texts_of(tmp_path / "a.csv", b"id,words\n1,fine\n", "Words") == ["fine"]
