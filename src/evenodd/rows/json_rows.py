@@ -74,7 +74,7 @@ class JsonLinesReader:
 
     def __init__(self, path: Path, encoding: Encoding) -> None:
         self.path, self.encoding, self.unit, self.doubt = path, encoding, "line", ""
-        self.remarks = (encoding.remark,) if encoding.remark else ()
+        self.remarks: tuple[str, ...] = (encoding.remark,) if encoding.remark else ()
         self.declared: dict[str, tuple[str, ...]] = {}
         faults = Faults(str(path), self.unit)
         head = islice(self._numbered(faults), HEAD_ROWS)

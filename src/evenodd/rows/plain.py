@@ -18,9 +18,10 @@ class LinesReader:
     """Lines as texts; see `Reader`."""
 
     def __init__(self, path: Path, encoding: str | None = None) -> None:
-        self.path, self.unit, self.doubt, self.columns = path, "line", "", ("text",)
+        self.path, self.unit, self.doubt = path, "line", ""
+        self.columns: tuple[str, ...] = ("text",)
         self.encoding = find_encoding(path, encoding)
-        self.remarks = (self.encoding.remark,) if self.encoding.remark else ()
+        self.remarks: tuple[str, ...] = (self.encoding.remark,) if self.encoding.remark else ()
         self.declared: dict[str, tuple[str, ...]] = {}
 
     def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:

@@ -26,8 +26,9 @@ class ArrowReader:
 
     def __init__(self, parts: Sequence[tuple[str | None, Any]], declared: dict[str, tuple[str, ...]]) -> None:
         self.parts, self.declared = parts, declared
-        self.unit, self.remarks, self.doubt = "row", (), ""
-        self.columns = tuple(parts[0][1].schema.names)
+        self.unit, self.doubt = "row", ""
+        self.remarks: tuple[str, ...] = ()
+        self.columns: tuple[str, ...] = tuple(parts[0][1].schema.names)
 
     def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
         """See `Reader`."""
