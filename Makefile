@@ -16,7 +16,7 @@ SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install run test test-fast check format bench ui serve bento image lock docs clean help
+.PHONY: install run test test-fast check format bench ui serve bento image lock docs pictures clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local $(ARGS)
@@ -73,6 +73,9 @@ lock: $(INSTALLED)  ## write requirements.lock: the versions of before where the
 
 docs: $(INSTALLED)  ## the API reference in docs/api
 	$(BIN)/python docs/reference.py
+
+pictures: $(INSTALLED)  ## docs/pictures out of a run of their own, with chromium
+	$(BIN)/python docs/pictures.py $(ARGS)
 
 clean:  ## remove checkpoints and caches; runs, models, bundles, reports and studies stay
 	rm -rf .evenodd/cache .evenodd/fits .evenodd/trials .evenodd/locks .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,123 @@
+"""Takes the pictures of README and the guides from a real run: `make pictures`. Needs Debian's chromium.
+
+The chain runs on the bundled sample in a folder of its own (argument 1, else a temporary one; finished fits there are
+reused) with the settings of the other arguments (`data.limit=600 epochs=2` for a slow machine). Then the page, MLflow's
+UI and the report are opened in headless Chromium.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = Path(__file__).with_name("pictures")
+CHROMIUM = "/usr/bin/chromium"
+WINDOW = {"width": 1280, "height": 800}
+FOR_MLFLOW = 8000
+"""Milliseconds that MLflow's charts take to be drawn: the UI tells nobody when it is done."""
+
+
+def main() -> None:
+    """Runs the chain and writes the pictures."""
+    place, *settings = sys.argv[1:] or [tempfile.mkdtemp(prefix="evenodd-pictures-")]
+    folder = Path(place).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}", "HF_HUB_OFFLINE": "1"}
+    environ |= {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "true", "BENTOML_HOST": "127.0.0.1"}
+    environ["PYTHONPATH"] = os.pathsep.join((str(ROOT / "src"), str(ROOT)))
+    subprocess.run([sys.executable, "-m", "pipelines", "main", *settings], cwd=folder, env=environ, check=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        picture_report(browser, folder)
+        picture_service(browser, folder, environ)
+        picture_mlflow(browser, folder, environ)
+        browser.close()
+
+
+def picture_report(browser: Browser, folder: Path) -> None:
+    """The newest report's first screens."""
+    report = max(folder.glob(".evenodd/reports/*/report.html"), key=lambda path: path.stat().st_mtime)
+    page = browser.new_page(viewport={"width": 1280, "height": 1400})
+    page.goto(report.as_uri())
+    _save(page, "report")
+
+
+def picture_service(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
+    """The page with an answer."""
+    port = _free_port()
+    command = [sys.executable, "-m", "pipelines", "serve"]
+    with _running(command, folder, {**environ, "BENTOML_PORT": str(port)}, f"http://127.0.0.1:{port}/readyz"):
+        page = browser.new_page(viewport=WINDOW)
+        page.goto(f"http://127.0.0.1:{port}/")
+        page.fill("#one-text", "I never said that immigrants are lazy, and nobody should.")
+        page.press("#one-text", "Control+Enter")
+        page.wait_for_load_state("networkidle")
+        _save(page, "page")
+
+
+def picture_mlflow(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
+    """The experiment's runs and charts."""
+    address = f"http://127.0.0.1:{_free_port()}"
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
+    with _running(command, folder, environ, f"{address}/health"):
+        page = browser.new_page(viewport=WINDOW)
+        page.goto(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
+        page.wait_for_timeout(FOR_MLFLOW)
+        _save(page, "mlflow")
+
+
+def _save(page: Page, name: str) -> None:
+    page.screenshot(path=PICTURES / f"{name}.png")
+    page.close()
+    print(PICTURES / f"{name}.png")
+
+
+@contextlib.contextmanager
+def _running(command: list[str], folder: Path, environ: dict[str, str], ready: str) -> Iterator[None]:
+    """A server, from its first good answer to the end of the block.
+
+    Raises:
+        RuntimeError: it ended or does not answer within three minutes.
+    """
+    process = subprocess.Popen(command, cwd=folder, env=environ)
+    try:
+        end = time.monotonic() + 180
+        while not _answers(ready):
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"{' '.join(command)}: no answer from {ready}.")
+            time.sleep(0.5)
+        yield
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    main()
