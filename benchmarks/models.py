@@ -11,13 +11,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from evenodd.task import Decision, Task
+
 LABELS = ("noHate", "hate")
+TASK = Task.single_label(LABELS, "hate")
+NOTHING_FITTED = Decision(1.0, 0.5, (0.5, 0.5), "f1_macro", TASK.positive_index, LABELS)
 HEAD_TEXTS = 800
 MEASURED_TEXTS = 600
 BATCH = 32
@@ -29,7 +33,7 @@ class Fitted:
 
     model: Any
     tokenizer: Any
-    decision: dict[str, Any] = field(default_factory=dict)
+    decision: Decision = NOTHING_FITTED
 
 
 def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = None) -> None:
@@ -61,10 +65,8 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
     found = []
     for reference in versions:
         uri = tracking.find_version(reference, Settings().name).uri
-        decision = tracking.model_metadata(uri)["decision"]
-        kept = {key: decision[key] for key in ("temperature", "threshold")}
-        kept |= {key: tuple(decision[key]) for key in ("review", "bias")}
-        found.append(Fitted(*tracking.load_model(uri), kept))
+        decision = Decision.from_dict(tracking.model_metadata(uri)["decision"], TASK)
+        found.append(Fitted(*tracking.load_model(uri), decision))
     return found[0], found[1]
 
 
@@ -111,7 +113,7 @@ def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
     from evenodd.settings import ExportSettings, Settings
 
     settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
-    contents = BundleContents(name="bench", variant="bench", labels=LABELS, positive="hate", **fitted.decision)
+    contents = BundleContents(name="bench", variant="bench", task=TASK, decision=fitted.decision)
     with tempfile.TemporaryDirectory() as graphs_folder:
         graphs = export_graphs(
             fitted.model, fitted.tokenizer, Path(graphs_folder), settings, texts, validation_texts=texts, max_length=128

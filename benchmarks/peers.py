@@ -105,8 +105,8 @@ def save_mlflow_model(folder: Path, bundle: Path) -> None:
 
 def _count_texts(bundle: str, texts: list[str], seconds: float, results: Any) -> None:
     """One process of the ceiling: texts answered in the time, in sorted batches."""
-    from serving.bundle import read_bundle
-    from serving.engine import Engine
+    from evenodd.classifier.bundle import read_bundle
+    from evenodd.classifier.engine import Engine
     from serving.settings import Settings
 
     engine = Engine(read_bundle(Path(bundle)), Settings(threads=1, graph="int8"))

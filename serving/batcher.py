@@ -24,10 +24,11 @@ from typing import Any
 
 import numpy as np
 
+from evenodd.classifier.engine import Engine
+from evenodd.classifier.session import graph_errors
+
 from .admission import Admission, Limits, OverloadedError, TooLargeError
-from .engine import Engine
 from .metrics import Metrics
-from .session import graph_errors
 
 logger = logging.getLogger(__name__)
 
@@ -262,7 +263,7 @@ class Batcher:
             job.cost = cost
         if len(job.counts) == len(job.texts):
             job.exact = job.exact or self._engine.needs_exact(job.counts)
-            job.rows = np.empty((len(job.windows), len(self._engine.policy.labels)))
+            job.rows = np.empty((len(job.windows), len(self._engine.decision.label_names)))
 
     def _fill_round(self) -> list[tuple[Job, int, int]]:
         """(job, first window, windows) until the round is full; each job gives a few in its turn."""
@@ -393,7 +394,9 @@ def _collect(job: Job, engine: Engine) -> list[Scored]:
     for count in job.counts:
         end = start + count
         answers.append(
-            Scored(engine.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end]))
+            Scored(
+                engine.decision.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end])
+            )
         )
         start = end
     return answers

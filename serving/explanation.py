@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from evenodd.classifier.text import Word, find_words, leave_out
+
 from .admission import TooLargeError
-from .text import Word, find_words, leave_out
 
 LEAST_RUNS = 3
 CHARS_PER_TOKEN = 16

@@ -72,7 +72,7 @@ def check_label(body: dict[str, Any], variant: Variant) -> str:
     Raises:
         Refused: 400.
     """
-    label, labels = body.get("label"), variant.bundle.labels
+    label, labels = body.get("label"), variant.bundle.task.labels
     if not isinstance(label, str) or label not in labels:
         raise Refused(400, f"label must be one of {', '.join(labels)}", "label")
     return label

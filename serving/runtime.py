@@ -10,12 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evenodd.classifier.bundle import Bundle, bundle_folders, read_bundles
+from evenodd.classifier.engine import Engine, open_engine
+
 from .admission import Limits
 from .batcher import Batcher, Scored
 from .bodies import Bodies
-from .bundle import Bundle, bundle_folders, read_bundles
 from .corrections import Store, open_store
-from .engine import Engine, open_engine
 from .explanation import Explanation
 from .metrics import Metrics
 from .settings import Settings, read_settings
@@ -40,14 +41,14 @@ class Variant:
         """The body of an answer of `/classify`."""
         results = []
         for item in scored:
-            result = self.engine.policy.decide(item.probabilities)
+            result = self.engine.decision.answer(item.probabilities)
             results.append({**result, "truncated": False, "windows": item.windows})
         self.metrics.decided(results, [item.tokens for item in scored])
         return {"results": results, "model": self.bundle.identity}
 
     def opinion(self, scored: Scored) -> dict[str, Any]:
         """What the model says of a text, as it stands beside a correction."""
-        decided = self.engine.policy.decide(scored.probabilities)
+        decided = self.engine.decision.answer(scored.probabilities)
         said = {"predicted": decided["label"], "decision": decided["decision"], "score": decided["score"]}
         return {**said, "variant": self.bundle.variant, "version": self.bundle.description.get("version")}
 
@@ -58,14 +59,15 @@ class Variant:
             explanation: with its parts.
             scored: the answers for the text, and for it without each of its parts.
         """
-        policy = self.engine.policy
-        whole = policy.decide(scored[0].probabilities)
-        label = policy.labels.index(whole["label"]) if policy.positive is None else policy.positive
+        decision = self.engine.decision
+        whole = decision.answer(scored[0].probabilities)
+        names, positive = decision.label_names, decision.positive
+        label = names.index(whole["label"]) if positive is None else positive
         words = [
             {**asdict(part), "weight": whole["score"] - float(item.probabilities[label])}
             for part, item in zip(explanation.parts, scored[1:], strict=True)
         ]
-        named = {"of": policy.labels[label], "by": explanation.by, "model": self.bundle.identity}
+        named = {"of": names[label], "by": explanation.by, "model": self.bundle.identity}
         return {"words": words, **whole, **named}
 
 
@@ -181,8 +183,8 @@ def _describe(variant: Variant) -> dict[str, Any]:
         **variant.bundle.model,
         "decision": description["decision"],
         "max_length": description["max_length"],
-        "pooling": description.get("pooling", "max"),
-        "window_overlap": description.get("window_overlap", 0),
+        "pooling": variant.bundle.decision.pooling,
+        "window_overlap": description["window_overlap"],
         "digests": {name: entry["sha256"] for name, entry in description["files"].items()},
         "runtime": variant.engine.runtime,
         "drift": variant.metrics.drift,

@@ -18,6 +18,7 @@ from evenodd.flow.materials import Materials
 from evenodd.flow.measure import scores_to_bytes
 from evenodd.rows import Corpus, Split
 from evenodd.settings import DecisionSettings, resolve_settings
+from evenodd.task import Task
 
 COSTS = {
     "cost/parameters": 17.4e6,
@@ -75,7 +76,8 @@ def figures_of(made: Made, corpus: Corpus) -> tuple[dict[str, float], dict[str, 
     """Metrics, scores by split and the decision of a made-up run."""
     scored = {name: made_scores(getattr(corpus, name), made) for name in ("validation", "test")}
     about: dict[str, Any] = {"label_names": LABEL_NAMES, "positive": "hate"}
-    decision = fit_decision(scored["validation"].logits, corpus.validation.labels, DecisionSettings(), **about)
+    task = Task.single_label(LABEL_NAMES, "hate")
+    decision = fit_decision(scored["validation"].logits, corpus.validation.labels, DecisionSettings(), task)
     figures = {**COSTS, "cost/latency_p50_ms": made.latency, "train/loss": 0.3}
     for name, found in scored.items():
         measured = classification_metrics(found.labels, found.probabilities, **about)

@@ -163,19 +163,21 @@ def write_bundle(folder: Path, kind: Kind) -> Path:
 def describe(kind: Kind) -> dict[str, Any]:
     """The content of `bundle.json`, digests and samples left to `seal`."""
     return {
-        "format": 1,
+        "format": 2,
         "name": "hate-speech",
         "variant": kind.variant,
         "version": "3",
         "run_id": "0" * 32,
         "created": "2026-01-02T03:04:05+00:00",
-        "labels": list(kind.labels),
-        "positive": kind.positive,
-        "task": "binary" if len(kind.labels) == 2 else "multiclass",
+        "task": {
+            "kind": "binary" if len(kind.labels) == 2 else "multiclass",
+            "labels": list(kind.labels),
+            "positive": kind.positive,
+            "metric": "f1_macro",
+        },
         "max_length": 32,
         "pad_token_id": 0,
         "inputs": ["input_ids", "attention_mask", "token_type_ids"],
-        "pooling": "max",
         "window_overlap": 8,
         "provider": "auto",
         "decision": {
@@ -183,6 +185,7 @@ def describe(kind: Kind) -> dict[str, Any]:
             "threshold": 0.5 if kind.positive else None,
             "review": [0.4, 0.6],
             "target": "f1_macro",
+            "pooling": "max",
         },
         "graphs": {"fp32": "model.onnx"} | ({"int8": "model.int8.onnx"} if kind.int8 else {}),
         "recommended": {"cpu": "checked" if kind.margin else "int8" if kind.int8 else "fp32", "cuda": "fp32"},

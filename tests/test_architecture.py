@@ -13,33 +13,21 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "evenodd"
 # Each room and those below it that it may import; itself always.
 BELOW = {
-    "settings": set(),
-    "storage": set(),
     "task": set(),
+    "settings": {"task"},
+    "storage": set(),
     "hub": set(),
-    "encoders": {"settings", "storage", "hub", "task"},
-    "rows": {"settings", "storage", "hub", "task"},
-    "training": {"settings", "storage", "rows", "encoders"},
-    "evidence": {"settings", "rows", "encoders", "training"},
-    "search": {"settings", "rows", "encoders", "training"},
-    "tracking": {"settings", "rows", "encoders", "training", "evidence", "search"},
-    "release": {"settings", "rows", "encoders", "training", "evidence", "search"},
-    "report": {"settings", "rows", "encoders", "training", "evidence", "search"},
+    "classifier": {"task"},
+    "encoders": {"task", "settings", "storage", "hub", "classifier"},
+    "rows": {"task", "settings", "storage", "hub", "classifier"},
 }
+BELOW["training"] = {*BELOW["rows"], "rows", "encoders"}
+BELOW["evidence"] = BELOW["search"] = {*BELOW["training"], "training"}
+BELOW["tracking"] = BELOW["release"] = BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
 BELOW["flow"] = set(BELOW)
 BELOW["console"] = {*BELOW}
-ISLAND = {
-    "bentoml",
-    "numpy",
-    "onnxruntime",
-    "prometheus_client",
-    "psycopg",
-    "pydantic",
-    "serving",
-    "starlette",
-    "tokenizers",
-    "uvicorn",
-}
+CLASSIFIER = {"numpy", "onnxruntime", "tokenizers"}
+ISLAND = {*CLASSIFIER, "bentoml", "prometheus_client", "psycopg", "pydantic", "serving", "starlette", "uvicorn"}
 ISLAND_OPTIONAL = {"psycopg"}
 
 
@@ -93,9 +81,24 @@ def test_mlflow_is_known_to_tracking_alone(path: Path) -> None:
 def test_serving_is_an_island(path: Path) -> None:
     """The Bento holds only these packages: another import fails where it is served, not here."""
     found = {(name.partition(".")[0], top) for name, top in imports(path)}
-    strange = {name for name, _ in found if name not in sys.stdlib_module_names} - ISLAND
-    assert not strange
+    assert not outside({name for name, _ in imports(path)}) - ISLAND
     assert not {name for name, top in found if top} & ISLAND_OPTIONAL
+
+
+def travelling() -> list[Path]:
+    return [*sources(PACKAGE / "task"), *sources(PACKAGE / "classifier")]
+
+
+@pytest.mark.parametrize("path", travelling(), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_the_classifier_needs_three_packages(path: Path) -> None:
+    """It travels into the Bento and the registered model, where nothing else of the project is."""
+    assert not outside({name for name, _ in imports(path)}) - CLASSIFIER
+
+
+def outside(names: set[str]) -> set[str]:
+    """Packages that are neither Python's own nor `evenodd.task` and `evenodd.classifier`."""
+    packages = {name.partition(".")[0] for name in names if not name.startswith(("evenodd.task", "evenodd.classifier"))}
+    return packages - sys.stdlib_module_names
 
 
 def everything() -> list[Path]:

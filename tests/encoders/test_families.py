@@ -12,14 +12,14 @@ from release_models import BUILDERS, TEXTS, tiny_model, tiny_tokenizer
 from scipy.special import softmax
 from training_rows import random_batch, still_model
 
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, open_engine
 from evenodd.encoders import add_lora, even_layers, init_student, merge_lora, odd_layers
 from evenodd.release import BundleContents, export_graphs, write_bundle
 from evenodd.release.parity import torch_logits
 from evenodd.settings import DistillSettings, ExportSettings, LoraSettings
+from evenodd.task import Decision, Task
 from evenodd.training import DistillObjective
-from serving.bundle import read_bundle
-from serving.engine import open_engine
-from serving.settings import Settings
 
 DEPTH, MAX_LENGTH, TEMPERATURE = 4, 32, 1.5
 VARIANTS = ("odd", "even", "lora")
@@ -55,9 +55,11 @@ def test_every_family_is_served_as_it_was_fitted(family: str, variant: str, tmp_
         validation_texts=TEXTS,
         max_length=MAX_LENGTH,
     )
-    contents = BundleContents("hate-speech", variant, ("noHate", "hate"), positive="hate", temperature=TEMPERATURE)
+    task = Task.single_label(("noHate", "hate"), "hate")
+    decision = Decision(TEMPERATURE, 0.5, (0.5, 0.5), "f1_macro", 1, task.labels)
+    contents = BundleContents("hate-speech", variant, task, decision)
     folder = write_bundle(tmp_path / "bundle", graphs, contents, TEXTS)
-    engine = open_engine(read_bundle(folder), Settings())
+    engine = open_engine(read_bundle(folder), EngineOptions())
     expected = softmax(torch_logits(model, graphs.encoder, SERVED).astype(np.float64) / TEMPERATURE, axis=1)
     assert expected[:, 1].std() > 0.01
     np.testing.assert_allclose(engine.score(SERVED), expected, atol=1e-4)

@@ -12,7 +12,6 @@ from scipy.special import softmax
 from sklearn import metrics as reference
 
 from evenodd.evidence.calibration import (
-    Decision,
     decision_metrics,
     fit_decision,
     fit_review_band,
@@ -28,8 +27,10 @@ from evenodd.evidence.metrics import (
     expected_calibration_error,
 )
 from evenodd.settings import DecisionSettings
+from evenodd.task import Task
 
 NAMES = ("noHate", "hate")
+TASK = Task.single_label(NAMES, "hate")
 
 
 def random_scores(rows: int, classes: int, seed: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -52,7 +53,11 @@ def test_figures_equal_scikit_learn(classes: int) -> None:
     precision, recall, f1, _ = reference.precision_recall_fscore_support(labels, predicted, zero_division=0)
     for i, name in enumerate(names):
         expected = (precision[i], recall[i], f1[i])
-        assert (found[f"precision_{name}"], found[f"recall_{name}"], found[f"f1_{name}"]) == pytest.approx(expected)
+        assert (
+            found[f"precision_label_{name}"],
+            found[f"recall_label_{name}"],
+            found[f"f1_label_{name}"],
+        ) == pytest.approx(expected)
     hot = np.eye(classes)[labels]
     ranking = (
         reference.average_precision_score(labels, probabilities[:, 1])
@@ -63,6 +68,18 @@ def test_figures_equal_scikit_learn(classes: int) -> None:
     assert found["f1_macro"] == pytest.approx(f1.mean())
     assert found["accuracy"] == pytest.approx(reference.accuracy_score(labels, predicted))
     assert found["log_loss"] == pytest.approx(reference.log_loss(labels, probabilities))
+
+
+@pytest.mark.parametrize("names", [("micro", "macro", "none"), ("label_a", "label", "a"), ("😀", "😡", "❤")])
+def test_no_label_takes_the_name_of_a_figure(names: tuple[str, ...]) -> None:
+    """By macro-F1 everything is chosen: a label called `macro` would put its own F1 in its place."""
+    labels, probabilities = np.arange(30) % 3, np.tile([0.2, 0.2, 0.6], (30, 1))
+    found = classification_metrics(labels, probabilities, label_names=names, positive=None)
+    assert found["f1_macro"] == pytest.approx(0.5 / 3)
+    assert len([key for key in found if key.startswith("f1_label_")]) == 3
+    plain = classification_metrics(labels, probabilities, label_names=("x", "y", "z"), positive=None)
+    own = {key for key in plain if "_label_" not in key}
+    assert own == {key for key in found if not key.startswith(("f1_label_", "precision_label_", "recall_label_"))}
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), min_size=1, max_size=40))
@@ -126,7 +143,7 @@ def test_temperature_finds_the_scale_that_was_applied() -> None:
 def test_temperature_never_changes_the_label() -> None:
     """Quality figures and the service's label would drift apart."""
     labels, logits = random_scores(200, 3)
-    decision = fit_decision(logits, labels, DecisionSettings(), label_names=("a", "b", "c"), positive=None)
+    decision = fit_decision(logits, labels, DecisionSettings(), Task.single_label(("a", "b", "c")))
     assert (decision.probabilities(logits).argmax(axis=1) == logits.argmax(axis=1)).all()
     own = negative_log_likelihood(logits, labels, decision.temperature)
     assert own <= min(negative_log_likelihood(logits, labels, t) for t in np.geomspace(0.06, 19, 60)) + 1e-6
@@ -141,7 +158,7 @@ def test_a_bias_takes_back_what_a_class_weight_added(positive: int) -> None:
     labels = (softmax(true, axis=1)[:, 1] > rng.random(len(true))).astype(np.int64)
     weighted = true * 1.5
     weighted[:, positive] += 1.8
-    decision = fit_decision(weighted, labels, DecisionSettings(), label_names=NAMES, positive=NAMES[positive])
+    decision = fit_decision(weighted, labels, DecisionSettings(), Task.single_label(NAMES, NAMES[positive]))
     assert decision.temperature == pytest.approx(1.5, rel=0.15)
     assert decision.bias[positive] == pytest.approx(-1.2, abs=0.2)
     found = decision.probabilities(weighted)
@@ -197,22 +214,10 @@ def test_review_band_holds_the_share_and_the_threshold(threshold: float, share: 
     assert reviewed == pytest.approx(share, abs=2 / 300 + (~inside).mean())
 
 
-def test_decision_follows_the_bundle_contract() -> None:
-    """The service applies the same three rules; a different edge would flip decisions there."""
-    decision = Decision(1.0, 0.5, (0.4, 0.6), "f1_macro", 1, NAMES)
-    scores = np.array([0.39, 0.4, 0.5, 0.59, 0.6])
-    assert decision.decide(np.column_stack([1 - scores, scores])) == ["noHate", "review", "review", "review", "hate"]
-    open_decision = Decision(1.0, 0.3, (0.3, 0.3), "f1_macro", 0, NAMES)
-    assert open_decision.decide(np.array([[0.3, 0.7], [0.29, 0.71]])) == ["noHate", "hate"]
-    many = Decision(1.0, None, (0.0, 0.5), "f1_macro", None, ("a", "b", "c"))
-    assert many.decide(np.array([[0.4, 0.3, 0.3], [0.1, 0.2, 0.7]])) == ["review", "c"]
-
-
-def test_decision_survives_the_bundle() -> None:
-    """A field lost on the way to disk would be a default in the service."""
+def test_a_fitted_decision_reviews_what_was_asked_for() -> None:
+    """A share of review that is not the one asked for fills or starves the people's queue."""
     labels, logits = random_scores(120, 2)
-    decision = fit_decision(logits, labels, DecisionSettings(review_share=0.2), label_names=NAMES, positive="hate")
-    assert Decision.from_dict(decision.to_dict(), label_names=NAMES, positive="hate") == decision
+    decision = fit_decision(logits, labels, DecisionSettings(review_share=0.2), Task.single_label(NAMES, "hate"))
     figures = decision_metrics(decision, logits, labels)
     assert figures["review_share"] == pytest.approx(0.2, abs=0.01)
     assert figures["log_loss"] <= figures["log_loss_before"] + 1e-9
@@ -221,9 +226,7 @@ def test_decision_survives_the_bundle() -> None:
 def test_nan_logits_are_refused() -> None:
     """NaN sorts last and would be decided as if it were a score."""
     with pytest.raises(ValueError, match="finite"):
-        fit_decision(
-            np.full((4, 2), np.nan), np.array([0, 1, 0, 1]), DecisionSettings(), label_names=NAMES, positive="hate"
-        )
+        fit_decision(np.full((4, 2), np.nan), np.array([0, 1, 0, 1]), DecisionSettings(), TASK)
 
 
 def rows_of_words(rows: int, seed: int) -> SimpleNamespace:

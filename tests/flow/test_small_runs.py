@@ -27,11 +27,11 @@ from release_models import WORDS, tiny_tokenizer
 from tracking_store import mlflow_store
 
 from evenodd import tracking as tracking_module
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import open_engine
 from evenodd.flow import ablation, compare, fit, main, study
 from evenodd.flow.scorer import open_scorer
 from evenodd.settings import make_request, resolve_settings
-from serving.bundle import read_bundle
-from serving.engine import open_engine
 from serving.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -112,15 +112,15 @@ def test_four_labels_go_from_rows_to_the_service(store):
     compared = only_run(tracking, stage="compare")
     winner = compared.data.tags["winner"]
     engine = open_engine(read_bundle(Path(given["home"]) / "bundles" / winner), Settings())
-    assert sorted(engine.bundle.labels) == sorted(SIGNS)
-    assert engine.bundle.description["task"] == "multiclass"
+    assert sorted(engine.bundle.task.labels) == sorted(SIGNS)
+    assert engine.bundle.task.kind == "multiclass"
     texts = ["we like rain", "i hate people", "a group of people and a group", "never never never", "12"]
     scorer = open_scorer(winner, "four")
     np.testing.assert_allclose(engine.score(texts), scorer.probabilities(texts), atol=1e-4)
-    told = [engine.policy.decide(row) for row in engine.score(texts)]
+    told = [engine.decision.answer(row) for row in engine.score(texts)]
     assert [one["label"] for one in told] == [scorer.label_names[n] for n in scorer.logits(texts).argmax(axis=1)]
     figures = tracking.get_run(only_run(tracking, variant=winner, seed="0").info.run_id).data.metrics
-    assert {f"test/f1_{name}" for name in SIGNS} <= set(figures)
+    assert {f"test/f1_label_{name}" for name in SIGNS} <= set(figures)
 
 
 def test_the_ablation_runs_to_its_end_with_every_loss(store):

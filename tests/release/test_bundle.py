@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -15,17 +16,18 @@ from release_models import TEXTS, tiny_model, tiny_tokenizer
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from evenodd.evidence.calibration import calibrate
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, open_engine
 from evenodd.release import bundle as bundle_module
-from evenodd.release.bundle import BundleContents, pool_windows, read_bundle, write_bundle
+from evenodd.release.bundle import BundleContents, write_bundle
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.export import Graphs, export_graphs
-from evenodd.release.parity import torch_logits
 from evenodd.settings import ExportSettings
+from evenodd.task import Decision, Task
 
-CONTENTS = BundleContents(
-    name="hate-speech", variant="odd", labels=("noHate", "hate"), positive="hate", temperature=1.7, layer_map=(1, 3, 5)
-)
+TASK = Task.single_label(("noHate", "hate"), "hate")
+DECISION = Decision(1.7, 0.5, (0.5, 0.5), "f1_macro", 1, TASK.labels)
+CONTENTS = BundleContents(name="hate-speech", variant="odd", task=TASK, decision=DECISION, layer_map=(1, 3, 5))
 LOOSE = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0)
 
 
@@ -43,10 +45,10 @@ def folder(graphs: Graphs, tmp_path: Path) -> Path:
 def test_bundle_is_what_the_service_expects(folder: Path) -> None:
     """Every key of the contract, with the types that the service reads."""
     manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    assert manifest["format"] == 1
-    assert manifest["task"] == "binary"
+    assert manifest["format"] == 2
+    assert manifest["task"] == TASK.to_dict()
     assert manifest["inputs"] == ["input_ids", "attention_mask", "token_type_ids"]
-    assert manifest["decision"] == {"temperature": 1.7, "threshold": 0.5, "review": [0.5, 0.5], "target": "f1_macro"}
+    assert manifest["decision"] == DECISION.to_dict()
     assert set(manifest["files"]) == {"model.onnx", "model.int8.onnx", "tokenizer.json", "card.md"}
     assert manifest["layer_map"] == [1, 3, 5]
     assert manifest["window_overlap"] == 8, "32 does not fit into windows of 32"
@@ -56,23 +58,17 @@ def test_bundle_is_what_the_service_expects(folder: Path) -> None:
     assert len(manifest["reference"]["score_edges"]) == len(manifest["reference"]["score_counts"]) + 1
 
 
-def test_the_services_own_reader_takes_the_bundle(folder: Path) -> None:
-    """Writer and reader are two programs: each can be right by itself and both wrong together."""
-    reader = importlib.import_module("serving.bundle")
-    assert reader.read_bundle(folder).labels == ("noHate", "hate")
-
-
-def test_samples_hold_what_torch_says_of_whole_windows(folder: Path) -> None:
+def test_samples_hold_what_torch_says_of_whole_windows(folder: Path, graphs: Graphs) -> None:
     """Samples computed by the graph under test would agree with any graph."""
-    bundle = read_bundle(folder)
-    encoder, model = bundle.encoder, tiny_model()
-    for sample in bundle.manifest["samples"]:
+    bundle, encoder, model = read_bundle(folder), graphs.encoder, tiny_model()
+    encoder = dataclasses.replace(encoder, overlap=bundle.window_overlap)
+    for sample in bundle.description["samples"]:
         ids = encoder.windows([sample["text"]])[0]
         texts_logits = np.concatenate([_torch_row(model, encoder, row) for row in ids])
-        expected = pool_windows(calibrate(texts_logits, 1.7), "max", 1)
+        expected = DECISION.pool(DECISION.probabilities(texts_logits))
         np.testing.assert_allclose(sample["probabilities"]["fp32"], expected, atol=1e-4)
         assert sum(sample["probabilities"]["int8"]) == pytest.approx(1, abs=1e-5)
-    assert max(len(encoder.windows([s["text"]])[0]) for s in bundle.manifest["samples"]) > 1, (
+    assert max(len(encoder.windows([s["text"]])[0]) for s in bundle.description["samples"]) > 1, (
         "a long text is among them"
     )
 
@@ -85,17 +81,6 @@ def _torch_row(model: object, encoder: TextEncoder, row: list[int]) -> np.ndarra
         return model(**feeds).logits.numpy()  # type: ignore[operator]
 
 
-def test_predict_keeps_the_order_of_the_texts(folder: Path) -> None:
-    """Batches sorted by length give each text another text's score when they are not put back."""
-    bundle = read_bundle(folder)
-    texts = [TEXTS[i % len(TEXTS)] for i in np.random.default_rng(0).permutation(50)]
-    expected = torch_logits(tiny_model(), bundle.encoder, texts)
-    np.testing.assert_allclose(bundle.predict(texts, kind="fp32"), expected, atol=1e-4)
-    assert bundle.predict([], kind="fp32").shape == (0, 2)
-    with pytest.raises(ValueError, match="kind='fp16': the bundle bundle holds fp32, int8"):
-        bundle.predict(texts, kind="fp16")
-
-
 @pytest.mark.parametrize("name", ["model.onnx", "model.int8.onnx", "tokenizer.json", "card.md"])
 def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
     """A graph cut by a full disk, or another model's tokenizer, gives scores that look like scores."""
@@ -103,7 +88,7 @@ def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(ValueError, match=f"{name} is not the file that was exported"):
+    with pytest.raises(ValueError, match=f"{name} has SHA-256"):
         read_bundle(folder)
     path.unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
@@ -111,7 +96,7 @@ def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"), [("{", "is not JSON"), ('{"format": 9}', "format 9; this version reads"), ("[]", "format None")]
+    ("text", "reason"), [("{", "is not JSON"), ('{"format": 9}', "format=9; this version reads"), ("[]", "format=None")]
 )
 def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, text: str, reason: str) -> None:
     """One line that says what is wrong, instead of a KeyError."""
@@ -119,7 +104,7 @@ def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, text: str, reas
     with pytest.raises(ValueError, match=reason):
         read_bundle(folder)
     (folder / "bundle.json").unlink()
-    with pytest.raises(ValueError, match=r"it has no bundle\.json"):
+    with pytest.raises(ValueError, match=r"there is no bundle\.json"):
         read_bundle(folder)
 
 
@@ -148,7 +133,8 @@ def test_writing_again_replaces_the_bundle(folder: Path, graphs: Graphs) -> None
 
 def test_labels_that_do_not_fit_the_graph_are_refused(graphs: Graphs, tmp_path: Path) -> None:
     """Three names over two outputs would name the wrong one."""
-    wrong = BundleContents(name="n", variant="odd", labels=("a", "b", "c"))
+    three = Task.single_label(("a", "b", "c"))
+    wrong = BundleContents("n", "odd", three, Decision(1.0, None, (0.0, 0.0), "f1_macro", None, three.labels))
     with pytest.raises(ValueError, match="3 names, but the graph has 2 outputs"):
         write_bundle(tmp_path / "bundle", graphs, wrong, TEXTS)
     with pytest.raises(ValueError, match="reference_texts is empty"):
@@ -216,5 +202,5 @@ def test_a_tokenizer_that_disagrees_with_its_own_file_is_refused() -> None:
 def test_bundle_can_be_moved(folder: Path, tmp_path: Path) -> None:
     """Paths of the machine that exported would break every other one."""
     moved = Path(shutil.move(folder, tmp_path / "elsewhere"))
-    assert read_bundle(moved).predict(["i hate rain"], kind="fp32").shape == (1, 2)
+    assert open_engine(read_bundle(moved), EngineOptions()).score(["i hate rain"]).shape == (1, 2)
     assert str(tmp_path) not in (moved / "bundle.json").read_text(encoding="utf-8")

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from release_models import TEXTS, tiny_model, tiny_tokenizer
 
-from evenodd.release.bundle import BundleContents, read_bundle, write_bundle
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, open_engine
+from evenodd.release.bundle import BundleContents, write_bundle
 from evenodd.release.checked import (
     MAY_CHANGE,
-    Boundaries,
     compare,
     exceedance,
     least_margin,
@@ -21,17 +22,19 @@ from evenodd.release.checked import (
 from evenodd.release.export import Graphs, export_graphs
 from evenodd.release.parity import torch_logits
 from evenodd.settings import ExportSettings
+from evenodd.task import Decision, Task
 
 LOOSE = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0)
 MANY = [f"{a} {b} {c}" for a in ("i", "we", "they") for b in ("hate", "love", "like") for c in TEXTS]
+TASK = Task.single_label(("noHate", "hate"), "hate")
 CONTENTS = BundleContents(
-    name="n", variant="odd", labels=("noHate", "hate"), positive="hate", threshold=0.6, review=(0.35, 0.55)
+    name="n", variant="odd", task=TASK, decision=Decision(1.0, 0.6, (0.35, 0.55), "f1_macro", 1, TASK.labels)
 )
 SETTINGS = [
-    Boundaries(1.0, 1, 0.6, (0.35, 0.55)),
-    Boundaries(1.0, 0, 0.2, (0.0, 0.0)),
-    Boundaries(1.0, 1, 0.3, (0.2, 0.45), (0.0, -1.0)),
-    Boundaries(1.0, None, None, (0.0, 0.7)),
+    Decision(1.0, 0.6, (0.35, 0.65), "f1_macro", 1, TASK.labels),
+    Decision(1.0, 0.2, (0.0, 0.0), "f1_macro", 0, TASK.labels),
+    Decision(1.0, 0.3, (0.2, 0.45), "f1_macro", 1, TASK.labels, (0.0, -1.0)),
+    Decision(1.0, None, (0.0, 0.7), "f1_macro", None, ("a", "b", "c")),
 ]
 NAMED = ["band", "no band", "bias", "multiclass"]
 
@@ -40,23 +43,24 @@ def random_probabilities(rows: int, labels: int, rng: np.random.Generator) -> np
     return np.exp(logits := rng.normal(scale=2, size=(rows, labels))) / np.exp(logits).sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize("boundaries", SETTINGS, ids=NAMED)
-def test_what_is_not_near_keeps_its_outcome_however_it_moves(boundaries: Boundaries) -> None:
+@pytest.mark.parametrize("decision", SETTINGS, ids=NAMED)
+def test_what_is_not_near_keeps_its_outcome_however_it_moves(decision: Decision) -> None:
     """A margin in another unit than the distance, or half of it, lets labels through that change."""
     rng = np.random.default_rng()
-    labels = 3 if boundaries.positive is None else 2
+    labels = 3 if decision.positive is None else 2
     fast = random_probabilities(4000, labels, rng)
     exact = fast * np.exp(rng.normal(scale=0.3, size=fast.shape))
     exact /= exact.sum(axis=1, keepdims=True)
-    found = compare(fast[None], exact, boundaries)
-    moved = boundaries.outcome(fast) != boundaries.outcome(exact)
+    found = compare(fast[None], exact, decision)
+    moved = decision.labels(fast) != decision.labels(exact)
+    moved |= decision.outcomes(fast) != decision.outcomes(exact)
     assert found.changed == moved.sum() > 0
     assert found.may_change <= MAY_CHANGE
-    near = boundaries.near(fast, found.margin)
+    near = decision.near_boundary(fast, found.margin)
     assert not (moved & ~near).any()
     assert found.share == pytest.approx(near.mean())
     assert 0 < found.share < 1
-    tight = boundaries.near(fast, found.max_log_odds_diff / 100)
+    tight = decision.near_boundary(fast, found.max_log_odds_diff / 100)
     assert (moved & ~tight).any(), "a margin that is too small shows"
 
 
@@ -95,27 +99,11 @@ def test_exceedance_counts_and_then_extrapolates() -> None:
     assert (np.diff(exceedance(errors, np.linspace(0, 3, 400))) <= 1e-12).all()
 
 
-@pytest.mark.parametrize("boundaries", SETTINGS, ids=NAMED)
-def test_the_service_means_the_same_by_near_and_by_outcome(boundaries: Boundaries) -> None:
-    """Measured by one rule and served by another, the margin proves nothing."""
-    from serving.decision import Policy
-
-    labels = ("a", "b", "c")[: 3 if boundaries.positive is None else 2]
-    policy = Policy(labels, boundaries.positive, boundaries.threshold, boundaries.review, boundaries.bias)
-    rows = random_probabilities(2000, len(labels), np.random.default_rng())
-    for margin in (0.05, 0.4, 1.5):
-        np.testing.assert_array_equal(policy.near_boundary(rows, margin), boundaries.near(rows, margin))
-    decided = [policy.decide(row) for row in rows]
-    served = [(d["label"], d["decision"]) for d in decided]
-    codes = boundaries.outcome(rows).tolist()
-    assert len(set(zip(served, codes, strict=True))) == len(set(served)) == len(set(codes)) > 2
-
-
 @pytest.fixture(scope="module")
 def graphs(tmp_path_factory: pytest.TempPathFactory) -> Graphs:
     folder = tmp_path_factory.mktemp("graphs")
     made = export_graphs(tiny_model(), tiny_tokenizer(), folder, LOOSE, [], validation_texts=MANY, max_length=32)
-    checked = measure_checked(made.paths, made.encoder, CONTENTS.boundaries, MANY)
+    checked = measure_checked(made.paths, made.encoder, CONTENTS.decision, MANY)
     return dataclasses.replace(made, checked=checked, recommended={"cpu": "checked", "cuda": "fp32"})
 
 
@@ -129,24 +117,21 @@ def test_measured_on_real_graphs(graphs: Graphs) -> None:
     assert found.texts >= len(MANY)
     assert found.texts_per_second(300.0, 100.0) == pytest.approx(1 / (1 / 300 + found.share / 100))
     with pytest.raises(ValueError, match="texts is empty"):
-        measure_checked(graphs.paths, graphs.encoder, CONTENTS.boundaries, [])
+        measure_checked(graphs.paths, graphs.encoder, CONTENTS.decision, [])
 
 
 def test_served_labels_are_those_of_torch(graphs: Graphs, tmp_path: Path) -> None:
     """From export to service: every label and decision is the registered model's."""
-    from serving.bundle import read_bundle as read_served
-    from serving.engine import open_engine
-    from serving.settings import Settings
-
-    folder = write_bundle(tmp_path / "bundle", graphs, CONTENTS, MANY)
-    bundle = read_bundle(folder)
-    assert bundle.manifest["checked"]["kind"] == "int8"
-    expected = torch_logits(tiny_model(), bundle.encoder, MANY)
-    np.testing.assert_allclose(bundle.predict(MANY), expected, atol=1e-4)
-    engine = open_engine(read_served(folder), Settings())
+    bundle = read_bundle(write_bundle(tmp_path / "bundle", graphs, CONTENTS, MANY))
+    assert bundle.description["checked"]["kind"] == "int8"
+    expected = bundle.decision.probabilities(torch_logits(tiny_model(), graphs.encoder, MANY))
+    exact = open_engine(bundle, EngineOptions(graph="fp32"))
+    engine = open_engine(bundle, EngineOptions())
     assert engine.graph == "checked"
     short = [i for i, parts in enumerate(engine.tokenize(MANY)) if len(parts) == 1]
-    wanted = [engine.policy.decide(row) for row in bundle.probabilities(expected[short])]
-    found = [engine.policy.decide(row) for row in engine.score([MANY[i] for i in short])]
+    texts = [MANY[i] for i in short]
+    np.testing.assert_allclose(exact.score(texts), expected[short], atol=1e-4)
+    wanted = [bundle.decision.answer(row) for row in expected[short]]
+    found = [bundle.decision.answer(row) for row in engine.score(texts)]
     assert [f["label"] for f in found] == [w["label"] for w in wanted]
     assert [f["decision"] for f in found] == [w["decision"] for w in wanted]

@@ -50,8 +50,10 @@ from evenodd.report.plots import (
 from evenodd.report.sections import cost_section, data_section, decision_section, quality_section
 from evenodd.report.table import comparison_table
 from evenodd.settings import DecisionSettings, EvidenceSettings
+from evenodd.task import Task
 
 NAMES = ("noHate", "hate")
+TASK = Task.single_label(NAMES, "hate")
 
 
 def scored_run(seed: int, skill: float = 2.0, rows: int = 200) -> Scored:
@@ -63,7 +65,7 @@ def scored_run(seed: int, skill: float = 2.0, rows: int = 200) -> Scored:
 
 
 def decision_for(scored: Scored, positive: str | None = "hate"):
-    return fit_decision(scored.logits, scored.labels, DecisionSettings(), label_names=NAMES, positive=positive)
+    return fit_decision(scored.logits, scored.labels, DecisionSettings(), Task.single_label(NAMES, positive))
 
 
 def history() -> pd.DataFrame:
@@ -234,7 +236,7 @@ def runs_table() -> pd.DataFrame:
         {
             "variant": ["odd", "odd", "lora"],
             "test/f1_macro": [0.77, 0.79, 0.7],
-            "test/f1_hate": [0.5, 0.6, 0.4],
+            "test/f1_label_hate": [0.5, 0.6, 0.4],
             "cost/parameters": [17_400_000, 17_400_000, 22_800_000],
             "cost/trainable_parameters": [17_400_000, 17_400_000, 74_000],
             "cost/latency_p50_ms": [4.6, 4.8, np.nan],
@@ -245,7 +247,7 @@ def runs_table() -> pd.DataFrame:
 def test_table_shows_mean_and_spread_in_every_form() -> None:
     """A mean without its spread is the figure that misleads; a missing one must not become 0."""
     floors = {"tfidf": {"test/f1_macro": 0.7, "accuracy": 0.88}}
-    table = comparison_table(runs_table(), floors, positive="hate", winner="odd", synthetic=True)
+    table = comparison_table(runs_table(), floors, task=TASK, winner="odd", synthetic=True)
     for text in (table.to_text(), table.to_markdown(), table.to_html()):
         assert "0.780 ± 0.014" in text
         assert "17.4 M" in text
@@ -289,7 +291,7 @@ def test_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     """A report that loads something from outside is empty on the machine of the reader."""
     candidates = [Candidate(n, {s: scored_run(s + i * 9) for s in (0, 1)}) for i, n in enumerate(("odd", "<even>"))]
     verdict = choose_winner(candidates, EvidenceSettings(bootstrap_samples=100), positive=1)
-    table = comparison_table(runs_table(), positive="hate", winner=verdict.winner)
+    table = comparison_table(runs_table(), task=TASK, winner=verdict.winner)
     figure = plot_reliability(scored_run(1), scored_run(2))
     section = Section(
         "Data & <labels>",
@@ -380,8 +382,7 @@ def card_facts() -> dict:
         "variant": "odd",
         "version": "3",
         "run_id": "abc",
-        "labels": ["noHate", "hate"],
-        "positive": "hate",
+        "task": TASK.to_dict(),
         "max_length": 128,
         "data": {"name": "sample", "digest": "d1", "synthetic": True, "counts": {"train": 2100}},
         "teacher": "minilm",
@@ -412,10 +413,10 @@ def test_card_is_read_by_the_hubs_own_parser() -> None:
 
 def test_card_says_nothing_that_was_not_recorded() -> None:
     """A default sentence about a model that nobody measured is a claim."""
-    facts = {key: card_facts()[key] for key in ("name", "variant", "labels", "metrics")}
+    facts = {key: card_facts()[key] for key in ("name", "variant", "task", "metrics")}
     text = model_card(facts | {"data": {"name": "rows.csv"}})
     assert yaml.safe_load(text.split("---")[1])["library_name"] == "transformers"
     for words in ("None", "Limits", "Decision", "Settings", "Synthetic", "layers"):
         assert words not in text
     with pytest.raises(ValueError, match="metrics"):
-        model_card({"name": "x", "variant": "odd", "labels": [], "data": {}})
+        model_card({"name": "x", "variant": "odd", "task": {}, "data": {}})

@@ -13,10 +13,10 @@ import pytest
 from prometheus_client import REGISTRY
 from serving_bundle import shared_bundle
 
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import Engine, open_engine
 from serving.admission import Limits, OverloadedError, Rate, TooLargeError
 from serving.batcher import Batcher
-from serving.bundle import read_bundle
-from serving.engine import Engine, open_engine
 from serving.metrics import Metrics
 from serving.settings import Settings
 

@@ -12,9 +12,9 @@ import pytest
 from serving_bundle import CHECKED_MARGIN, WORDS, copy_bundle, reference_probabilities, shared_bundle
 from test_serving_engine import change_bundle
 
-from serving.bundle import read_bundle
-from serving.decision import Policy, log_odds
-from serving.engine import Engine, open_engine
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import Engine, open_engine
+from evenodd.task.decision import log_odds
 from serving.front import Front
 from serving.runtime import Runtime
 from serving.settings import Settings
@@ -40,7 +40,7 @@ def test_texts_near_a_boundary_are_answered_by_float32_and_no_others(engine: Eng
     windows = [parts[0] for parts in engine.tokenize(texts)]
     fast = open_graph("int8").score_windows(windows)
     exact = open_graph("fp32").score_windows(windows)
-    near = engine.policy.near_boundary(fast, CHECKED_MARGIN)
+    near = engine.decision.near_boundary(fast, CHECKED_MARGIN)
     assert 0 < near.sum() < len(near)
     before = engine.run_again
     found = engine.score_windows(windows)
@@ -58,10 +58,10 @@ def test_labels_and_decisions_are_those_of_float32_in_any_company(engine: Engine
     fast = open_graph("int8").score_windows([window for parts in split for window in parts])
     exact_rows = slow.score_windows([window for parts in split for window in parts])
     assert np.abs(log_odds(fast) - log_odds(exact_rows)).max() < CHECKED_MARGIN
-    expected = [slow.policy.decide(row) for row in slow.score(texts)]
+    expected = [slow.decision.answer(row) for row in slow.score(texts)]
     for size in (1, 7, 200):
         found = np.concatenate([engine.score(texts[start : start + size]) for start in range(0, len(texts), size)])
-        decided = [engine.policy.decide(row) for row in found]
+        decided = [engine.decision.answer(row) for row in found]
         assert [d["label"] for d in decided] == [d["label"] for d in expected]
         assert [d["decision"] for d in decided] == [d["decision"] for d in expected]
 
@@ -77,34 +77,12 @@ def test_exact_windows_are_scored_in_float32(engine: Engine) -> None:
 def test_long_texts_under_another_pooling_are_scored_in_float32(tmp_path: Path) -> None:
     """The mean of windows that each keep their side of a boundary can lie on the other side."""
     folder = copy_bundle(shared_bundle("checked"), tmp_path / "bundle")
-    change_bundle(folder, {"pooling": "mean"})
+    change_bundle(folder, {"decision.pooling": "mean"})
     samples = read_bundle(folder).description["samples"]
     change_bundle(folder, {"samples": [s for s in samples if s["text"] != ""]})
     text = " ".join(random_texts(30))
     found, exact = (open_graph(graph, folder).score([text])[0] for graph in ("checked", "fp32"))
     np.testing.assert_allclose(found, exact, atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("positive", "review", "probabilities", "near"),
-    [
-        (1, (0.3, 0.7), (0.48, 0.52), True),
-        (1, (0.3, 0.7), (0.32, 0.68), True),
-        (1, (0.3, 0.7), (0.62, 0.38), False),
-        (1, (0.0, 0.0), (0.97, 0.03), False),
-        (1, None, (0.41, 0.59), True),
-        (None, (0.0, 0.6), (0.3, 0.33, 0.37), True),
-        (None, (0.0, 0.6), (0.2, 0.22, 0.58), True),
-        (None, (0.0, 0.6), (0.02, 0.03, 0.95), False),
-    ],
-)
-def test_near_means_any_boundary(
-    positive: int | None, review: tuple[float, float] | None, probabilities: tuple[float, ...], near: bool
-) -> None:
-    """A boundary that is forgotten, or an empty band at zero that sends everything twice."""
-    labels = ("a", "b", "c")[: len(probabilities)]
-    policy = Policy(labels, positive, None if positive is None else 0.6, review)
-    assert policy.near_boundary(np.array([probabilities]), 0.2).tolist() == [near]
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +108,7 @@ def test_answers_over_http_have_float32_labels_and_the_page_is_told(runtime: Run
     texts = [*random_texts(100, longest=12), "12345", "😀😡", "أنا أكره", "\u200b", "", "sun and rain " * 400]
     results = post(runtime, "/classify", {"texts": texts})["results"]
     slow = open_graph("fp32")
-    expected = [slow.policy.decide(row) for row in slow.score(texts)]
+    expected = [slow.decision.answer(row) for row in slow.score(texts)]
     assert [r["label"] for r in results] == [e["label"] for e in expected]  # type: ignore[index,attr-defined]
     assert [r["decision"] for r in results] == [e["decision"] for e in expected]  # type: ignore[index,attr-defined]
     running = runtime.info["model"]["runtime"]

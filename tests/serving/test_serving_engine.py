@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from serving_bundle import WORDS, copy_bundle, reference_probabilities, seal, shared_bundle, tiny_tokenizer
 from tokenizers import Tokenizer
 
-from serving.bundle import bundle_folders, read_bundle, read_bundles
-from serving.decision import Policy, calibrate, pool
+from evenodd.classifier.bundle import bundle_folders, read_bundle, read_bundles
+from evenodd.classifier.engine import Engine, batches_by_length, open_engine
+from evenodd.classifier.session import missing_for_cuda
+from evenodd.classifier.text import Windows, find_words, leave_out
 from serving.drift import Drift, population_stability
-from serving.engine import Engine, batches_by_length, open_engine
-from serving.session import missing_for_cuda
 from serving.settings import Settings, read_settings
-from serving.text import Windows, find_words, leave_out
 
 AWKWARD = (
     "12345 67890",
@@ -91,65 +90,6 @@ def test_long_text_takes_its_most_positive_window(engine: Engine) -> None:
     np.testing.assert_allclose(engine.score([text])[0], by_window[by_window[:, 1].argmax()], atol=1e-12)
 
 
-@pytest.mark.parametrize("how", ["max", "mean"])
-def test_pooled_probabilities_sum_to_one(how: str) -> None:
-    """Without a positive label, the maximum of each label is no distribution by itself."""
-    rows = calibrate(np.random.default_rng(1).normal(size=(5, 3)), 1.0)
-    pooled = pool(rows, how, None)
-    assert pooled.sum() == pytest.approx(1)
-    expected = rows.mean(0) if how == "mean" else rows.max(0) / rows.max(0).sum()
-    np.testing.assert_allclose(pooled, expected)
-
-
-def test_calibrate_is_softmax_of_divided_logits() -> None:
-    """A temperature multiplied instead of divided still gives probabilities."""
-    logits = np.array([[1.0, 3.0], [1000.0, -1000.0]])
-    expected = 1 / (1 + np.exp(-(3.0 - 1.0) / 2))
-    np.testing.assert_allclose(calibrate(logits, 2.0)[0], [1 - expected, expected])
-    np.testing.assert_allclose(calibrate(logits, 2.0)[1], [1.0, 0.0])
-
-
-@pytest.mark.parametrize("bias", [(0.0, -1.1), (0.7, 0.0)])
-def test_a_bias_moves_probabilities_and_never_the_label(bias: tuple[float, float]) -> None:
-    """The label would no longer be the registered model's."""
-    logits = np.random.default_rng().normal(scale=3, size=(500, 2))
-    found = calibrate(logits, 1.3, bias)
-    scaled = np.exp(logits / 1.3 + np.array(bias))
-    np.testing.assert_allclose(found, scaled / scaled.sum(axis=1, keepdims=True))
-    policy = Policy(("noHate", "hate"), 1, 0.3, (0.2, 0.4), bias)
-    assert [policy.decide(row)["label"] for row in found] == [policy.labels[top] for top in logits.argmax(axis=1)]
-    assert (found.argmax(axis=1) != logits.argmax(axis=1)).any()
-
-
-@pytest.mark.parametrize(
-    ("score", "decision"),
-    [(0.1, "noHate"), (0.29, "noHate"), (0.3, "review"), (0.69, "review"), (0.7, "hate"), (0.99, "hate")],
-)
-def test_binary_decision_has_a_review_band(score: float, decision: str) -> None:
-    """The band includes its lower end and not its upper one; the label stays the likelier of the two."""
-    policy = Policy(("noHate", "hate"), 1, 0.6, (0.3, 0.7))
-    found = policy.decide(np.array([1 - score, score]))
-    assert found["decision"] == decision
-    assert found["label"] == ("hate" if score > 0.5 else "noHate")
-    assert found["score"] == pytest.approx(score)
-
-
-def test_threshold_decides_outside_an_empty_band() -> None:
-    """A threshold above one half must overrule the likelier label."""
-    policy = Policy(("noHate", "hate"), 1, 0.8, (0.8, 0.8))
-    assert policy.decide(np.array([0.25, 0.75]))["decision"] == "noHate"
-    assert policy.decide(np.array([0.25, 0.75]))["label"] == "hate"
-    assert policy.decide(np.array([0.2, 0.8]))["decision"] == "hate"
-
-
-def test_multiclass_reviews_what_is_unsure() -> None:
-    """With more labels the band's upper end is what the best label has to reach."""
-    policy = Policy(("a", "b", "c"), None, None, (0.0, 0.6))
-    assert policy.decide(np.array([0.5, 0.3, 0.2]))["decision"] == "review"
-    found = policy.decide(np.array([0.1, 0.7, 0.2]))
-    assert (found["decision"], found["score"]) == ("b", 0.7)
-
-
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.integers(1, 128), max_size=80), st.integers(16, 600), st.integers(0, 100))
 def test_batches_hold_every_row_once_within_their_budgets(lengths: list[int], budget: int, padding: int) -> None:
@@ -190,7 +130,7 @@ def test_multiclass_bundle_is_served() -> None:
     texts = random_texts(5, seed=9)
     expected = reference_probabilities(engine.bundle.folder, "fp32", texts, temperature=1.5)
     np.testing.assert_allclose(engine.score(texts), expected, atol=1e-5)
-    assert engine.policy.decide(engine.score(texts)[0])["label"] in ("calm", "rude", "cruel")
+    assert engine.decision.answer(engine.score(texts)[0])["label"] in ("calm", "rude", "cruel")
 
 
 def test_cpu_takes_the_recommended_graph_and_says_so() -> None:
@@ -222,22 +162,27 @@ def test_cuda_runs_the_products_and_agrees_with_the_cpu() -> None:
 
 
 SPOILED = [
-    ({"format": 2}, "format=2"),
-    ({"labels": None}, "no 'labels'"),
-    ({"labels": ["hate"]}, "at least two"),
-    ({"positive": "love"}, "positive='love'"),
+    ({"format": 1}, "format=1"),
+    ({"task": None}, "no 'task'"),
+    ({"task.labels": ["hate"]}, "at least two"),
+    ({"task.labels": ["hate", "review"]}, "label 'review'"),
+    ({"task.positive": "love"}, "positive='love'"),
+    ({"task.kind": "multiclass"}, "kind='multiclass'"),
     ({"decision.temperature": 0}, "decision.temperature=0"),
-    ({"decision.bias": [0.0]}, "decision.bias=[0.0]: a number for each label"),
-    ({"decision.bias": [0.0, None]}, "a number for each label"),
-    ({"decision.threshold": None}, "decision.threshold is missing"),
+    ({"decision.temperature": True}, "decision.temperature=True"),
+    ({"decision.bias": [0.0]}, "decision.bias=[0.0]: a number for each"),
+    ({"decision.bias": [0.0, None]}, "a number for each"),
+    ({"decision.threshold": None}, "missing ['threshold']"),
     ({"decision.threshold": 1.5}, "decision.threshold=1.5"),
     ({"decision.review": [0.7, 0.3]}, "decision.review"),
+    ({"decision.review": "0.3"}, "decision.review='0.3'"),
+    ({"decision.pooling": "sum"}, "decision.pooling='sum'"),
+    ({"decision.margin": 1}, "unknown ['margin']"),
     ({"recommended.cpu": "int8"}, "recommended.cpu='int8'"),
     ({"inputs": ["attention_mask"]}, "input_ids is needed"),
     ({"inputs": ["input_ids", "attention_mask"]}, "inputs are"),
     ({"samples": []}, "samples is empty"),
     ({"window_overlap": 31}, "window_overlap=31"),
-    ({"task": "multiclass"}, "task='multiclass'"),
     ({"files": {"tokenizer.json": {"sha256": "0"}}}, "no digest of 'model.onnx'"),
 ]
 

@@ -25,6 +25,8 @@ import pytest
 from serving_bundle import copy_bundle, shared_bundle
 from serving_process import Served
 
+from evenodd.flow.package import stage_service
+
 pytestmark = [pytest.mark.container, pytest.mark.slow, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[2]
@@ -107,7 +109,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Image]:
     work = tmp_path_factory.mktemp("image")
     base = find_base(builder, work)
     stage = work / "stage"
-    shutil.copytree(ROOT / "serving", stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
+    stage_service(stage, {})
     copy_bundle(shared_bundle("checked"), stage / "serving" / "bundles" / "00-odd")
     environ = {
         "BENTOML_HOME": str(work / "home"),

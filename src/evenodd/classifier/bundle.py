@@ -10,17 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FORMAT = 1
+from evenodd.task import Decision, Task
+
+FORMAT = 2
+MANIFEST = "bundle.json"
+TOKENIZER = "tokenizer.json"
+CARD = "card.md"
 CHECKED, EXACT = "checked", "fp32"
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 REQUIRED: dict[str, type | tuple[type, ...]] = {
     "name": str,
     "variant": str,
-    "labels": list,
+    "task": dict,
+    "decision": dict,
     "max_length": int,
+    "window_overlap": int,
     "pad_token_id": int,
     "inputs": list,
-    "decision": dict,
     "graphs": dict,
     "recommended": dict,
     "files": dict,
@@ -32,9 +38,6 @@ MODEL_FIELDS = (
     "version",
     "run_id",
     "created",
-    "task",
-    "labels",
-    "positive",
     "teacher",
     "layer_map",
     "data",
@@ -45,29 +48,32 @@ MODEL_FIELDS = (
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle. `description` is bundle.json as it stands."""
+    """A checked bundle. `description` is bundle.json as it stands, `task` and `decision` are read from it."""
 
     folder: Path
     description: dict[str, Any]
+    task: Task
+    decision: Decision
 
     @property
     def variant(self) -> str:
         return str(self.description["variant"])
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        return tuple(self.description["labels"])
+    def max_length(self) -> int:
+        """Tokens of a window at most, special ones included."""
+        return int(self.description["max_length"])
 
     @property
-    def positive(self) -> int | None:
-        """Number of the positive label, if there is one."""
-        name = self.description.get("positive")
-        return None if name is None else self.labels.index(name)
+    def window_overlap(self) -> int:
+        """Tokens that neighbouring windows of a long text share."""
+        return int(self.description["window_overlap"])
 
     @property
     def model(self) -> dict[str, Any]:
-        """Lineage and figures, as `/info` shows them."""
-        return {name: self.description.get(name) for name in MODEL_FIELDS}
+        """Task, lineage and figures, as `/info` shows them."""
+        about = {"task": self.task.kind, "labels": list(self.task.labels), "positive": self.task.positive}
+        return about | {name: self.description.get(name) for name in MODEL_FIELDS}
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -98,7 +104,7 @@ class Bundle:
     @property
     def card(self) -> str | None:
         """Text of the model card, if the bundle has one."""
-        path = self.folder / "card.md"
+        path = self.folder / CARD
         return path.read_text(encoding="utf-8") if path.is_file() else None
 
     def graph_path(self, kind: str) -> Path:
@@ -119,7 +125,7 @@ def read_bundle(folder: Path) -> Bundle:
     Raises:
         ValueError: no bundle there, or what is wrong with it, with the file or field.
     """
-    path = folder / "bundle.json"
+    path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"bundle {folder}: there is no bundle.json. Name a folder that `-e export` wrote.")
     try:
@@ -128,13 +134,17 @@ def read_bundle(folder: Path) -> Bundle:
         raise ValueError(f"bundle {folder}: bundle.json is not JSON ({fault}). Export it again.") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
-        raise ValueError(f"bundle {folder}: format={found!r}; this service reads format {FORMAT}. Export it again.")
-    faults = [*_missing_fields(description)]
-    faults = faults or [*_label_faults(description), *_decision_faults(description), *_graph_faults(description)]
+        raise ValueError(f"bundle {folder}: format={found!r}; this version reads format {FORMAT}. Export it again.")
+    faults = [*_missing_fields(description)] or [*_graph_faults(description)]
     if faults:
         raise ValueError(f"bundle {folder}: {' '.join(faults)} Export it again.")
+    try:
+        task = Task.from_dict(description["task"])
+        decision = Decision.from_dict(description["decision"], task)
+    except ValueError as fault:
+        raise ValueError(f"bundle {folder}: {fault} Export it again.") from None
     _check_files(folder, description["files"])
-    return Bundle(folder, description)
+    return Bundle(folder, description, task, decision)
 
 
 def read_bundles(folders: Iterable[Path]) -> dict[str, Bundle]:
@@ -159,7 +169,7 @@ def bundle_folders(given: tuple[Path, ...], inside: Path) -> tuple[Path, ...]:
     """The folders asked for, or those inside the Bento in the order of their names."""
     if given:
         return given
-    return tuple(sorted(path.parent for path in inside.glob("*/bundle.json")))
+    return tuple(sorted(path.parent for path in inside.glob(f"*/{MANIFEST}")))
 
 
 def _missing_fields(description: dict[str, Any]) -> Iterable[str]:
@@ -168,42 +178,6 @@ def _missing_fields(description: dict[str, Any]) -> Iterable[str]:
             yield f"bundle.json has no {name!r}."
         elif not isinstance(description[name], kind) or isinstance(description[name], bool):
             yield f"{name}={description[name]!r} has the wrong type."
-
-
-def _label_faults(description: dict[str, Any]) -> Iterable[str]:
-    labels, positive = description["labels"], description.get("positive")
-    if len(labels) < 2 or len(set(map(str, labels))) != len(labels):
-        yield f"labels={labels}: at least two different names are needed."
-    if positive is not None and positive not in labels:
-        yield f"positive={positive!r} is none of the labels {labels}."
-    if positive is not None and len(labels) != 2:
-        yield f"positive={positive!r}: only two labels have a positive one, these are {len(labels)}."
-    task = "binary" if len(labels) == 2 else "multiclass"
-    if description.get("task", task) != task:
-        yield f"task={description['task']!r} with {len(labels)} labels: {task!r} is meant."
-
-
-def _decision_faults(description: dict[str, Any]) -> Iterable[str]:
-    decision = description["decision"]
-    temperature, threshold = decision.get("temperature"), decision.get("threshold")
-    if not _is_number(temperature) or temperature <= 0:
-        yield f"decision.temperature={temperature!r}: a number above 0 is needed."
-    bias = decision.get("bias", [])
-    if bias and not (
-        isinstance(bias, list) and len(bias) == len(description["labels"]) and all(_is_number(value) for value in bias)
-    ):
-        yield f"decision.bias={bias!r}: a number for each label is needed."
-    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
-        yield f"decision.threshold={threshold!r}: a probability is needed."
-    if threshold is None and description.get("positive") is not None:
-        yield "decision.threshold is missing, and there is a positive label that it is about."
-    review = decision.get("review")
-    if review is None:
-        return
-    if not (isinstance(review, list) and len(review) == 2 and all(_is_number(value) for value in review)):
-        yield f"decision.review={review!r}: [low, high] is needed."
-    elif not 0 <= review[0] <= review[1] <= 1:
-        yield f"decision.review={review!r}: 0 <= low <= high <= 1 is needed."
 
 
 def _graph_faults(description: dict[str, Any]) -> Iterable[str]:
@@ -224,11 +198,9 @@ def _graph_faults(description: dict[str, Any]) -> Iterable[str]:
         yield f"inputs={description['inputs']}: allowed are {', '.join(INPUTS)}, and input_ids is needed."
     if not description["samples"]:
         yield "samples is empty: nothing shows that the graph and the tokenizer belong together."
-    overlap = description.get("window_overlap", 0)
+    overlap = description["window_overlap"]
     if not 0 <= overlap < description["max_length"] - 2:
         yield f"window_overlap={overlap} with max_length={description['max_length']}: it must be smaller."
-    if description.get("pooling", "max") not in ("max", "mean"):
-        yield f"pooling={description['pooling']!r}: allowed are max, mean."
 
 
 def _can_check(checked: Any, graphs: dict[str, Any]) -> bool:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from .bundle import CHECKED, EXACT, Bundle
-from .decision import Policy, calibrate, pool
-from .session import DEVICES, GraphSession, choose_provider, open_session
-from .settings import Settings
-from .text import Windows
+from evenodd.classifier.bundle import CHECKED, EXACT, TOKENIZER, Bundle
+from evenodd.classifier.session import DEVICES, GraphSession, choose_provider, open_session
+from evenodd.classifier.text import Windows
 
 logger = logging.getLogger(__name__)
 
@@ -25,6 +24,36 @@ ROUND_BUDGETS = 2
 WARM_UP = ((1, 8), (8, 16), (8, 64))
 
 
+class Options(Protocol):
+    """How graphs are run. None leaves the choice to the bundle and the device."""
+
+    @property
+    def provider(self) -> str | None:
+        """`auto`, `cpu`, `cuda` or `tensorrt`."""
+
+    @property
+    def graph(self) -> str | None:
+        """`checked`, `fp32`, `fp16` or `int8`."""
+
+    @property
+    def threads(self) -> int:
+        """ONNX Runtime threads of one session."""
+
+    @property
+    def token_budget(self) -> int | None:
+        """Padded tokens of one run at most."""
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """See `Options`."""
+
+    provider: str | None = None
+    graph: str | None = None
+    threads: int = 1
+    token_budget: int | None = None
+
+
 class Engine:
     """One bundle's graph, or the two of `checked`, in sessions. Not to be used by two threads at once.
 
@@ -33,14 +62,15 @@ class Engine:
         RuntimeError: the provider asked for did not come up.
     """
 
-    def __init__(self, bundle: Bundle, settings: Settings) -> None:
+    def __init__(self, bundle: Bundle, settings: Options) -> None:
         description = bundle.description
         asked = settings.provider or description.get("provider", "auto")
         self.bundle = bundle
         self.graph = settings.graph or _recommended(description, DEVICES[choose_provider(asked)])
-        self.policy = Policy.from_description(description)
+        self.decision = bundle.decision
         self.run_again = 0
-        self._windows = _open_tokenizer(bundle)
+        tokenizer = bundle.folder / TOKENIZER
+        self._windows = Windows(tokenizer, max_length=bundle.max_length, overlap=bundle.window_overlap)
         self._kinds = bundle.graph_kinds(self.graph)
         self._margin = float((bundle.checked or {})["margin"]) if self.graph == CHECKED else None
         paths = {kind: bundle.graph_path(kind) for kind in self._kinds}
@@ -53,8 +83,6 @@ class Engine:
         for kind, path in paths.items():
             _check_inputs(self._sessions[kind], self._inputs, path.name)
         self._pad = int(description["pad_token_id"])
-        self._temperature = float(description["decision"]["temperature"])
-        self._pooling = str(description.get("pooling", "max"))
 
     @property
     def provider(self) -> str:
@@ -100,7 +128,7 @@ class Engine:
             exact: for each window whether its score may depend on no other: it runs by itself, or in `checked` in
                 float32. Empty: none.
         """
-        rows = np.empty((len(windows), len(self.policy.labels)))
+        rows = np.empty((len(windows), len(self.decision.label_names)))
         apart = [i for i in range(len(windows)) if exact and exact[i]]
         together = [i for i in range(len(windows)) if not (exact and exact[i])]
         fast = self._kinds[0]
@@ -108,7 +136,7 @@ class Engine:
         if self._margin is None:
             self._run(fast, windows, [[i] for i in apart], rows)
             return rows
-        near = self.policy.near_boundary(rows[together], self._margin)
+        near = self.decision.near_boundary(rows[together], self._margin)
         again = [*apart, *(i for i, close in zip(together, near, strict=True) if close)]
         self._run(EXACT, windows, self._batches(windows, again), rows)
         self.run_again += len(again)
@@ -124,29 +152,22 @@ class Engine:
         """Fills the rows of the batches with one graph's probabilities."""
         for batch in batches:
             logits = self._sessions[kind].run(self._feed([windows[i] for i in batch]))
-            rows[batch] = calibrate(logits, self._temperature, self.policy.bias)
+            rows[batch] = self.decision.probabilities(logits)
 
     def needs_exact(self, counts: Sequence[int]) -> bool:
         """Whether texts of so many windows have to be scored exactly for their labels to be the float32 graph's.
 
         A boundary kept by every window is kept by the highest of them; it need not be by their mean.
         """
-        highest = self._pooling == "max" and self.policy.positive is not None
+        highest = self.decision.pooling == "max" and self.decision.positive is not None
         return self._margin is not None and not highest and max(counts, default=0) > 1
-
-    def pool(self, probabilities: np.ndarray) -> np.ndarray:
-        """A text's probabilities, float64 (labels,), out of those of its windows (windows, labels)."""
-        return pool(probabilities, self._pooling, self.policy.positive)
 
     def score(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities of texts of any length, float64, (texts, labels)."""
         split = self.tokenize(texts)
         exact = [self.needs_exact([len(parts)]) for parts in split for _ in parts]
-        return self._pool_texts(split, self.score_windows([window for parts in split for window in parts], exact))
-
-    def _pool_texts(self, split: Sequence[Sequence[Any]], rows: np.ndarray) -> np.ndarray:
-        ends = np.cumsum([len(parts) for parts in split])
-        return np.array([self.pool(part) for part in np.split(rows, ends[:-1])])
+        rows = self.score_windows([window for parts in split for window in parts], exact)
+        return self.decision.pool_texts(rows, [len(parts) for parts in split])
 
     def check_samples(self) -> float:
         """Score the bundle's own samples with every graph in use. Returns the largest difference found.
@@ -163,9 +184,9 @@ class Engine:
         expected = np.array([sample["probabilities"][kind] for sample in usable], dtype=np.float64)
         split = self.tokenize([sample["text"] for sample in usable])
         windows = [window for parts in split for window in parts]
-        rows = np.empty((len(windows), len(self.policy.labels)))
+        rows = np.empty((len(windows), len(self.decision.label_names)))
         self._run(kind, windows, ([i] for i in range(len(windows))), rows)  # as they were exported: each by itself
-        found = self._pool_texts(split, rows)
+        found = self.decision.pool_texts(rows, [len(parts) for parts in split])
         if expected.shape != found.shape:
             raise ValueError(
                 f"bundle {self.bundle.folder}: samples are {expected.shape}, the graph gives {found.shape}."
@@ -182,9 +203,9 @@ class Engine:
     def warm_up(self) -> None:
         """Run a few shapes, so that the first request does not pay for buffers and kernels."""
         for rows, tokens in WARM_UP:
-            windows = [[self._pad] * min(tokens, int(self.bundle.description["max_length"]))] * rows
+            windows = [[self._pad] * min(tokens, self.bundle.max_length)] * rows
             for kind in self._kinds:
-                self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.policy.labels))))
+                self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.decision.label_names))))
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """Padded int64 inputs, (windows, tokens of the longest), of those that the graph has."""
@@ -200,7 +221,7 @@ class Engine:
         return {name: feed[name] for name in self._inputs}
 
 
-def open_engine(bundle: Bundle, settings: Settings) -> Engine:
+def open_engine(bundle: Bundle, settings: Options) -> Engine:
     """An engine that has reproduced its samples and is warm.
 
     Raises:
@@ -239,12 +260,6 @@ def batches_by_length(lengths: Sequence[int], token_budget: int, padding_budget:
 def _recommended(description: dict[str, Any], device: str) -> str:
     graphs = description["graphs"]
     return str(description["recommended"].get(device) or ("fp32" if "fp32" in graphs else next(iter(graphs))))
-
-
-def _open_tokenizer(bundle: Bundle) -> Windows:
-    description = bundle.description
-    overlap = int(description.get("window_overlap", 0))
-    return Windows(bundle.folder / "tokenizer.json", max_length=int(description["max_length"]), overlap=overlap)
 
 
 def _check_inputs(opened: GraphSession, expected: Sequence[str], name: str) -> None:

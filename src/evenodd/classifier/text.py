@@ -9,6 +9,8 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+TokenWindows = list[list[int]]
+
 CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 
@@ -20,15 +22,26 @@ class Windows:
     of the one before, so that nothing is cut.
     """
 
-    def __init__(self, path: Path, *, max_length: int, overlap: int) -> None:
-        self._tokenizer = Tokenizer.from_file(str(path))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length, stride=overlap)
+    def __init__(self, tokenizer: Tokenizer | Path, *, max_length: int, overlap: int) -> None:
+        """Args are a tokenizer, which is not changed, or its file; tokens of a window at most; tokens shared by two."""
+        opened = Tokenizer.from_file(str(tokenizer)) if isinstance(tokenizer, Path) else _copy(tokenizer)
+        opened.no_padding()
+        opened.enable_truncation(max_length, stride=fitting_overlap(overlap, max_length))
+        self._tokenizer = opened
 
-    def split(self, texts: Sequence[str]) -> list[list[list[int]]]:
+    def split(self, texts: Sequence[str]) -> list[TokenWindows]:
         """Token ids: for each text its windows, for each window its ids."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [[item.ids, *(window.ids for window in item.overflowing)] for item in encodings]
+
+
+def fitting_overlap(overlap: int, max_length: int) -> int:
+    """The overlap asked for, or a quarter of a window where that is less: a window must move on."""
+    return min(overlap, max_length // 4)
+
+
+def _copy(tokenizer: Tokenizer) -> Tokenizer:
+    return Tokenizer.from_str(tokenizer.to_str())
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Metrics, calibration, behaviour suites, significance, the verdict, plots and the model card."""
 
-from evenodd.evidence.calibration import Decision, decision_metrics, fit_decision
+from evenodd.evidence.calibration import decision_metrics, fit_decision
 from evenodd.evidence.floors import Floors, check_teacher, fit_floors
 from evenodd.evidence.metrics import Scored, classification_metrics
+from evenodd.task import Decision
 
 __all__ = [
     "Decision",

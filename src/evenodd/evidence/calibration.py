@@ -1,104 +1,18 @@
-"""From logits to `hate`, `noHate` or `review`: temperature, bias, threshold and review band, all fitted on validation.
-
-Temperature and bias make probabilities that come true; the label stays the one with the highest logit. The bias is
-needed where a class weight trained the model as if the positive label were more frequent than it is.
-"""
+"""Fitting a decision on validation: temperature, bias, threshold and review band; and what it does to scored rows."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, log_softmax, logit, softmax
 
-from evenodd.evidence.metrics import FloatArray, IntArray, expected_calibration_error, positive_index
+from evenodd.evidence.metrics import FloatArray, IntArray, expected_calibration_error, log_loss
 from evenodd.settings import DecisionSettings
+from evenodd.task import Decision, Task
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 MOST_BIAS = 6.0
-TINY = 1e-300
-REVIEW = "review"
-
-
-@dataclass(frozen=True)
-class Decision:
-    """How scores become decisions; the same numbers stand in the bundle and act in the service.
-
-    Attributes:
-        temperature: > 0; logits are divided by it.
-        bias: added to each scaled logit; empty: none.
-        threshold: probability of the positive label from which it is decided; None without a positive label.
-        review: (low, high); with a threshold, low <= p(positive) < high goes to people; without, max p < high does.
-        target: what the threshold was chosen for.
-        positive: number of the positive label, or None.
-        label_names: in the order of the label numbers.
-    """
-
-    temperature: float
-    threshold: float | None
-    review: tuple[float, float]
-    target: str
-    positive: int | None
-    label_names: tuple[str, ...]
-    bias: tuple[float, ...] = ()
-
-    def probabilities(self, logits: NDArray) -> FloatArray:
-        """Calibrated probabilities: softmax(logits / temperature + bias), float64, (rows, labels)."""
-        return calibrate(logits, self.temperature, self.bias)
-
-    def labels(self, probabilities: FloatArray) -> IntArray:
-        """Numbers of the labels with the highest logits, told from calibrated probabilities: int64, (rows,)."""
-        return most_likely(probabilities, self.bias)
-
-    def outcomes(self, probabilities: FloatArray) -> IntArray:
-        """Label numbers, and -1 for review, int64, (rows,)."""
-        probabilities = np.asarray(probabilities, dtype=np.float64)
-        low, high = self.review
-        if self.positive is None or self.threshold is None:
-            return np.where(probabilities.max(axis=1) < high, -1, probabilities.argmax(axis=1))
-        score = probabilities[:, self.positive]
-        label = np.where(score >= self.threshold, self.positive, 1 - self.positive)
-        return np.where((score >= low) & (score < high), -1, label)
-
-    def decide(self, probabilities: FloatArray) -> list[str]:
-        """A label name or `review` for each row of calibrated probabilities."""
-        names = np.array([*self.label_names, REVIEW])
-        return [str(name) for name in names[self.outcomes(probabilities)]]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The `decision` entry of a bundle."""
-        return {
-            "temperature": self.temperature,
-            "threshold": self.threshold,
-            "review": list(self.review),
-            "target": self.target,
-            **({"bias": list(self.bias)} if self.bias else {}),
-        }
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, label_names: Sequence[str], positive: str | None) -> Decision:
-        """Read a bundle's `decision` entry; labels and the positive one stand beside it in the bundle."""
-        low, high = (float(edge) for edge in values["review"])
-        threshold = None if values["threshold"] is None else float(values["threshold"])
-        index = positive_index(label_names, positive)
-        bias = tuple(float(value) for value in values.get("bias", ()))
-        return cls(
-            float(values["temperature"]), threshold, (low, high), str(values["target"]), index, tuple(label_names), bias
-        )
-
-
-def calibrate(logits: NDArray, temperature: float, bias: Sequence[float] = ()) -> FloatArray:
-    """softmax(logits / temperature + bias): float64, (rows, labels). An empty bias is none."""
-    return softmax(np.asarray(logits, dtype=np.float64) / temperature + np.asarray(bias or 0.0), axis=-1)
-
-
-def most_likely(probabilities: FloatArray, bias: Sequence[float] = ()) -> IntArray:
-    """The label with the highest logit, where `bias` went into the probabilities: int64, (rows,)."""
-    return (np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(bias or 0.0)).argmax(axis=1)
 
 
 def negative_log_likelihood(logits: NDArray, labels: IntArray, temperature: float = 1.0) -> float:
@@ -215,38 +129,34 @@ def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple
     return float(min(expit(centre - reach), threshold)), float(max(expit(centre + reach), threshold))
 
 
-def fit_decision(
-    logits: NDArray, labels: IntArray, settings: DecisionSettings, *, label_names: Sequence[str], positive: str | None
-) -> Decision:
+def fit_decision(logits: NDArray, labels: IntArray, settings: DecisionSettings, task: Task) -> Decision:
     """Temperature, bias, threshold and review band from the validation rows.
 
     Args:
         logits: float, (rows, labels).
         labels: int64, (rows,).
-        settings: target, minimum and share of human review.
-        label_names: in the order of the label numbers.
-        positive: the label that a threshold is about; without one, or with more than two labels, there is no
-            threshold and the least certain texts go to review.
+        settings: target, minimum, share of human review and pooling.
+        task: without a positive label there is no threshold, and the least certain texts go to review.
 
     Raises:
         ValueError: NaN logits, shapes that differ, or a target out of reach (see `fit_threshold`).
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
-    if logits.shape != (len(labels), len(label_names)) or not np.isfinite(logits).all():
+    names, positive = task.labels, task.positive_index
+    if logits.shape != (len(labels), len(names)) or not np.isfinite(logits).all():
         raise ValueError(
-            f"logits {logits.shape}, labels {labels.shape}: finite logits, (rows, {len(label_names)}), are needed."
+            f"logits {logits.shape}, labels {labels.shape}: finite logits, (rows, {len(names)}), are needed."
         )
-    index = positive_index(label_names, positive)
-    if index is None:
+    if positive is None:
         temperature = fit_temperature(logits, labels)
         sure = softmax(logits / temperature, axis=1).max(axis=1)
         edge = float(np.quantile(sure, settings.review_share)) if settings.review_share else 0.0
-        return Decision(temperature, None, (0.0, edge), settings.target, None, tuple(label_names))
-    temperature, bias = fit_scale_and_bias(logits, labels, index)
-    calibrated = calibrate(logits, temperature, bias)
-    threshold = fit_threshold(labels == index, calibrated[:, index], settings)
-    band = fit_review_band(calibrated[:, index], threshold, settings.review_share)
-    return Decision(temperature, threshold, band, settings.target, index, tuple(label_names), bias)
+        return Decision(temperature, None, (0.0, edge), settings.target, None, names, pooling=settings.pooling)
+    temperature, bias = fit_scale_and_bias(logits, labels, positive)
+    score = softmax(logits / temperature + np.asarray(bias), axis=1)[:, positive]
+    threshold = fit_threshold(labels == positive, score, settings)
+    band = fit_review_band(score, threshold, settings.review_share)
+    return Decision(temperature, threshold, band, settings.target, positive, names, bias, settings.pooling)
 
 
 def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> dict[str, float]:
@@ -265,7 +175,7 @@ def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> d
         "ece_before": expected_calibration_error(labels, before),
         "ece": expected_calibration_error(labels, after),
         "log_loss_before": negative_log_likelihood(logits, labels),
-        "log_loss": float(-np.log(np.clip(after[np.arange(len(labels)), labels], TINY, 1.0)).mean()),
+        "log_loss": log_loss(labels, after),
         "review_share": float(1 - decided.mean()),
         "automated_accuracy": float((outcome == labels)[decided].mean()) if decided.any() else float("nan"),
     }

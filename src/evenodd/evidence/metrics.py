@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from evenodd.task import Task
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -158,19 +160,6 @@ def _ranking(labels: IntArray, probabilities: FloatArray, positive: int | None) 
     return float(np.nanmean(each))
 
 
-def positive_index(label_names: Sequence[str], positive: str | None) -> int | None:
-    """Number of the positive label; None unless there are two labels and one is named positive.
-
-    Raises:
-        ValueError: `positive` is not one of the two labels.
-    """
-    if positive is None or len(label_names) != 2:
-        return None
-    if positive not in label_names:
-        raise ValueError(f"positive={positive!r}: the labels are {', '.join(label_names)}.")
-    return list(label_names).index(positive)
-
-
 def classification_metrics(
     labels: IntArray,
     probabilities: FloatArray,
@@ -190,26 +179,34 @@ def classification_metrics(
 
     Returns:
         accuracy, f1_macro, average_precision, ece (see `expected_calibration_error`), log_loss (nats), and for each
-        label f1_NAME, precision_NAME, recall_NAME.
+        label f1_label_KEY, precision_label_KEY, recall_label_KEY, with its key of `Task.label_keys`.
 
     Raises:
         ValueError: see `check_scores`, or names that do not fit the columns.
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     check_scores(labels, probabilities)
+    task = Task.single_label(label_names, positive)
     if len(label_names) != probabilities.shape[1]:
         raise ValueError(f"label_names={tuple(label_names)}: the probabilities have {probabilities.shape[1]} columns.")
     given = probabilities.argmax(axis=1) if predictions is None else np.asarray(predictions, dtype=np.int64)
     counts = confusion(labels, given, len(label_names))
     precision, recall, f1 = rates(counts)
-    own = probabilities[np.arange(len(labels)), labels]
     values = {
         "accuracy": float(np.trace(counts) / len(labels)),
         "f1_macro": float(f1.mean()),
-        "average_precision": _ranking(labels, probabilities, positive_index(label_names, positive)),
+        "average_precision": _ranking(labels, probabilities, task.positive_index),
         "ece": expected_calibration_error(labels, probabilities),
-        "log_loss": float(-np.log(np.clip(own, 1e-15, 1.0)).mean()),
+        "log_loss": log_loss(labels, probabilities),
     }
-    for name, *figures in zip(label_names, f1, precision, recall, strict=True):
-        values |= dict(zip((f"f1_{name}", f"precision_{name}", f"recall_{name}"), map(float, figures), strict=True))
+    for key, *figures in zip(task.label_keys, f1, precision, recall, strict=True):
+        values |= {
+            f"{name}_label_{key}": float(v) for name, v in zip(("f1", "precision", "recall"), figures, strict=True)
+        }
     return values
+
+
+def log_loss(labels: IntArray, probabilities: FloatArray) -> float:
+    """Mean over rows of -log p(true label), nats."""
+    own = probabilities[np.arange(len(labels)), labels]
+    return float(-np.log(np.clip(own, 1e-15, 1.0)).mean())

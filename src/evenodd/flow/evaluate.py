@@ -126,6 +126,7 @@ def write_predictions(
 ) -> None:
     """Text, true label where known, label, decision, score and probabilities of each row, as CSV."""
     decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
+    scores = scorer.decision.scores(probabilities)
     columns = ["text", *(["truth"] if truth else []), "label", "decision", "score"]
     columns += [f"p_{name}" for name in scorer.label_names]
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -133,8 +134,7 @@ def write_predictions(
         writer.writerow(columns)
         for index, text in enumerate(texts):
             p = probabilities[index]
-            score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
             known = [truth[index]] if truth else []
             label = scorer.label_names[labels[index]]
-            writer.writerow([text, *known, label, decisions[index], f"{score:.6f}", *(f"{v:.6f}" for v in p)])
+            writer.writerow([text, *known, label, decisions[index], f"{scores[index]:.6f}", *(f"{v:.6f}" for v in p)])
     log.info("predictions of %s texts in %s", f"{len(texts):,}", path)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evenodd import tracking
+from evenodd.classifier.bundle import CHECKED, EXACT
 from evenodd.flow.materials import Materials, gather
 from evenodd.flow.present import limits
 from evenodd.release import (
@@ -24,9 +25,10 @@ from evenodd.release import (
     plot_pareto,
     write_bundle,
 )
-from evenodd.release.checked import CHECKED, EXACT, FAST
+from evenodd.release.checked import FAST
 from evenodd.rows import Corpus
 from evenodd.settings import Request, Settings
+from evenodd.task import Decision, Task
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +126,7 @@ def with_checked(graphs: Graphs, contents: BundleContents, texts: list[str]) -> 
     """The same with the margin that int8 needs to keep float32's labels and decisions, where int8 passed its gate."""
     if FAST not in graphs.paths:
         return graphs
-    return replace(graphs, checked=measure_checked(graphs.paths, graphs.encoder, contents.boundaries, texts))
+    return replace(graphs, checked=measure_checked(graphs.paths, graphs.encoder, contents.decision, texts))
 
 
 def recommend(graphs: Graphs, settings: Settings) -> Graphs:
@@ -159,24 +161,18 @@ def _why_not_checked(graphs: Graphs) -> str:
 def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:
     metrics = tracking.get_run(found.run_id).data.metrics
     kept = ("test/", "behaviour/", "floor/")
-    decision = facts["decision"]
+    task = Task.from_dict(facts["task"])
     return BundleContents(
         name=found.name,
         variant=facts["variant"],
-        labels=tuple(facts["labels"]),
-        positive=facts["positive"],
+        task=task,
+        decision=Decision.from_dict(facts["decision"], task),
         version=found.version,
         run_id=found.run_id,
         data=facts["data"],
         teacher=facts["teacher"],
         layer_map=tuple(facts["layer_map"]) if facts["layer_map"] else None,
-        temperature=decision["temperature"],
-        bias=tuple(decision.get("bias", ())),
-        threshold=decision["threshold"],
-        review=tuple(decision["review"]),
-        target=decision["target"],
-        pooling=settings.serve.pooling,
-        window_overlap=settings.serve.window_overlap,
+        window_overlap=facts["window_overlap"],
         provider=settings.serve.provider,
         metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
         limits=limits(facts),

@@ -52,8 +52,7 @@ def measure(
         logits["validation"],
         corpus.validation.labels,
         settings.decision,
-        label_names=corpus.label_names,
-        positive=corpus.positive,
+        corpus.task,
     )
     metrics = materials.data_report.to_metrics()
     metrics |= {f"data/dropped_{kind}": float(corpus.counts.get(kind, 0)) for kind in ("duplicates", "label_conflicts")}

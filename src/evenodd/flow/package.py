@@ -15,13 +15,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from evenodd import tracking
+from evenodd.classifier.bundle import read_bundle
 from evenodd.flow.promote import CHAMPION
-from evenodd.release import read_bundle
 from evenodd.release.sessions import installed_runtimes
 from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
+PACKAGE = Path(__file__).parents[1]
 SERVICE_PACKAGES = ("bentoml", "tokenizers", "numpy")
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
 
@@ -92,16 +93,27 @@ def service_folder() -> Path:
 
 
 def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
-    """Copies the service and the bundles into a folder to build from; the bundles' manifests."""
+    """Copies the service, the classifier and the bundles into a folder to build from; the bundles' manifests."""
     shutil.copytree(service_folder(), stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
+    stage_classifier(stage)
     manifests: list[dict] = []
     for index, path in enumerate(bundles.values()):
-        bundle = read_bundle(path)
-        if any(bundle.manifest["run_id"] == m["run_id"] for m in manifests):
+        about = read_bundle(path).description
+        if any(about["run_id"] == m["run_id"] for m in manifests):
             continue
-        shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{bundle.manifest['variant']}")
-        manifests.append(bundle.manifest)
+        shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{about['variant']}")
+        manifests.append(about)
     return manifests
+
+
+def stage_classifier(stage: Path) -> Path:
+    """Copies the part of this package that turns text into an answer, `evenodd.task` and `evenodd.classifier`."""
+    target = stage / PACKAGE.name
+    target.mkdir(parents=True)
+    shutil.copy(PACKAGE / "__init__.py", target)
+    for name in ("task", "classifier"):
+        shutil.copytree(PACKAGE / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return target
 
 
 def pinned_requirements() -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
+from evenodd.classifier.text import fitting_overlap
 from evenodd.encoders import LayerMap
 from evenodd.evidence import Decision, Scored
 from evenodd.flow.measure import Measured
@@ -96,9 +97,9 @@ def model_entry(
     }
     metadata: dict[str, Any] = {
         "variant": plan.variant.name,
-        "labels": list(corpus.label_names),
-        "positive": corpus.positive,
+        "task": corpus.task.to_dict(),
         "max_length": plan.settings.data.max_length,
+        "window_overlap": fitting_overlap(plan.settings.decision.window_overlap, plan.settings.data.max_length),
         "decision": decision.to_dict(),
         "layer_map": list(layer_map) if layer_map else None,
         "teacher": plan.settings.teacher.source,
@@ -143,7 +144,7 @@ def limits(facts: Mapping[str, Any]) -> tuple[str, ...]:
         lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
     if facts["data"].get("counterexamples"):
         lines.append("Fitted on counterexamples as well, which are made from templates: real texts say it otherwise.")
-    if "hate" in facts["labels"]:
+    if "hate" in facts["task"]["labels"]:
         lines.append("hate means an attack on people for the group they belong to; abuse of one person is noHate here.")
         lines.append("Weakest on negated hate, on counter-speech that quotes hate and on neutral mentions of a group.")
     lines.append(f"Reads one text at a time, without its thread; fitted on {facts['data']['name']}.")

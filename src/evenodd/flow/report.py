@@ -67,8 +67,9 @@ def present(compared: Comparison, materials: Materials, settings: Settings, fold
     """Logs the comparison as text, Markdown, HTML, tables, plots and page; the table as text, and the page's path."""
     corpus, verdict = materials.corpus, compared.verdict
     frame = pd.DataFrame([run.row for run in compared.runs])
+    task = corpus.task
     table = comparison_table(
-        frame, compared.floors.metrics, positive=corpus.positive, winner=verdict.winner, synthetic=corpus.synthetic
+        frame, compared.floors.metrics, task=task, winner=verdict.winner, synthetic=corpus.synthetic
     )
     augmented = augmentation(compared, materials, settings)
     _log_tables(table, frame, compared, augmented)
@@ -202,7 +203,7 @@ def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
     """Decision and behaviour of one run."""
     corpus = materials.corpus
     facts = tracking.artifact_json(run.run_id, "decision.json")
-    decision = Decision.from_dict(facts, label_names=corpus.label_names, positive=corpus.positive)
+    decision = Decision.from_dict(facts, corpus.task)
     scored = read_scores(_file(run, "test"))
     sections = [decision_section(run.variant, scored, decision)]
     report = answers(run)

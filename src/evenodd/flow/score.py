@@ -102,9 +102,7 @@ def _rows(texts: list[str | None], scorer: Scorer) -> Iterator[list[str]]:
 def _scored(texts: list[str], scorer: Scorer) -> Iterator[list[str]]:
     if not texts:
         return
-    probabilities = scorer.probabilities(texts)
-    decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
-    for text, decision, number, p in zip(texts, decisions, labels, probabilities, strict=True):
-        score = p[scorer.decision.positive] if scorer.decision.positive is not None else p.max()
-        label = scorer.label_names[number]
-        yield [text, label, decision, f"{score:.6f}", *(f"{value:.6f}" for value in p)]
+    probabilities, decision = scorer.probabilities(texts), scorer.decision
+    columns = (decision.labels(probabilities), decision.decide(probabilities), decision.scores(probabilities))
+    for text, number, decided, score, p in zip(texts, *columns, probabilities, strict=True):
+        yield [text, scorer.label_names[number], decided, f"{score:.6f}", *(f"{value:.6f}" for value in p)]

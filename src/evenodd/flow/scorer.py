@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from evenodd import tracking
-from evenodd.evidence import Decision
-from evenodd.release.bundle import read_bundle
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, open_engine
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.graph import model_inputs
 from evenodd.release.parity import torch_logits
+from evenodd.task import Decision, Task
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -45,7 +46,7 @@ class Scorer:
     @property
     def positive(self) -> str | None:
         """The label that the threshold is about."""
-        return None if self.decision.positive is None else self.label_names[self.decision.positive]
+        return self.decision.positive_label
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated: float64, (n, labels)."""
@@ -83,14 +84,17 @@ def torch_scorer(name: str, uri: str, lineage: dict[str, Any]) -> Scorer:
     facts = tracking.model_metadata(uri)
     inputs, pad = model_inputs(model, tokenizer), tokenizer.pad_token_id
     encoder = TextEncoder(plain_tokenizer(tokenizer), tuple(inputs), pad, facts["max_length"])
-    decision = Decision.from_dict(facts["decision"], label_names=facts["labels"], positive=facts["positive"])
+    decision = Decision.from_dict(facts["decision"], Task.from_dict(facts["task"]))
     lineage = {**lineage, "data_digest": facts["data"]["digest"], "variant": facts["variant"]}
     return Scorer(name, decision, lambda texts: torch_logits(model, encoder, texts), lineage)
 
 
 def _bundle_scorer(path: Path) -> Scorer:
     bundle = read_bundle(path)
-    m = bundle.manifest
-    decision = Decision.from_dict(m["decision"], label_names=m["labels"], positive=m["positive"])
-    lineage = {"run_id": m["run_id"], "version": m["version"], "data_digest": m["data"].get("digest")}
-    return Scorer(f"bundle {m['variant']}", decision, bundle.predict, json.loads(json.dumps(lineage)))
+    engine, about = open_engine(bundle, EngineOptions()), bundle.description
+    lineage = {"run_id": about["run_id"], "version": about["version"], "data_digest": about["data"].get("digest")}
+
+    def logits(texts: Sequence[str]) -> np.ndarray:
+        return bundle.decision.logits(engine.score(texts))
+
+    return Scorer(f"bundle {bundle.variant}", bundle.decision, logits, json.loads(json.dumps(lineage)))

@@ -1,7 +1,7 @@
 """ONNX export, parity, the bundle, and the gates of a promotion."""
 
 from evenodd.release.bench import FULL, SHORT, latency_p50_ms, latency_table, pareto_points, plot_pareto
-from evenodd.release.bundle import Bundle, BundleContents, read_bundle, write_bundle
+from evenodd.release.bundle import BundleContents, write_bundle
 from evenodd.release.checked import Checked, measure_checked
 from evenodd.release.export import Graphs, export_graphs
 from evenodd.release.gates import Gate, Move, audit_entry, check_gates
@@ -9,7 +9,6 @@ from evenodd.release.gates import Gate, Move, audit_entry, check_gates
 __all__ = [
     "FULL",
     "SHORT",
-    "Bundle",
     "BundleContents",
     "Checked",
     "Gate",
@@ -23,6 +22,5 @@ __all__ = [
     "measure_checked",
     "pareto_points",
     "plot_pareto",
-    "read_bundle",
     "write_bundle",
 ]

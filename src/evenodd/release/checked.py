@@ -20,79 +20,22 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import ArrayLike
-from scipy.special import logit
 
-from evenodd.evidence.calibration import calibrate
+from evenodd.classifier.bundle import EXACT
 from evenodd.release.encode import TextEncoder
 from evenodd.release.parity import rows_logits
 from evenodd.release.sessions import open_session, run_session
+from evenodd.task import Decision
+from evenodd.task.decision import log_odds
 
 log = logging.getLogger(__name__)
 
-CHECKED = "checked"
-FAST, EXACT = "int8", "fp32"
+FAST = "int8"
 MAY_CHANGE = 2e-5
 TAIL = 0.05
 NEAREST = 0.25
-CLIP = 1e-4
 MAX_WINDOWS = 2000
 MIXED_BATCH = 8
-
-
-@dataclass(frozen=True)
-class Boundaries:
-    """Where a label or a decision changes.
-
-    Attributes:
-        temperature: > 0, divides the logits.
-        positive: number of the positive label, or None.
-        threshold: of the positive label's probability, or None.
-        review: [low, high).
-        bias: added to each scaled logit; empty: none. The label is the one with the highest logit without it.
-    """
-
-    temperature: float
-    positive: int | None
-    threshold: float | None
-    review: tuple[float, float]
-    bias: tuple[float, ...] = ()
-
-    def probabilities(self, logits: np.ndarray) -> np.ndarray:
-        """float64, (n, labels)."""
-        return calibrate(logits, self.temperature, self.bias)
-
-    def outcome(self, probabilities: np.ndarray) -> np.ndarray:
-        """A number for each row that is the same for the same label and decision: int64, (n,)."""
-        score, low, high = self._score(probabilities), *self.review
-        call = np.digitize(score, [0.5 if self.threshold is None else self.threshold])
-        if self.positive is None:
-            low, call = -1.0, np.zeros_like(call)
-        decision = np.where((low <= score) & (score < high), 2, call)
-        return np.asarray(self._scaled(probabilities).argmax(axis=1) * 3 + decision, dtype=np.int64)
-
-    def near(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
-        """Whether label or decision could be others if every log-odds moved by up to `margin`: bool, (n,)."""
-        return np.asarray(self.distance(probabilities) <= margin)
-
-    def distance(self, probabilities: np.ndarray) -> np.ndarray:
-        """By how much every log-odds has to move before label or decision can be others: float64, (n,)."""
-        odds = np.sort(self._scaled(probabilities), axis=1)
-        found = (odds[:, -1] - odds[:, -2]) / 2
-        score = log_odds(self._score(probabilities))
-        threshold = 0.5 if self.threshold is None else self.threshold
-        bounds = self.review[1:] if self.positive is None else (threshold, *self.review)
-        for bound in bounds:
-            if bound > 0:
-                found = np.minimum(found, np.abs(score - log_odds(bound)))
-        return np.asarray(found)
-
-    def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
-        """Log-odds without the bias: the label is where they are highest."""
-        return log_odds(probabilities) - 2 * np.asarray(self.bias or 0.0)
-
-    def _score(self, probabilities: np.ndarray) -> np.ndarray:
-        return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
 
 
 @dataclass(frozen=True)
@@ -126,20 +69,15 @@ class Checked:
         return 1 / (1 / fast + self.share / exact)
 
 
-def log_odds(probabilities: ArrayLike) -> np.ndarray:
-    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
-    return np.asarray(logit(np.clip(probabilities, CLIP, 1 - CLIP)))
-
-
 def measure_checked(
-    graphs: Mapping[str, Path], encoder: TextEncoder, boundaries: Boundaries, texts: Sequence[str]
+    graphs: Mapping[str, Path], encoder: TextEncoder, decision: Decision, texts: Sequence[str]
 ) -> Checked:
     """The margin that keeps labels and decisions, and what it costs.
 
     Args:
         graphs: kind to file, `int8` and `fp32` among them.
         encoder: texts to their inputs.
-        boundaries: where labels and decisions change.
+        decision: says where labels and decisions change.
         texts: the validation split; 2,000 windows of it at most are read.
 
     Raises:
@@ -149,10 +87,10 @@ def measure_checked(
         raise ValueError("texts is empty: the margin of int8 is measured on the validation split.")
     rows = [window for windows in encoder.windows(texts) for window in windows]
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_WINDOWS)).astype(int)]
-    exact = boundaries.probabilities(rows_logits(open_session(graphs[EXACT], "cpu"), encoder, rows))
+    exact = decision.probabilities(rows_logits(open_session(graphs[EXACT], "cpu"), encoder, rows))
     session = open_session(graphs[FAST], "cpu")
-    fast = np.stack([boundaries.probabilities(logits) for logits in _kinds_of_batches(session, encoder, rows)])
-    found = compare(fast, exact, boundaries)
+    fast = np.stack([decision.probabilities(logits) for logits in _kinds_of_batches(session, encoder, rows)])
+    found = compare(fast, exact, decision)
     log.info(
         "checked | int8 alone changes %d of %d labels and decisions; %.1f%% of the windows run again in float32, none "
         "differs (%d with a margin of the other half)",
@@ -164,17 +102,17 @@ def measure_checked(
     return found
 
 
-def compare(fast: np.ndarray, exact: np.ndarray, boundaries: Boundaries) -> Checked:
+def compare(fast: np.ndarray, exact: np.ndarray, decision: Decision) -> Checked:
     """What probabilities of both graphs say.
 
     Args:
         fast: float64, (kinds of batches, windows, labels).
         exact: float64, (windows, labels).
-        boundaries: where labels and decisions change.
+        decision: says where labels and decisions change.
     """
     errors = np.abs(log_odds(fast) - log_odds(exact)).max(axis=2)
-    distances = np.stack([boundaries.distance(p) for p in fast])
-    differs = np.stack([boundaries.outcome(p) for p in fast]) != boundaries.outcome(exact)
+    distances = np.stack([decision.distance(p) for p in fast])
+    differs = np.stack([_outcomes(decision, p) for p in fast]) != _outcomes(decision, exact)
     margin = least_margin(errors, distances, differs)
     near = distances <= margin
     kept = np.abs(fast - exact).max(axis=2)[~near]
@@ -193,6 +131,12 @@ def compare(fast: np.ndarray, exact: np.ndarray, boundaries: Boundaries) -> Chec
         changed=int(differs.any(axis=0).sum()),
         held_out=held_out,
     )
+
+
+def _outcomes(decision: Decision, probabilities: np.ndarray) -> np.ndarray:
+    """A number for each row that is the same for the same label and decision: int64, (rows,)."""
+    kinds = len(decision.label_names) + 1
+    return decision.labels(probabilities) * kinds + decision.outcomes(probabilities)
 
 
 def least_margin(errors: np.ndarray, distances: np.ndarray, differs: np.ndarray) -> float:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from evenodd.classifier.text import Windows
+
 Feeds = dict[str, np.ndarray]
 
 PROBE_TEXTS = (
@@ -87,15 +89,11 @@ class TextEncoder:
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
         """Token ids of every window of each text: one window when it fits, overlapping ones when it is longer."""
-        return [[e.ids, *(o.ids for o in e.overflowing)] for e in self._cutting.encode_batch(list(texts))]
+        return self._windows.split(texts)
 
     @cached_property
-    def _cutting(self) -> Tokenizer:
-        """The tokenizer with windows of `max_length` switched on."""
-        cutting = Tokenizer.from_str(self.tokenizer.to_str())
-        room = self.max_length - cutting.num_special_tokens_to_add(False)
-        cutting.enable_truncation(self.max_length, stride=min(self.overlap, max(room - 1, 0)))
-        return cutting
+    def _windows(self) -> Windows:
+        return Windows(self.tokenizer, max_length=self.max_length, overlap=self.overlap)
 
     def lengths(self, texts: Sequence[str]) -> np.ndarray:
         """Tokens of each text, special ones included, nothing cut: int64, (n,)."""

@@ -7,6 +7,8 @@ from typing import Any
 
 import yaml
 
+from evenodd.task import Task
+
 TASK = "text-classification"
 METRICS = {
     "f1_macro": ("f1", "Macro-F1"),
@@ -22,7 +24,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     """Write the card.
 
     Args:
-        facts: as a bundle's `bundle.json` holds them: name, variant, labels, positive, data (name, digest, synthetic,
+        facts: as a bundle's `bundle.json` holds them: name, variant, task, data (name, digest, synthetic,
             and `counts` by split where known), metrics by `split/metric`; where known also version, run_id, created,
             teacher, layer_map, decision, limits, settings (dotted names), max_length, license, language. What is
             missing is left out.
@@ -32,11 +34,11 @@ def model_card(facts: Mapping[str, Any]) -> str:
         with the test figures.
 
     Raises:
-        ValueError: name, variant, labels, data or metrics is missing.
+        ValueError: name, variant, task, data or metrics is missing.
     """
-    missing = [key for key in ("name", "variant", "labels", "data", "metrics") if key not in facts]
+    missing = [key for key in ("name", "variant", "task", "data", "metrics") if key not in facts]
     if missing:
-        raise ValueError(f"facts has no {', '.join(missing)}: a card needs name, variant, labels, data and metrics.")
+        raise ValueError(f"facts has no {', '.join(missing)}: a card needs name, variant, task, data and metrics.")
     head = yaml.safe_dump(card_metadata(facts), sort_keys=False, allow_unicode=True, width=100)
     parts = (_summary, _decision, _results, _origin, _limits, _settings)
     return f"---\n{head}---\n\n" + "\n\n".join(text for part in parts if (text := part(facts))) + "\n"
@@ -71,7 +73,7 @@ def _table(header: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> str:
 
 def _summary(facts: Mapping[str, Any]) -> str:
     version = f", version {facts['version']}" if facts.get("version") else ""
-    labels = ", ".join(f"`{name}`" for name in facts["labels"])
+    labels = ", ".join(f"`{name}`" for name in facts["task"]["labels"])
     lines = [f"# {facts['name']}: {facts['variant']}{version}", ""]
     if facts["data"].get("synthetic"):
         lines += [SYNTHETIC, ""]
@@ -93,7 +95,7 @@ def _decision(facts: Mapping[str, Any]) -> str:
     if decision.get("bias"):
         rows.insert(1, ("bias", ", ".join(f"{value:+.3f}" for value in decision["bias"])))
     if decision.get("threshold") is not None:
-        rows.append((f"threshold on `{facts.get('positive')}`", f"{decision['threshold']:.3f}"))
+        rows.append((f"threshold on `{facts['task']['positive']}`", f"{decision['threshold']:.3f}"))
         rows.append(("sent to people", f"{low:.3f} to {high:.3f}" if high > low else "nothing"))
     else:
         rows.append(("sent to people", f"highest probability under {high:.3f}" if high else "nothing"))
@@ -102,12 +104,15 @@ def _decision(facts: Mapping[str, Any]) -> str:
 
 def _results(facts: Mapping[str, Any]) -> str:
     metrics = facts["metrics"]
-    labels = [f"{kind}_{name}" for name in facts["labels"] for kind in ("f1", "precision", "recall")]
+    task = Task.from_dict(facts["task"])
+    named = {key: key for key in SHOWN}
+    for name, label in zip(task.labels, task.label_keys, strict=True):
+        named |= {f"{kind}_label_{label}": f"{kind} of `{name}`" for kind in ("f1", "precision", "recall")}
     rows = []
-    for key in (*SHOWN, *labels):
+    for key, words in named.items():
         cells = [_figure(metrics.get(f"{split}/{key}")) for split in ("validation", "test")]
         if any(cells):
-            rows.append((key, *cells))
+            rows.append((words, *cells))
     behaviour = [(key, "", _figure(value)) for key, value in metrics.items() if key.startswith("behaviour/")]
     costs = [(key, "", _figure(value)) for key, value in metrics.items() if key.startswith("cost/")]
     return f"## Figures\n\n{_table(('figure', 'validation', 'test'), [*rows, *behaviour, *costs])}"

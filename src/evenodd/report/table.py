@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from evenodd.task import Task
+
 MISSING = "–"
 
 
@@ -42,9 +44,11 @@ def _amount(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 20 else f"{value:.1f}"
 
 
-def columns_for(positive: str | None) -> tuple[Column, ...]:
+def columns_for(task: Task | None) -> tuple[Column, ...]:
     """The columns of every comparison; the positive label's F1 where there is such a label."""
-    own = (Column(f"test/f1_{positive}", f"{positive}-F1", _share),) if positive else ()
+    number = None if task is None else task.positive_index
+    named = () if task is None or number is None else ((task.label_keys[number], task.labels[number]),)
+    own = tuple(Column(f"test/f1_label_{key}", f"{name}-F1", _share) for key, name in named)
     return (
         Column("train/loss", "train loss", _share),
         Column("test/accuracy", "test accuracy", _share),
@@ -119,7 +123,7 @@ def comparison_table(
     runs: pd.DataFrame,
     floors: Mapping[str, Mapping[str, float]] | None = None,
     *,
-    positive: str | None = None,
+    task: Task | None = None,
     winner: str | None = None,
     synthetic: bool = False,
 ) -> ComparisonTable:
@@ -129,7 +133,7 @@ def comparison_table(
         runs: one row per run: `variant`, and a column per metric name (`test/f1_macro`, `cost/parameters`, ...). A
             figure that no run of a variant has is shown as missing.
         floors: by floor, its metrics under `test/...` names or under the bare ones (`f1_macro`).
-        positive: the label whose own F1 has a column.
+        task: its positive label's own F1 has a column.
         winner: variant to mark.
         synthetic: say so in the note.
 
@@ -138,7 +142,7 @@ def comparison_table(
     """
     if runs.empty or "variant" not in runs:
         raise ValueError(f"runs has {len(runs)} rows and columns {list(runs.columns)}: one row per run is needed.")
-    columns = columns_for(positive)
+    columns = columns_for(task)
     names = list(dict.fromkeys(runs["variant"]))
     rows = [(str(name), *_variant_cells(runs[runs["variant"] == name], columns)) for name in names]
     kinds = ["winner" if name == winner else "variant" for name in names]

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from evenodd.task.decision import Pooling, Target
+
 
 class Frozen(BaseModel):
     """Base of all settings: immutable, unknown keys refused, numbers finite."""
@@ -193,9 +195,11 @@ class TuneSettings(Frozen):
 class DecisionSettings(Frozen):
     """How a probability becomes `hate`, `noHate` or `review`. Fitted on validation."""
 
-    target: Literal["f1_macro", "precision", "recall"] = "f1_macro"
+    target: Target = "f1_macro"
     minimum: float = Field(0.8, gt=0, le=1, description="the precision or recall asked for by `target`")
     review_share: float = Field(0.1, ge=0, le=0.9, description="share of texts that people may look at")
+    pooling: Pooling = Field("max", description="over the windows in which a long text is read")
+    window_overlap: int = Field(32, ge=0, description="tokens that neighbouring windows of a long text share")
 
 
 class EvidenceSettings(Frozen):
@@ -250,8 +254,6 @@ class ServeSettings(Frozen):
         "checked",
         description="checked: int8, borderline texts again in float32: the labels are fp32's; int8: faster, some shift",
     )
-    pooling: Literal["max", "mean"] = Field("max", description="over the windows of a long text")
-    window_overlap: int = Field(32, ge=0)
 
 
 class RunSettings(Frozen):

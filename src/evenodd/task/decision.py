@@ -1,141 +1,263 @@
-"""From logits to a decision: calibration, pooling over windows, threshold and review band."""
+"""From logits to a label, a decision and a score: calibration, pooling over windows, threshold and review band.
+
+The numbers are fitted on validation (`evenodd.evidence.calibration`), stored with the model, and applied here by
+everything that answers. NumPy only.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-REVIEW = "review"
+from evenodd.task.task import REVIEW, Task, label_faults
+
+Target = Literal["f1_macro", "precision", "recall"]
+Pooling = Literal["max", "mean"]
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
 CLIP = 1e-4
-
-
-def calibrate(logits: np.ndarray, temperature: float, bias: tuple[float, ...] = ()) -> np.ndarray:
-    """Softmax of logits / temperature + bias.
-
-    Args:
-        logits: float, (rows, labels).
-        temperature: > 0.
-        bias: of each label; empty: none.
-
-    Returns:
-        Probabilities, float64, (rows, labels).
-    """
-    scaled = logits.astype(np.float64) / temperature + np.asarray(bias or 0.0)
-    scaled -= scaled.max(axis=1, keepdims=True)
-    exponentials = np.exp(scaled)
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
-
-
-def pool(probabilities: np.ndarray, how: str, positive: int | None) -> np.ndarray:
-    """One row of probabilities out of those of a text's windows.
-
-    `max` takes the window with the highest probability of the positive label; without one, the highest probability of
-    each label, made to sum to 1. `mean` takes the mean.
-
-    Args:
-        probabilities: float64, (windows, labels).
-        how: `max` or `mean`.
-        positive: number of the positive label, or None.
-
-    Returns:
-        float64, (labels,), sums to 1.
-    """
-    if len(probabilities) == 1:
-        return probabilities[0]
-    if how == "mean":
-        return probabilities.mean(axis=0)
-    if positive is not None:
-        return probabilities[probabilities[:, positive].argmax()]
-    highest = probabilities.max(axis=0)
-    return highest / highest.sum()
-
-
-def log_odds(probabilities: Any) -> np.ndarray:
-    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
-    clipped = np.clip(probabilities, CLIP, 1 - CLIP)
-    return np.asarray(np.log(clipped) - np.log1p(-clipped))
+TINY = 1e-300
+REQUIRED = ("temperature", "threshold", "review", "target")
+OPTIONAL = ("bias", "pooling")
 
 
 @dataclass(frozen=True)
-class Policy:
-    """The bundle's decision settings, applied to probabilities."""
+class Decision:
+    """How scores become decisions.
 
-    labels: tuple[str, ...]
-    positive: int | None
+    Temperature and bias make probabilities that come true; the label stays the one with the highest logit. The bias
+    is needed where a class weight trained the model as if the positive label were more frequent than it is.
+
+    Attributes:
+        temperature: > 0; logits are divided by it.
+        threshold: probability of the positive label from which it is decided; None without a positive label.
+        review: (low, high); with a threshold, low <= p(positive) < high goes to people; without, max p < high does.
+        target: what the threshold was chosen for.
+        positive: number of the positive label, or None.
+        label_names: in the order of the label numbers.
+        bias: added to each scaled logit; empty: none. Only two labels have one.
+        pooling: how the windows of a long text become one row: see `pool`.
+
+    Raises:
+        ValueError: every value that is of a wrong type or out of range, in one message.
+    """
+
+    temperature: float
     threshold: float | None
-    review: tuple[float, float] | None
+    review: tuple[float, float]
+    target: Target
+    positive: int | None
+    label_names: tuple[str, ...]
     bias: tuple[float, ...] = ()
+    pooling: Pooling = "max"
 
-    @classmethod
-    def from_description(cls, description: dict[str, Any]) -> Policy:
-        """The policy of a checked bundle.json."""
-        labels, decision = tuple(description["labels"]), description["decision"]
-        positive, review = description.get("positive"), decision.get("review")
-        return cls(
-            labels,
-            None if positive is None else labels.index(positive),
-            decision.get("threshold"),
-            None if review is None else (float(review[0]), float(review[1])),
-            tuple(float(value) for value in decision.get("bias", ())),
-        )
+    def __post_init__(self) -> None:
+        faults = [*label_faults(self.label_names), *_number_faults(self), *_band_faults(self), *_choice_faults(self)]
+        if faults:
+            raise ValueError("; ".join(faults) + ".")
 
-    def decide(self, probabilities: np.ndarray) -> dict[str, Any]:
-        """`label`, `decision`, `score` and `probabilities` by name.
+    @property
+    def positive_label(self) -> str | None:
+        """Name of the positive label."""
+        return None if self.positive is None else self.label_names[self.positive]
 
-        The label is the one with the highest logit: the most probable one, unless a bias was fitted. With a positive
-        label the decision is `review` inside the band, else whether the positive probability reaches the threshold;
-        without one it is `review` below the band's upper end. The score is the probability of the positive label, or
-        else of the label.
+    def probabilities(self, logits: ArrayLike) -> FloatArray:
+        """Calibrated probabilities: softmax(logits / temperature + bias), float64, (rows, labels)."""
+        scaled = np.asarray(logits, dtype=np.float64) / self.temperature
+        if self.bias:
+            scaled += np.asarray(self.bias)
+        scaled -= scaled.max(axis=-1, keepdims=True)
+        exponentials = np.exp(scaled)
+        return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
-        Args:
-            probabilities: float64, (labels,).
-        """
-        values = probabilities.tolist()
-        top = int(self._scaled(probabilities).argmax())
-        if self.positive is None:
-            score = values[top]
-            doubtful = self.review is not None and score < self.review[1]
-            decision = REVIEW if doubtful else self.labels[top]
-        else:
-            score = values[self.positive]
-            decision = self._binary(score, self.positive)
-        return {
-            "label": self.labels[top],
-            "decision": decision,
-            "score": score,
-            "probabilities": dict(zip(self.labels, values, strict=True)),
-        }
+    def logits(self, probabilities: FloatArray) -> FloatArray:
+        """Logits, up to a constant of each row, that these calibrated probabilities come from: float64, same shape."""
+        logs = np.log(np.clip(probabilities, TINY, 1.0))
+        return np.asarray(self.temperature * (logs - np.asarray(self.bias) if self.bias else logs))
 
-    def near_boundary(self, probabilities: np.ndarray, margin: float) -> np.ndarray:
-        """Rows whose label or decision could be another one if every log-odds moved by up to `margin`.
+    def pool(self, probabilities: FloatArray) -> FloatArray:
+        """One row of probabilities out of those of a text's windows.
+
+        `max` takes the window with the highest probability of the positive label; without one, the highest
+        probability of each label, made to sum to 1. `mean` takes the mean.
 
         Args:
-            probabilities: float64, (rows, labels).
-            margin: log-odds.
+            probabilities: float64, (windows, labels).
 
         Returns:
-            bool, (rows,).
+            float64, (labels,), sums to 1.
         """
-        odds, scaled = log_odds(probabilities), np.sort(self._scaled(probabilities), axis=1)
-        near = scaled[:, -1] - scaled[:, -2] <= 2 * margin
-        review = () if self.review is None else self.review
-        if self.positive is None:
-            score, bounds = odds.max(axis=1), review[1:]
-        else:
-            score, bounds = odds[:, self.positive], (0.5 if self.threshold is None else self.threshold, *review)
-        for bound in bounds:
+        if len(probabilities) == 1:
+            return probabilities[0]
+        if self.pooling == "mean":
+            return np.asarray(probabilities.mean(axis=0))
+        if self.positive is not None:
+            return np.asarray(probabilities[probabilities[:, self.positive].argmax()])
+        highest = probabilities.max(axis=0)
+        return np.asarray(highest / highest.sum())
+
+    def pool_texts(self, probabilities: FloatArray, windows: Sequence[int]) -> FloatArray:
+        """Probabilities of texts, float64 (texts, labels), out of those of their windows, one text after another.
+
+        Args:
+            probabilities: float64, (windows of all texts, labels).
+            windows: of each text, at least one.
+        """
+        if len(windows) == len(probabilities):
+            return probabilities
+        ends = np.cumsum(windows)
+        return np.array([self.pool(part) for part in np.split(probabilities, ends[:-1])])
+
+    def labels(self, probabilities: FloatArray) -> IntArray:
+        """Numbers of the labels with the highest logits, told from calibrated probabilities: int64, (rows,)."""
+        if not self.bias:
+            return np.asarray(probabilities.argmax(axis=1))
+        return np.asarray((np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(self.bias)).argmax(axis=1))
+
+    def scores(self, probabilities: FloatArray) -> FloatArray:
+        """Probability of the positive label, or else of the label: float64, (rows,)."""
+        return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
+
+    def outcomes(self, probabilities: FloatArray) -> IntArray:
+        """Label numbers of the decisions, and -1 for review: int64, (rows,)."""
+        probabilities = np.asarray(probabilities, dtype=np.float64)
+        low, high = self.review
+        score = self.scores(probabilities)
+        if self.positive is None or self.threshold is None:
+            return np.where(score < high, -1, probabilities.argmax(axis=1))
+        label = np.where(score >= self.threshold, self.positive, 1 - self.positive)
+        return np.where((score >= low) & (score < high), -1, label)
+
+    def decide(self, probabilities: FloatArray) -> list[str]:
+        """A label name or `review` for each row of calibrated probabilities."""
+        names = (*self.label_names, REVIEW)
+        return [names[number] for number in self.outcomes(probabilities)]
+
+    def answer(self, probabilities: FloatArray) -> dict[str, Any]:
+        """`label`, `decision`, `score` and `probabilities` by name of one text: what the other methods say of its row.
+
+        Args:
+            probabilities: float64, (labels,), calibrated and pooled.
+        """
+        values = probabilities.tolist()
+        top = int(self.labels(probabilities[None])[0])
+        score = max(values) if self.positive is None else values[self.positive]
+        return {
+            "label": self.label_names[top],
+            "decision": self._decide_one(score, values),
+            "score": score,
+            "probabilities": dict(zip(self.label_names, values, strict=True)),
+        }
+
+    def distance(self, probabilities: FloatArray) -> FloatArray:
+        """By how much every log-odds has to move before label or decision can be others: float64, (rows,)."""
+        odds = log_odds(probabilities)
+        ordered = np.sort(odds - 2 * np.asarray(self.bias), axis=1) if self.bias else np.sort(odds, axis=1)
+        found = (ordered[:, -1] - ordered[:, -2]) / 2
+        score = odds.max(axis=1) if self.positive is None else odds[:, self.positive]
+        for bound in self.review[1:] if self.threshold is None else (self.threshold, *self.review):
             if bound > 0:
-                near |= np.abs(score - log_odds(bound)) <= margin
-        return near
+                found = np.minimum(found, np.abs(score - log_odds(bound)))
+        return np.asarray(found)
 
-    def _scaled(self, probabilities: np.ndarray) -> np.ndarray:
-        """Log-odds without the bias: the label is where they are highest; same shape."""
-        return log_odds(probabilities) - 2 * np.asarray(self.bias or 0.0)
+    def near_boundary(self, probabilities: FloatArray, margin: float) -> NDArray[np.bool_]:
+        """Rows whose label or decision may change when every log-odds moves by up to `margin`: bool, (rows,)."""
+        return np.asarray(self.distance(probabilities) <= margin)
 
-    def _binary(self, score: float, positive: int) -> str:
-        if self.review is not None and self.review[0] <= score < self.review[1]:
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; the labels and the positive one stand beside it, in the task."""
+        return {
+            "temperature": self.temperature,
+            "bias": list(self.bias),
+            "threshold": self.threshold,
+            "review": list(self.review),
+            "target": self.target,
+            "pooling": self.pooling,
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], task: Task) -> Decision:
+        """Read what `to_dict` wrote.
+
+        Raises:
+            ValueError: a key is missing or unknown, or a value is of a wrong type or out of range.
+        """
+        if not isinstance(values, Mapping):
+            raise ValueError(f"decision={values!r}: an object is needed.")
+        unknown, lacking = sorted(set(values) - {*REQUIRED, *OPTIONAL}), [key for key in REQUIRED if key not in values]
+        if unknown or lacking:
+            raise ValueError(f"decision: unknown {unknown}, missing {lacking}.")
+        for name in ("review", "bias"):
+            if not isinstance(values.get(name, []), list | tuple):
+                raise ValueError(f"decision.{name}={values[name]!r}: a list of numbers is needed.")
+        return cls(
+            temperature=values["temperature"],
+            threshold=values["threshold"],
+            review=tuple(values["review"]),
+            target=values["target"],
+            positive=task.positive_index,
+            label_names=task.labels,
+            bias=tuple(values.get("bias", ())),
+            pooling=values.get("pooling", "max"),
+        )
+
+    def _decide_one(self, score: float, values: Sequence[float]) -> str:
+        low, high = self.review
+        if self.positive is None or self.threshold is None:
+            return REVIEW if score < high else self.label_names[values.index(score)]
+        if low <= score < high:
             return REVIEW
-        threshold = 0.5 if self.threshold is None else self.threshold
-        return self.labels[positive if score >= threshold else 1 - positive]
+        return self.label_names[self.positive if score >= self.threshold else 1 - self.positive]
+
+
+def log_odds(probabilities: ArrayLike) -> FloatArray:
+    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
+    clipped = np.clip(np.asarray(probabilities, dtype=np.float64), CLIP, 1 - CLIP)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _number_faults(decision: Decision) -> list[str]:
+    faults = []
+    if not _is_number(decision.temperature) or decision.temperature <= 0:
+        faults.append(f"decision.temperature={decision.temperature!r}: a number above 0 is needed")
+    bias, labels = decision.bias, len(decision.label_names)
+    if bias and not (labels == len(bias) == 2 and all(_is_number(value) for value in bias)):
+        faults.append(f"decision.bias={list(bias)!r}: a number for each of two labels is needed, or none")
+    return faults
+
+
+def _band_faults(decision: Decision) -> list[str]:
+    faults = []
+    threshold, review = decision.threshold, decision.review
+    if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
+        faults.append(f"decision.threshold={threshold!r}: a probability is needed")
+    if (threshold is None) != (decision.positive is None):
+        have = "no positive label" if decision.positive is None else "a positive label"
+        faults.append(f"decision.threshold={threshold!r}: there is {have} for it to be about")
+    if len(review) != 2 or not all(_is_number(value) for value in review):
+        faults.append(f"decision.review={list(review)!r}: [low, high] is needed")
+    elif not 0 <= review[0] <= review[1] <= 1:
+        faults.append(f"decision.review={list(review)!r}: 0 <= low <= high <= 1 is needed")
+    return faults
+
+
+def _choice_faults(decision: Decision) -> list[str]:
+    faults = []
+    if decision.target not in get_args(Target):
+        faults.append(f"decision.target={decision.target!r}: allowed are {', '.join(get_args(Target))}")
+    if decision.pooling not in get_args(Pooling):
+        faults.append(f"decision.pooling={decision.pooling!r}: allowed are {', '.join(get_args(Pooling))}")
+    positive = decision.positive
+    if positive is not None and not (positive in (0, 1) and len(decision.label_names) == 2):
+        faults.append(f"positive={positive!r}: only one of two labels can be positive")
+    return faults

@@ -1,0 +1,4 @@
+"""A bundle in, answers out: the only code that turns text into an answer.
+
+It needs NumPy, ONNX Runtime and tokenizers, and travels in the Bento and in the registered model.
+"""
