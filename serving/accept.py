@@ -15,6 +15,7 @@ import ctypes
 import logging
 import mmap
 import os
+import resource
 import signal
 import socket
 import struct
@@ -25,6 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from .protocol import BoundedProtocol
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +42,7 @@ FAULT_SECONDS = 1.0
 GONE = -ALIVE_SECONDS
 UNEVEN, UNEVEN_SHARE = 4, 8
 PR_SET_PDEATHSIG = 1
+MOST_CONNECTIONS, SPARE_DESCRIPTORS = 8192, 128
 CLOSE = (b"connection", b"close")
 
 
@@ -81,24 +86,36 @@ class Acceptor:
     it as one of its own.
     """
 
-    def __init__(self, server: uvicorn.Server, listening: socket.socket, board: Board) -> None:
+    def __init__(
+        self, server: uvicorn.Server, listening: socket.socket, board: Board, *, keep_alive: float = 75.0
+    ) -> None:
         self._server, self._board = server, board
+        self._keep_alive, self._most = keep_alive, most_connections()
         self.sockets = [listening]
         self._loop = asyncio.get_running_loop()
         self._left = 0
         self._waiting: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         listening.setblocking(False)
+        listening.listen(server.config.backlog)  # again, if the last worker before this one ended that
         self._beat()
         self._listen()
 
     def close(self) -> None:
-        """Takes no more."""
+        """Takes no more. The last worker ends the listening, so that whoever comes later is refused at once: the
+        parent holds the socket too, and would let them wait for nothing.
+        """
         self._loop.remove_reader(self.sockets[0].fileno())
         self._heart.cancel()
         if self._waiting is not None:
             self._waiting.cancel()
         self._board.leave()
+        if self._board.others():
+            return
+        while self._accept():
+            pass
+        with contextlib.suppress(OSError):
+            self.sockets[0].shutdown(socket.SHUT_RDWR)
 
     async def wait_closed(self) -> None:
         """There is nothing to wait for."""
@@ -138,18 +155,34 @@ class Acceptor:
             return
         self._left = 0
         try:
-            connection, _ = self.sockets[0].accept()
-        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-            return
+            self._accept()
         except OSError as fault:  # out of file descriptors, most likely
             logger.error("no connection taken for a second | %s", fault)
             self._pause(FAULT_SECONDS)
             return
+        self._board.write(self._held)
+
+    def _accept(self) -> bool:
+        """Take a connection, if one waits; where there are as many as there may be, an idle one makes room."""
+        try:
+            connection, _ = self.sockets[0].accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return False
+        if self._held >= self._most and not self._end_an_idle_one():
+            connection.close()
+            return True
         connection.setblocking(False)
         task = self._loop.create_task(self._start(connection))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        self._board.write(self._held)
+        return True
+
+    def _end_an_idle_one(self) -> bool:
+        idle = next((one for one in self._server.server_state.connections if getattr(one, "idle", False)), None)
+        if idle is None:
+            return False
+        idle.transport.close()  # type: ignore[union-attr]
+        return True
 
     def _pause(self, seconds: float) -> None:
         self._loop.remove_reader(self.sockets[0].fileno())
@@ -161,13 +194,18 @@ class Acceptor:
 
     def _protocol(self) -> asyncio.Protocol:
         config: Any = self._server.config
-        made: asyncio.Protocol = config.http_protocol_class(
-            config=config,
-            server_state=self._server.server_state,
-            app_state=self._server.lifespan.state,
-            _loop=self._loop,
-        )
-        return made
+        given = {
+            "config": config,
+            "server_state": self._server.server_state,
+            "app_state": self._server.lifespan.state,
+            "_loop": self._loop,
+        }
+        if issubclass(config.http_protocol_class, HttpToolsProtocol):
+            made = BoundedProtocol(keep_alive=self._keep_alive, **given)
+            made.draining = self._server.should_exit
+            return made
+        other: asyncio.Protocol = config.http_protocol_class(**given)
+        return other
 
 
 def _cycle(connection: Any) -> Any:
@@ -189,11 +227,22 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def share_connections(slot: int) -> None:
+def most_connections() -> int:
+    """Connections that a worker can hold: file descriptors bound them, of which it takes as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + SPARE_DESCRIPTORS
+    limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < limit:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    return limit - SPARE_DESCRIPTORS
+
+
+def share_connections(slot: int, keep_alive: float) -> None:
     """From now on uvicorn's servers of this process take their part of the connections and no more.
 
     Args:
         slot: number of this worker, from 0. Workers of one service have the same parent.
+        keep_alive: seconds that a connection stays open between requests.
     """
     path = Path(tempfile.gettempdir()) / f"evenodd-{os.getuid()}-{os.getppid()}.connections"
     try:
@@ -206,6 +255,6 @@ def share_connections(slot: int) -> None:
     async def startup(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
         await start(server, sockets=None if sockets is None else [])
         if server.started and sockets:
-            server.servers = [Acceptor(server, listening, board) for listening in sockets]  # type: ignore[misc]
+            server.servers = [Acceptor(server, one, board, keep_alive=keep_alive) for one in sockets]  # type: ignore[misc]
 
     uvicorn.Server.startup = startup  # type: ignore[method-assign, assignment]

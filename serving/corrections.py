@@ -1,142 +1,229 @@
-"""The store behind "This is wrong": texts with the label that a person gave, to be read as training rows later.
+"""The store behind "This is wrong": texts with the label that a person gave.
 
 Off unless EVENODD_CORRECTIONS names a place, because it keeps what people typed. SQLite by default, PostgreSQL by URL
-(needs the package psycopg). `python -m serving.corrections PLACE rows.jsonl` writes the rows as JSON lines with `text`
-and `label_text`, which `data=rows.jsonl` reads.
+(needs the package psycopg). A correction is `new` until somebody who answers for the data accepts or refuses it, and
+only accepted ones become training rows: see `python -m serving.review`.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
+import logging
 import sqlite3
-import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Protocol
 
-COLUMNS = ("created", "text", "label_text", "predicted", "decision", "score", "variant", "version", "comment")
-_TABLE = f"""CREATE TABLE IF NOT EXISTS corrections (
-    id {{key}}, {", ".join(f"{name} {'DOUBLE PRECISION' if name == 'score' else 'TEXT'}" for name in COLUMNS)})"""
-_COUNT = "SELECT count(*) FROM corrections"
-_ALL = f"SELECT {', '.join(COLUMNS)} FROM corrections ORDER BY id"
+logger = logging.getLogger(__name__)
+
+NEW, ACCEPTED, REFUSED = STATES = ("new", "accepted", "refused")
+TYPES = {"score": "DOUBLE PRECISION"}
+COLUMNS = (
+    "created",
+    "client",
+    "text",
+    "label_text",
+    "predicted",
+    "decision",
+    "score",
+    "variant",
+    "version",
+    "comment",
+    "state",
+    "reviewed",
+)
+EVERYBODY = ""
+WAIT_SECONDS = 2
 
 
 class StoreFullError(RuntimeError):
-    """The store holds as many corrections as it may."""
+    """As many corrections as may wait for review do so already, of this client or of all."""
 
 
-class _Connection(Protocol):
+class Connection(Protocol):
+    """What SQLite's and psycopg's connections share."""
+
     def execute(self, query: str, parameters: Any = ...) -> Any: ...
     def commit(self) -> None: ...
     def close(self) -> None: ...
 
 
 class Store:
-    """Corrections in a database. A connection lives for one call, so a database may come and go."""
+    """Corrections in a database. A connection lives for one call, so a database may come and go.
 
-    def __init__(self, connect: Callable[[], _Connection], faults: type[Exception], *, mark: str, limit: int) -> None:
-        self._connect = connect
-        self._faults = faults
-        self._insert = f"INSERT INTO corrections ({', '.join(COLUMNS)}) VALUES ({', '.join([mark] * len(COLUMNS))})"
-        self._limit = limit
+    How many of them are new is kept beside them, for each client and for all, so that a limit costs no count.
+
+    Args:
+        connect: opens a connection.
+        faults: what the database raises.
+        mark: place of a value in a statement.
+        key: type of a key that counts by itself.
+        limit: new corrections of all.
+        client_limit: new corrections of one client.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        faults: type[Exception],
+        *,
+        mark: str,
+        key: str,
+        limit: int,
+        client_limit: int,
+    ) -> None:
+        self._connect, self._faults = connect, faults
+        self._mark, self._key = mark, key
+        self._limits = {EVERYBODY: limit}
+        self._client_limit = client_limit
+        self._made = False
 
     def add(self, correction: dict[str, Any]) -> None:
-        """Keep one correction. Keys are those of COLUMNS; `created` is set here.
+        """Keep one correction. Keys are those of COLUMNS; `created` and `state` are set here.
 
         Raises:
-            StoreFullError: the limit is reached.
+            StoreFullError: a limit is reached.
             RuntimeError: the database cannot be reached.
         """
-        row = {**correction, "created": datetime.now(UTC).isoformat(timespec="seconds")}
+        row = {**correction, "created": _now(), "state": NEW, "reviewed": None}
+        client = str(row.get("client") or "unknown")
         with self._transaction() as connection:
-            if connection.execute(_COUNT).fetchone()[0] >= self._limit:
-                raise StoreFullError(f"the store holds {self._limit} corrections, as many as it may")
-            connection.execute(self._insert, tuple(row.get(name) for name in COLUMNS))
+            for whose in (EVERYBODY, client):
+                self._count_new(connection, whose)
+            statement = f"INSERT INTO corrections ({', '.join(COLUMNS)}) VALUES ({self._marks(len(COLUMNS))})"
+            connection.execute(statement, tuple(row.get(name) for name in COLUMNS))
 
-    def rows(self) -> list[dict[str, Any]]:
-        """All corrections, oldest first."""
+    def rows(self, state: str | None = None) -> list[dict[str, Any]]:
+        """Corrections with their `id`, of one state or all, oldest first."""
+        names = ("id", *COLUMNS)
+        chosen, values = ("", ()) if state is None else (f" WHERE state = {self._mark}", (state,))
         with self._transaction() as connection:
-            return [dict(zip(COLUMNS, row, strict=True)) for row in connection.execute(_ALL).fetchall()]
+            found = connection.execute(f"SELECT {', '.join(names)} FROM corrections{chosen} ORDER BY id", values)
+            return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
-    def create(self, statement: str) -> None:
-        """Make the table if it is not there."""
+    def review(self, number: int, state: str) -> bool:
+        """Accept or refuse a new correction. Returns whether there was one of that number."""
         with self._transaction() as connection:
-            connection.execute(statement)
+            mark = self._mark
+            found = connection.execute(
+                f"SELECT client FROM corrections WHERE id = {mark} AND state = {mark}", (number, NEW)
+            ).fetchone()
+            if found is None:
+                return False
+            connection.execute(
+                f"UPDATE corrections SET state = {mark}, reviewed = {mark} WHERE id = {mark}", (state, _now(), number)
+            )
+            for whose in (EVERYBODY, str(found[0] or "unknown")):
+                connection.execute(f"UPDATE corrections_new SET rows = rows - 1 WHERE client = {mark}", (whose,))
+            return True
+
+    def make(self) -> None:
+        """Make the tables, or the columns that an older table has not.
+
+        Raises:
+            RuntimeError: the database cannot be reached.
+        """
+        with self._transaction():
+            pass
+
+    def _count_new(self, connection: Connection, whose: str) -> None:
+        """One more, unless that is one too many."""
+        limit = self._limits.get(whose, self._client_limit)
+        statement = (
+            f"INSERT INTO corrections_new (client, rows) VALUES ({self._mark}, 1) ON CONFLICT (client) "
+            f"DO UPDATE SET rows = corrections_new.rows + 1 WHERE corrections_new.rows < {self._mark}"
+        )
+        if connection.execute(statement, (whose, limit)).rowcount == 0:
+            of = "" if whose == EVERYBODY else " of this client"
+            raise StoreFullError(f"{limit} corrections{of} wait for review, as many as may; review them first")
 
     @contextlib.contextmanager
-    def _transaction(self) -> Iterator[_Connection]:
+    def _transaction(self) -> Iterator[Connection]:
         try:
             with contextlib.closing(self._connect()) as connection:
+                if not self._made:
+                    self._make_tables(connection)
+                    self._made = True
                 yield connection
                 connection.commit()
         except self._faults as fault:
             reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
             raise RuntimeError(f"the store of corrections cannot be used ({reason})") from None
 
+    def _make_tables(self, connection: Connection) -> None:
+        columns = [f"{name} {TYPES.get(name, 'TEXT')}" for name in COLUMNS]
+        connection.execute(f"CREATE TABLE IF NOT EXISTS corrections (id {self._key}, {', '.join(columns)})")
+        connection.execute("CREATE TABLE IF NOT EXISTS corrections_new (client TEXT PRIMARY KEY, rows INTEGER)")
+        there = {item[0] for item in connection.execute("SELECT * FROM corrections LIMIT 0").description}
+        for name, column in zip(COLUMNS, columns, strict=True):
+            if name not in there:
+                connection.execute(f"ALTER TABLE corrections ADD COLUMN {column}")
+        if "state" not in there:  # of a table without it, all rows are new
+            connection.execute(f"UPDATE corrections SET state = '{NEW}' WHERE state IS NULL")
+            connection.execute(
+                f"INSERT INTO corrections_new SELECT '{EVERYBODY}', count(*) FROM corrections WHERE state = '{NEW}'"
+            )
+        connection.commit()
 
-def open_store(place: str | None, limit: int) -> Store | None:
+    def _marks(self, count: int) -> str:
+        return ", ".join([self._mark] * count)
+
+
+def open_store(place: str | None, limit: int, client_limit: int) -> Store | None:
     """The store at a file, `sqlite:///FILE` or `postgresql://...`; None when no place is named.
+
+    A file that cannot be written is refused; a database server that is away is not, as it may come.
 
     Raises:
         ValueError: another kind of URL.
-        RuntimeError: the database cannot be opened, or psycopg is not installed.
+        RuntimeError: the file cannot be opened, or psycopg is not installed.
     """
     if not place:
         return None
     if place.startswith(("postgresql://", "postgres://")):
-        return _open_postgres(place, limit)
+        return _open_postgres(place, limit, client_limit)
     path = place.removeprefix("sqlite:///")
     if "://" in path:
         scheme = place.split("://", 1)[0]
         raise ValueError(f"EVENODD_CORRECTIONS={scheme}://...: allowed are a file, sqlite:///FILE and postgresql://...")
-    store = Store(lambda: sqlite3.connect(path, timeout=10), sqlite3.Error, mark="?", limit=limit)
-    return _ready(store, "INTEGER PRIMARY KEY", f"EVENODD_CORRECTIONS={place!r}: name a file that can be written")
+    store = Store(
+        lambda: sqlite3.connect(path, timeout=WAIT_SECONDS),
+        sqlite3.Error,
+        mark="?",
+        key="INTEGER PRIMARY KEY",
+        limit=limit,
+        client_limit=client_limit,
+    )
+    try:
+        store.make()
+    except RuntimeError as fault:
+        if "locked" not in str(fault):
+            raise RuntimeError(f"EVENODD_CORRECTIONS={place!r}: name a file that can be written: {fault}.") from None
+        logger.warning("%s; corrections are refused until it can", fault)
+    return store
 
 
-def _open_postgres(place: str, limit: int) -> Store:
+def _open_postgres(place: str, limit: int, client_limit: int) -> Store:
     try:
         import psycopg
     except ImportError:
         raise RuntimeError(
             "EVENODD_CORRECTIONS names PostgreSQL and psycopg is missing: pip install 'psycopg[binary]'."
         ) from None
-    store = Store(lambda: psycopg.connect(place, connect_timeout=10), psycopg.Error, mark="%s", limit=limit)
-    return _ready(store, "BIGSERIAL PRIMARY KEY", "EVENODD_CORRECTIONS=postgresql://...")
-
-
-def _ready(store: Store, key: str, advice: str) -> Store:
+    store = Store(
+        lambda: psycopg.connect(place, connect_timeout=WAIT_SECONDS),
+        psycopg.Error,
+        mark="%s",
+        key="BIGSERIAL PRIMARY KEY",
+        limit=limit,
+        client_limit=client_limit,
+    )
     try:
-        store.create(_TABLE.format(key=key))
+        store.make()
     except RuntimeError as fault:
-        raise RuntimeError(f"{advice}: {fault}.") from None
+        logger.warning("%s; corrections are refused until it can", fault)
     return store
 
 
-def write_rows(place: str, path: Path) -> int:
-    """Write the corrections at `place` as JSON lines. Returns how many."""
-    store = open_store(place, limit=sys.maxsize)
-    if store is None:
-        raise ValueError("place='': name the file or URL that EVENODD_CORRECTIONS named.")
-    rows = store.rows()
-    with path.open("w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    return len(rows)
-
-
-def main() -> None:
-    """Command line: PLACE FILE."""
-    parser = argparse.ArgumentParser(prog="python -m serving.corrections", description="Corrections as training rows.")
-    parser.add_argument("place", help="what EVENODD_CORRECTIONS named")
-    parser.add_argument("file", type=Path, help="JSON lines to write; -P data=FILE reads it")
-    given = parser.parse_args()
-    try:
-        print(f"{write_rows(given.place, given.file)} rows in {given.file}")
-    except (ValueError, RuntimeError) as fault:
-        raise SystemExit(str(fault)) from None
-
-
-if __name__ == "__main__":
-    main()
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

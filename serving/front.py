@@ -108,8 +108,7 @@ async def explain(request: Request, runtime: Runtime) -> Response:
 
 async def correct(request: Request, runtime: Runtime) -> Response:
     """POST /corrections."""
-    store = runtime.corrections
-    if store is None:
+    if runtime.corrections is None:
         raise Refused(
             403,
             "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them",
@@ -126,7 +125,7 @@ async def correct(request: Request, runtime: Runtime) -> Response:
     [scored] = await _scored(request, runtime, variant, [said["text"]])
     row = {**said, **variant.opinion(scored), "client": _client(request)}
     try:
-        await asyncio.get_running_loop().run_in_executor(None, store.add, row)
+        await runtime.keep(row)
     except StoreFullError as fault:
         raise Refused(507, str(fault), reason="full") from None
     except RuntimeError as fault:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from .settings import Settings, read_settings
 logger = logging.getLogger(__name__)
 
 BUNDLES_INSIDE = Path(__file__).parent / "bundles"
+MOST_KEPT_AT_ONCE = 8
 GC_THRESHOLD = 50_000
 STILL_SECONDS, STUCK_SECONDS = 20.0, 120.0
 
@@ -85,7 +88,9 @@ class Runtime:
         self.variants = {name: _open_variant(item, settings) for name, item in _ordered_bundles(settings).items()}
         self.default = next(iter(self.variants))
         self.bodies = Bodies(settings.max_held)
-        self.corrections: Store | None = open_store(settings.corrections, settings.max_corrections)
+        self.corrections = _open_store(settings)
+        self._keepers = ThreadPoolExecutor(1, "corrections")
+        self._kept_now = 0
 
     @property
     def info(self) -> dict[str, Any]:
@@ -107,6 +112,21 @@ class Runtime:
                 "timeout_seconds": limits.timeout,
             },
         }
+
+    async def keep(self, correction: dict[str, Any]) -> None:
+        """Keep a correction, in a thread of its own: a database that lets wait delays nothing else.
+
+        Raises:
+            StoreFullError: a limit is reached.
+            RuntimeError: the store cannot be used, or is so slow that others wait already.
+        """
+        if self.corrections is None or self._kept_now >= MOST_KEPT_AT_ONCE:
+            raise RuntimeError(f"{self._kept_now} corrections are being kept already")
+        self._kept_now += 1
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._keepers, self.corrections.add, correction)
+        finally:
+            self._kept_now -= 1
 
     @property
     def takes_no_more(self) -> str | None:
@@ -132,6 +152,7 @@ class Runtime:
         """Finish what was accepted."""
         for variant in self.variants.values():
             variant.batcher.close()
+        self._keepers.shutdown()
 
 
 def open_runtime() -> Runtime:
@@ -155,7 +176,11 @@ def check_bundles() -> None:
     settings = read_settings()
     for bundle in _ordered_bundles(settings).values():
         open_engine(bundle, settings)
-    open_store(settings.corrections, settings.max_corrections)
+    _open_store(settings)
+
+
+def _open_store(settings: Settings) -> Store | None:
+    return open_store(settings.corrections, settings.max_corrections, settings.client_corrections)
 
 
 def _ordered_bundles(settings: Settings) -> dict[str, Bundle]:

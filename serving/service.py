@@ -53,7 +53,7 @@ class FrontedService(bentoml.Service[Any]):
         if is_main and bentoml.server_context.worker_index is not None:
             end_with_parent()
             use_folder()
-            share_connections(bentoml.server_context.worker_index)
+            share_connections(bentoml.server_context.worker_index, settings.keep_alive)
         if LAYERS:
             self.add_asgi_middleware(Front, runtime=opened)
             app = super().to_asgi(is_main)

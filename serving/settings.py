@@ -48,7 +48,8 @@ class Settings:
         exact: Where the graph's scores depend on the batch, a text always gets the same score: int8 runs each text by
             itself (about a seventh of the throughput), `checked` runs all in float32. Explanations do so always.
         corrections: Where corrections go: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
-        max_corrections: Rows that the store takes before it refuses more.
+        max_corrections: Corrections that may wait for review before more are refused.
+        client_corrections: Of them, those of one client.
     """
 
     bundle: tuple[Path, ...] = ()
@@ -73,6 +74,7 @@ class Settings:
     exact: bool = False
     corrections: str | None = None
     max_corrections: int = 100_000
+    client_corrections: int = 1_000
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -161,4 +163,5 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "exact": _switch,
     "corrections": str,
     "max_corrections": _positive(int),
+    "client_corrections": _positive(int),
 }

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +19,11 @@ from postgres_server import postgres_server
 from serving_bundle import reference_probabilities, shared_bundle
 
 from serving.access import Gate
-from serving.corrections import open_store, write_rows
+from serving.corrections import StoreFullError, open_store
 from serving.front import HANDED_ON, Front, known_paths
 from serving.page import StaticFile, read_files
+from serving.review import main as review_main
+from serving.review import open_for_review, write_rows
 from serving.runtime import Runtime
 from serving.settings import Settings
 
@@ -199,14 +203,18 @@ def test_unknown_path_goes_nowhere(runtime: Runtime) -> None:
 
 def test_metrics_hold_nothing_that_a_client_sent(runtime: Runtime) -> None:
     """Methods, headers and fields would make a new label each, as paths did."""
-    before = set(re.findall(r"\{.*?\}", call(runtime, "GET", "/metrics").text))
-    headers = {"user-agent": CANARY, "x-request-id": CANARY, "content-type": CANARY}
-    call(runtime, "PATCH", "/classify", headers=headers)
-    call(runtime, "POST", "/classify", headers=headers, content=CANARY.encode())
-    call(runtime, "POST", "/classify", json={CANARY: CANARY, "texts": [CANARY], "variant": CANARY})
-    shown = call(runtime, "GET", "/metrics").text
-    assert CANARY not in shown
-    assert len(set(re.findall(r"\{.*?\}", shown)) - before) < 30
+
+    def labels(word: str) -> set[str]:
+        headers = {"user-agent": word, "x-request-id": word, "content-type": word}
+        call(runtime, "PATCH", "/classify", headers=headers)
+        call(runtime, "POST", "/classify", headers=headers, content=word.encode())
+        call(runtime, "POST", "/classify", json={word: word, "texts": [word], "variant": word})
+        shown = call(runtime, "GET", "/metrics").text
+        assert word not in shown
+        return set(re.findall(r"\{.*?\}", shown))
+
+    labels("first")
+    assert labels(CANARY) == labels("another" + CANARY)
 
 
 def test_weights_are_changes_in_score(runtime: Runtime) -> None:
@@ -301,20 +309,97 @@ def keeping(tmp_path: Path) -> Iterator[Runtime]:
     opened.close()
 
 
-def test_corrections_become_training_rows(keeping: Runtime, tmp_path: Path) -> None:
-    """Rows that cannot be read back teach nothing."""
+def correct(runtime: Runtime, text: str, **more: Any) -> httpx.Response:
+    return call(runtime, "POST", "/corrections", json={"text": text, "label": "hate", **more})
+
+
+def test_corrections_stand_beside_what_the_model_said(keeping: Runtime, tmp_path: Path) -> None:
+    """Who can say what the model answered can make any row look like a fault of it."""
     said = {"predicted": CANARY, "score": 7, "comment": "irony", "variant": "odd"}
-    first = call(keeping, "POST", "/corrections", json={"text": "i hate “you”", "label": "hate", **said})
-    assert (first.status_code, first.json()) == (201, {"stored": True})
-    assert call(keeping, "POST", "/corrections", json={"text": "sun", "label": "noHate"}).status_code == 201
-    assert call(keeping, "POST", "/corrections", json={"text": "full", "label": "hate"}).status_code == 507
-    assert write_rows(str(tmp_path / "c.db"), tmp_path / "rows.jsonl") == 2
-    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(row["text"], row["label_text"]) for row in rows] == [("i hate “you”", "hate"), ("sun", "noHate")]
+    assert correct(keeping, "i hate “you”", **said).json() == {"stored": True}
+    [row] = open_for_review(str(tmp_path / "c.db")).rows()
     [answer] = classify(keeping, ["i hate “you”"]).json()["results"]
-    assert (rows[0]["predicted"], rows[0]["decision"]) == (answer["label"], answer["decision"])
-    assert rows[0]["score"] == pytest.approx(answer["score"])
-    assert (rows[0]["version"], rows[0]["variant"]) == ("3", "odd")
+    assert (row["text"], row["label_text"], row["comment"]) == ("i hate “you”", "hate", "irony")
+    assert (row["predicted"], row["decision"]) == (answer["label"], answer["decision"])
+    assert row["score"] == pytest.approx(answer["score"])
+    assert (row["version"], row["variant"], row["state"]) == ("3", "odd", "new")
+    assert row["client"] == "127.0.0.1"
+    assert row["created"]
+
+
+def test_only_accepted_corrections_become_training_rows(
+    keeping: Runtime, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One wrong correction, taken as it comes, removes a good row by the rule on conflicts."""
+    place, file = str(tmp_path / "c.db"), tmp_path / "rows.jsonl"
+    assert [correct(keeping, text).status_code for text in ("sun", "rain", "full")] == [201, 201, 507]
+
+    def run(*arguments: str) -> str:
+        monkeypatch.setattr("sys.argv", ["review", place, *arguments])
+        review_main()
+        return capsys.readouterr().out
+
+    assert [json.loads(line)["text"] for line in run("list").splitlines()] == ["sun", "rain"]
+    run("accept", "2")
+    run("refuse", "1")
+    run("export", str(file))
+    [row] = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert (row["text"], row["label_text"], row["state"]) == ("rain", "hate", "accepted")
+    with pytest.raises(SystemExit, match="number=1"):
+        run("accept", "1")
+    assert correct(keeping, "room again").status_code == 201
+
+
+def test_one_client_cannot_fill_the_store(tmp_path: Path) -> None:
+    """Its rows would be the only ones, and everybody else's are refused."""
+    store = open_store(str(tmp_path / "c.db"), 100, 2)
+    assert store is not None
+    row = {"text": "sun", "label_text": "hate"}
+    for client in ("a", "a", "b"):
+        store.add({**row, "client": client})
+    with pytest.raises(StoreFullError, match="client"):
+        store.add({**row, "client": "a"})
+    store.add({**row, "client": "b"})
+    assert len(store.rows()) == 4
+
+
+def test_older_store_is_taken_over(tmp_path: Path) -> None:
+    """A table without the newer columns would refuse every row from the update on."""
+    with contextlib.closing(sqlite3.connect(tmp_path / "c.db")) as connection:
+        connection.execute(
+            "CREATE TABLE corrections (id INTEGER PRIMARY KEY, created TEXT, text TEXT, label_text TEXT)"
+        )
+        connection.execute("INSERT INTO corrections (text, label_text) VALUES ('old', 'hate')")
+        connection.commit()
+    store = open_store(str(tmp_path / "c.db"), 2, 2)
+    assert store is not None
+    store.add({"text": "new", "label_text": "hate", "client": "a"})
+    assert [(row["text"], row["state"]) for row in store.rows()] == [("old", "new"), ("new", "new")]
+    with pytest.raises(StoreFullError):
+        store.add({"text": "more", "label_text": "hate", "client": "b"})
+
+
+def test_locked_store_delays_nothing_else(keeping: Runtime, tmp_path: Path) -> None:
+    """Corrections that wait for a lock stood in the way of everything."""
+
+    async def scenario() -> tuple[list[int], float]:
+        transport = httpx.ASGITransport(app=application(keeping))
+        async with httpx.AsyncClient(transport=transport, base_url="http://service", timeout=30) as client:
+            body = {"text": "sun", "label": "hate"}
+            waiting = [asyncio.ensure_future(client.post("/corrections", json=body)) for _ in range(20)]
+            await asyncio.sleep(0.3)
+            started = time.perf_counter()
+            assert (await client.post("/classify", json={"texts": ["sun"]})).status_code == 200
+            seconds = time.perf_counter() - started
+            connection.rollback()
+            return [answer.status_code for answer in await asyncio.gather(*waiting)], seconds
+
+    with contextlib.closing(sqlite3.connect(tmp_path / "c.db")) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        statuses, seconds = asyncio.run(scenario())
+    assert seconds < 1
+    assert statuses.count(503) >= 12
+    assert set(statuses) <= {201, 503, 507}
 
 
 @pytest.mark.parametrize(
@@ -337,16 +422,28 @@ def test_lost_store_is_a_503_without_the_text(
     """A database fault often quotes the row that it could not take."""
     with sqlite3.connect(tmp_path / "c.db") as connection:
         connection.execute("DROP TABLE corrections")
+        connection.commit()
     answer = call(keeping, "POST", "/corrections", json={"text": CANARY, "label": "hate"})
     assert answer.status_code == 503
     assert CANARY not in caplog.text + answer.text
 
 
-@pytest.mark.parametrize("place", ["mysql://host/db", "/no/such/folder/c.db", "postgresql://127.0.0.1:1/none"])
+@pytest.mark.parametrize("place", ["mysql://host/db", "/no/such/folder/c.db"])
 def test_store_that_cannot_be_opened_stops_the_start(place: str) -> None:
     """Found on the first correction, it would be lost."""
     with pytest.raises((ValueError, RuntimeError), match="EVENODD_CORRECTIONS"):
-        open_store(place, 10)
+        open_store(place, 10, 10)
+
+
+def test_database_that_is_away_prevents_no_start(tmp_path: Path) -> None:
+    """Corrections would decide whether texts are classified."""
+    pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
+    opened = Runtime(Settings(bundle=(shared_bundle(),), corrections="postgresql://127.0.0.1:1/none"))
+    try:
+        assert classify(opened, ["sun"]).status_code == 200
+        assert correct(opened, "sun").status_code == 503
+    finally:
+        opened.close()
 
 
 @pytest.mark.postgres
@@ -364,8 +461,11 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
         finally:
             opened.close()
         assert statuses == [201, 201, 507]
-        assert write_rows(place, tmp_path / "rows.jsonl") == 2
-        assert len(open_store(place, 10).rows()) == 2  # type: ignore[union-attr]
+        store = open_for_review(place)
+        assert store.review(1, "accepted")
+        assert store.review(2, "accepted")
+        assert write_rows(store, tmp_path / "rows.jsonl") == 2
+        assert len(store.rows()) == 2
     row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert (row["text"], row["label_text"], row["variant"]) == (text, "hate", "odd")
     answer = call(opened, "POST", "/corrections", json=body)

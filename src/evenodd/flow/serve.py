@@ -31,7 +31,8 @@ def run(request: Request) -> NoReturn:
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
     paths = (str(service_folder().parent), os.environ.get("PYTHONPATH", ""))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    log.info("serving %s on http://localhost:3000", folder)
+    host = os.environ.setdefault("BENTOML_HOST", "127.0.0.1")  # BentoML's own choice is every address of the machine
+    log.info("serving %s on http://%s:%s", folder, host, os.environ.get("BENTOML_PORT", "3000"))
     os.execvp(sys.executable, [sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd"])
 
 
