@@ -1,8 +1,8 @@
 # Every target installs what it needs into .venv first. PYTHON names the interpreter that makes it (3.11 to 3.13);
-# CPU=1 installs torch and ONNX Runtime without CUDA.
+# CPU=1 installs torch and ONNX Runtime without CUDA; a .venv that was made so stays so.
 PYTHON ?= python3.11
-CPU ?=
 VENV := .venv
+CPU ?= $(wildcard $(VENV)/cpu.lock)
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 MLFLOW := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow
@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header
 TORCH := $(shell grep '^torch==' requirements.lock)
 ARGS ?=
-# A file of tests to a core, four at most; those with slow tests first (tests/conftest.py).
+# One file of tests per core, four at most; those with slow tests first (tests/conftest.py).
 SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
@@ -55,7 +55,7 @@ endif
 	$(PIP) --no-deps -e .
 	touch $@
 
-bench: $(INSTALLED)  ## speeds beside peers, in one run each
+bench: $(INSTALLED)  ## speeds compared with other tools, in one run each
 	$(BIN)/python -m benchmarks $(ARGS)
 
 ui: $(INSTALLED)  ## the MLflow UI
@@ -70,14 +70,14 @@ bento: $(INSTALLED)  ## build the Bento of the champion
 image: $(INSTALLED)  ## container images of the newest Bento
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)
 
-lock: $(INSTALLED)  ## write requirements.lock: the versions of before where they are allowed; UPGRADE=1 takes the newest
+lock: $(INSTALLED)  ## update requirements.lock; versions stay where they are allowed, UPGRADE=1 takes the newest
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra ray --extra docs --extra dev -o requirements.lock pyproject.toml
 	sed -i -E '/^(cuda-|triton==|nvidia-.*sys_platform)/d' requirements.lock  # torch names its own CUDA libraries
 
 docs: $(INSTALLED)  ## the API reference in docs/api
 	$(BIN)/python docs/reference.py
 
-pictures: $(INSTALLED)  ## docs/pictures out of a run of their own, with chromium
+pictures: $(INSTALLED)  ## take the pictures in docs/pictures from a run, with chromium
 	$(BIN)/python docs/pictures.py $(ARGS)
 
 clean:  ## remove checkpoints and caches; runs, models, bundles, reports and studies stay

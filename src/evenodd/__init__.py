@@ -1,3 +1,3 @@
 """evenodd: halve a fine-tuned text encoder, or adapt it with LoRA, and let evidence choose."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -95,6 +96,22 @@ def test_each_platform_gets_one_onnx_runtime(platform: dict[str, str]) -> None:
     expected = {"onnxruntime-gpu"} if platform in (LINUX, WINDOWS) else {"onnxruntime"}
     for names in (project(platform), lock(platform), conda(platform)[1]):
         assert {name for name in names if name.startswith("onnxruntime")} == expected
+
+
+def test_a_cpu_install_has_one_onnx_runtime_without_cuda(tmp_path: Path) -> None:
+    """`make install CPU=1` rewrites the lock; both runtimes in one environment overwrite each other's files."""
+    (tmp_path / "venv").mkdir()
+    shown = subprocess.run(
+        ["make", "-n", "install", "CPU=1", f"VENV={tmp_path / 'venv'}"], cwd=ROOT, capture_output=True, text=True
+    )
+    (rewrite,) = [line for line in shown.stdout.splitlines() if line.startswith("sed ")]
+    subprocess.run(["sh", "-c", rewrite], cwd=ROOT, check=True)
+    lines = (tmp_path / "venv" / "cpu.lock").read_text(encoding="utf-8").splitlines()
+    for platform in PLATFORMS:
+        pins = on(platform, lines)
+        assert {name: _exact(pin) for name, pin in pins.items() if name.startswith("onnxruntime")} == {
+            "onnxruntime": lock()["onnxruntime-gpu"]
+        }
 
 
 def test_every_package_that_the_code_imports_is_declared() -> None:
