@@ -51,10 +51,6 @@ def run_entry(entry: Entry, words: Sequence[str]) -> None:
     settings = request.settings
     check_files(settings)
     _stay_offline(settings)
-    if entry.several(settings):
-        from evenodd.flow.schedule.ahead import import_ahead
-
-        import_ahead(settings)
     quieten_libraries()
     print(entry.run(request).text)
 

@@ -3,31 +3,27 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import psutil
 import pytest
 import torch
+from ending_workers import Ends
 from tracking_store import mlflow_store
 
 from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import FittedRun
 from evenodd.flow.plan import Plan
-from evenodd.flow.schedule import fits, pool, room
+from evenodd.flow.schedule import fits
+from evenodd.flow.schedule import places as at_once
 from evenodd.settings import make_request
 
 
 class TwoPlaces:
-    """A pool for two fits that end in the order in which a test says so."""
+    """Places for two fits that end in the order in which a test says so."""
 
     def __init__(self, ends: list[str], broken: tuple[str, ...] = ()) -> None:
         self.ends, self.broken = ends, broken
@@ -35,7 +31,7 @@ class TwoPlaces:
         self.beside: list[set[str]] = []
 
     @property
-    def has_room(self) -> bool:
+    def is_free(self) -> bool:
         return len(self.running) < 2
 
     def start(self, number: int, plan: Plan, materials: Any) -> None:
@@ -112,14 +108,15 @@ def test_what_all_others_need_gets_the_whole_machine(monkeypatch):
     opened: list[int] = []
 
     @contextmanager
-    def recorded(jobs: int) -> Iterator[TwoPlaces]:
+    def recorded(jobs: int, cluster: str | None = None) -> Iterator[TwoPlaces]:
         opened.append(jobs)
         places = TwoPlaces(["teacher 0", "odd 0", "even 0"])
         yield places
         assert places.beside == ([{"teacher 0"}] if jobs == 1 else [{"odd 0"}, {"odd 0", "even 0"}])
 
-    monkeypatch.setattr(fits, "open_pool", recorded)
-    monkeypatch.setattr(fits, "fits_at_once", lambda asked, plans, encoder: 2)
+    monkeypatch.setattr(fits, "open_places", recorded)
+    monkeypatch.setattr(fits, "fits_at_once", lambda asked, plans, cluster: 2)
+    monkeypatch.setattr(fits, "measure_latencies", lambda runs: None)
     monkeypatch.setattr(fits, "find_fitted", lambda fingerprint: None)
     named: list[str] = []
     monkeypatch.setattr(fits.tracking, "set_alias", lambda model, alias, version: named.append(alias))
@@ -143,131 +140,57 @@ def test_students_are_not_started_when_their_teacher_failed(monkeypatch):
     }
 
 
-def test_as_many_fits_as_threads_and_memory_allow(tmp_path, monkeypatch):
-    """Fits that do not fit in memory are killed one after another."""
+def test_as_many_fits_as_there_are_threads_or_gpus(monkeypatch):
+    """More fits than cores slow each other down; fewer leave cores idle."""
     plans = plans_of("teacher", "odd", "even", "lora")
-    (tmp_path / "model.safetensors").write_bytes(bytes(10**6))
-    free = {"bytes": 1e12}
-    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=free["bytes"]))
-    monkeypatch.setattr(room, "best_device", lambda: "cpu")
+    monkeypatch.setattr(at_once, "best_device", lambda: "cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert room.fits_at_once(None, plans, tmp_path) == 3
-    assert room.fits_at_once(None, plans[:2], tmp_path) == 2
-    assert room.fits_at_once(7, plans, tmp_path) == 4
-    free["bytes"] = 2 * room.BASE_BYTES + 2 * room.BYTES_PER_WEIGHT_BYTE * 10**6
-    assert room.fits_at_once(None, plans, tmp_path) == 2
-    free["bytes"] = 1e8
-    assert room.fits_at_once(None, plans, tmp_path) == 1
-    assert room.fits_at_once(2, plans, tmp_path) == 2
-    free["bytes"] = 1e12
+    assert at_once.fits_at_once(None, plans) == 3
+    assert at_once.fits_at_once(None, plans[:2]) == 2
+    assert at_once.fits_at_once(7, plans) == 4
     split = seed_plans("odd", make_request({"processes": "2", "seeds": "3"}))
-    assert room.fits_at_once(None, split, tmp_path) == 1
-    assert room.fits_at_once(2, split, tmp_path) == 1
-    monkeypatch.setattr(room, "best_device", lambda: "cuda")
+    assert at_once.fits_at_once(None, split) == at_once.fits_at_once(2, split) == 1
+    monkeypatch.setattr(at_once, "best_device", lambda: "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert room.fits_at_once(None, plans, tmp_path) == 2
-
-
-def test_a_containers_limits_count(tmp_path, monkeypatch):
-    """A container whose processes want more than it may have is killed, whatever the machine has left."""
-    plans, weights = plans_of("teacher", "odd", "even", "lora"), tmp_path / "encoder"
-    weights.mkdir()
-    (weights / "model.safetensors").write_bytes(bytes(10**6))
-    monkeypatch.setattr(room, "CGROUP", tmp_path)
-    monkeypatch.setattr(room, "best_device", lambda: "cpu")
-    monkeypatch.setattr(room.psutil, "virtual_memory", lambda: SimpleNamespace(available=1e12))
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 64)
-    assert room.fits_at_once(None, plans, weights) == 4
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "memory.max").write_text("max\n")
-    assert room.fits_at_once(None, plans, weights) == 4
-    (tmp_path / "cpu.max").write_text("350000 100000\n")
-    assert room.fits_at_once(None, plans, weights) == 3
-    each = room.BASE_BYTES + room.BYTES_PER_WEIGHT_BYTE * 10**6
-    (tmp_path / "memory.max").write_text(f"{int(10 * each)}\n")
-    (tmp_path / "memory.current").write_text(f"{int(9 * each)}\n")
-    assert room.fits_at_once(None, plans, weights) == 1
-    (tmp_path / "memory.stat").write_text(f"anon 5\ninactive_file {int(1.5 * each)}\n")
-    assert room.fits_at_once(None, plans, weights) == 2
-
-
-class Ends:
-    """Materials whose arrival ends the process that they are sent to."""
-
-    floors = data_report = None
-
-    def __init__(self, how: str) -> None:
-        self.how = how
-
-    def __reduce__(self) -> Any:
-        return _end, (self.how,)
-
-
-def _end(how: str) -> None:
-    if how == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise ArithmeticError("unforeseen")
+    assert at_once.fits_at_once(None, plans) == 2
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[None]:
-    """A tracking store that nothing is written to."""
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A tracking store that nothing is written to, and an empty folder; workers find the tests' modules."""
+    pytest.importorskip("ray", reason="ray is not installed: make install")
+    path = (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(part for part in path if part))
+    marks = tmp_path / "marks"
+    marks.mkdir()
     with mlflow_store(f"sqlite:///{tmp_path}/mlflow.db"):
-        yield
+        yield marks
 
 
 @pytest.mark.slow
-def test_a_process_that_is_killed_loses_its_fit_and_no_other(store):
+def test_a_fit_whose_worker_is_killed_is_tried_again_and_others_go_on(store):
     """A machine out of memory kills one process; the others' hours of work would go with it."""
+    from evenodd.flow.schedule.cluster import RETRIES, RayTasks
+
     (plan,) = plans_of("lora")
-    killed: Any = Ends("killed")
-    with pool.Processes(2) as places:
-        for number in (4, 5):
-            places.start(number, plan, killed)
-        assert not places.has_room
-        told = dict(places.wait() for _ in range(2))
-        assert places.has_room
-        places.start(6, plan, killed)
-        assert places.wait()[0] == 6
-    assert set(told) == {4, 5}
-    assert all("ended by SIGKILL: where memory ran out" in str(outcome) for outcome in told.values())
+    killed: Any = Ends("killed", store)
+    with RayTasks(2) as tasks:
+        tasks.start(4, plan, killed)
+        number, outcome = tasks.wait()
+        assert number == 4
+        assert "its worker was lost 3 times" in str(outcome)
+        assert len(list(store.iterdir())) == RETRIES + 1
+        assert tasks.is_free
 
 
 @pytest.mark.slow
 def test_an_unforeseen_error_ends_the_command(store):
     """Told as a fault of one fit, a bug would look like bad luck."""
+    from evenodd.flow.schedule.cluster import RayTasks
+
     (plan,) = plans_of("lora")
-    broken: Any = Ends("broken")
-    with pool.Processes(1) as places:
-        places.start(0, plan, broken)
-        with pytest.raises(RuntimeError, match="ended with exit code 1"):
-            places.wait()
-
-
-def test_others_are_suspended_while_one_measures():
-    """A latency measured beside another fit would say which variant had the busier neighbour."""
-    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    ours, theirs = pool.multiprocessing.Pipe()
-    place: Any = None
-    this = pool._Worker(SimpleNamespace(pid=os.getpid()), ours, place, number=0)
-    places = pool.Processes.__new__(pool.Processes)
-    places.workers = [this, pool._Worker(other, ours, place, number=1)]
-    seen: list[str] = []
-
-    def measure() -> None:
-        with pool._alone(theirs):
-            end = time.monotonic() + 10
-            while psutil.Process(other.pid).status() != psutil.STATUS_STOPPED and time.monotonic() < end:
-                time.sleep(0.01)
-            seen.append(psutil.Process(other.pid).status())
-
-    try:
-        thread = threading.Thread(target=measure)
-        thread.start()
-        assert ours.recv() == pool.QUIET
-        places._suspend_others(this)
-        thread.join()
-        assert seen == [psutil.STATUS_STOPPED]
-        assert psutil.Process(other.pid).status() != psutil.STATUS_STOPPED
-    finally:
-        other.kill()
+    broken: Any = Ends("broken", store)
+    with RayTasks(1) as tasks:
+        tasks.start(0, plan, broken)
+        with pytest.raises(RuntimeError, match="lora 0: an unforeseen error"):
+            tasks.wait()

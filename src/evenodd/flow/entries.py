@@ -22,7 +22,7 @@ from evenodd.settings import (
 
 COMMON = ("name", "experiment", "home")
 FIT = (
-    *("seed", "data", "teacher", "train", "decision", "run.fresh", "run.jobs"),
+    *("seed", "data", "teacher", "train", "decision", "run.fresh", "run.jobs", "run.engine"),
     *("evidence.seeds", "evidence.vary_split", "evidence.behaviour_suite"),
 )
 ROWS = ("data", "teacher.source", "teacher.revision")
@@ -64,10 +64,6 @@ class Entry:
     def named(self, settings: Settings) -> tuple[str, ...]:
         """The variants that are named, or those of an entry point that fits several."""
         return settings.run.variants or self.variants
-
-    def several(self, settings: Settings) -> bool:
-        """Whether several models are fitted, perhaps at once."""
-        return bool(self.variants) or (self.variant is not None and settings.evidence.seeds > 1)
 
     def used(self, settings: Settings) -> tuple[str, ...]:
         """Sections and dotted settings that it uses under these settings."""

@@ -9,6 +9,7 @@ from evenodd.flow.fit_variant import FittedRun, fit_variant
 from evenodd.flow.materials import divisions, gather
 from evenodd.flow.plan import Plan, make_plan
 from evenodd.flow.schedule.fits import Progress, fit_plans
+from evenodd.flow.schedule.latency import measure_latencies
 from evenodd.flow.tune import tune
 from evenodd.settings import Layer, Request
 
@@ -39,7 +40,9 @@ def run(name: str, request: Request) -> Fitted:
     tracking.configure(plan.settings.experiment)
     seeds, trials = plan.settings.evidence.seeds, plan.settings.tune.trials
     if seeds == 1 and not trials:
-        return Fitted(name, (fit_variant(plan, materials),))
+        run = fit_variant(plan, materials)
+        measure_latencies([run])
+        return Fitted(name, (run,))
     title = " · ".join([name] + [f"{trials} trials"] * bool(trials) + [f"{seeds} seeds"] * (seeds > 1))
     with tracking.start_run(title, tags={"stage": "tuning" if trials else "seeds"}):
         tuned = tune(name, request, materials).settings

@@ -7,8 +7,8 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from evenodd.flow.materials import Materials
 from evenodd.flow.measure import Measured, measure, scores_to_bytes
 from evenodd.flow.plan import Plan
 from evenodd.flow.present import card_facts, describe_run, fit_figures, history_frame, model_entry
-from evenodd.release.bench import latency_p50_ms
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
 from evenodd.training import Fit, FitContext, fit, mix_weights, operations_per_token
@@ -47,29 +46,13 @@ class FittedRun:
     seed: int
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What a fit has around it.
-
-    Attributes:
-        parent: id of a run of another process that this one's run stands under.
-        alone: a context in which no other fit of the same command runs.
-    """
-
-    parent: str | None = None
-    alone: Callable[[], AbstractContextManager[None]] = nullcontext
-
-
-NO_OTHERS = Surroundings()
-
-
 def fit_variant(
     plan: Plan,
     materials: Materials,
     *,
     nested: bool = False,
     reuse: bool = False,
-    surroundings: Surroundings = NO_OTHERS,
+    parent: str | None = None,
 ) -> FittedRun:
     """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
 
@@ -78,9 +61,9 @@ def fit_variant(
     Args:
         plan: variant and settings.
         materials: rows and encoder.
-        nested: under the open run, or that of `surroundings`.
+        nested: under the open run, or `parent`.
         reuse: take a finished run of the same fingerprint instead of fitting again.
-        surroundings: other fits at the same time.
+        parent: id of a run of another process that this run is nested under.
 
     Raises:
         RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
@@ -91,7 +74,7 @@ def fit_variant(
         with _alone(plan, fingerprint) as waited:
             found = find_fitted(fingerprint) if waited else None
             if found is None:
-                return _fit_variant(plan, materials, fingerprint, nested, surroundings)
+                return _fit_variant(plan, materials, fingerprint, nested, parent)
     log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
     return found
 
@@ -114,22 +97,18 @@ def _alone(plan: Plan, fingerprint: str) -> Iterator[bool]:
         lock.release()
 
 
-def _fit_variant(
-    plan: Plan, materials: Materials, fingerprint: str, nested: bool, surroundings: Surroundings
-) -> FittedRun:
+def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: bool, parent: str | None) -> FittedRun:
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
     tags = _tags(plan, materials, fingerprint)
-    with tracking.start_run(name, tags=tags, nested=nested, parent=surroundings.parent) as run_id:
+    with tracking.start_run(name, tags=tags, nested=nested, parent=parent) as run_id:
         tracking.log_settings(plan.settings, plan.used)
         _log_rows(materials)
         if not nested:
             log_data_report(materials)
-        teacher = _ensure_teacher(plan, materials, surroundings)
-        plain = _ensure_plain(plan, materials, surroundings)
+        teacher = _ensure_teacher(plan, materials, parent)
+        plain = _ensure_plain(plan, materials, parent)
         folder = plan.settings.home / "fits" / fingerprint
         built, fitted, measured = _fit_and_measure(plan, materials, teacher, plain, folder)
-        with surroundings.alone():
-            fitted.figures["cost/latency_p50_ms"] = latency_p50_ms(built.model)
         result = _log_and_register(plan, materials, built, fitted, measured, run_id)
     shutil.rmtree(folder, ignore_errors=True)
     return result
@@ -145,23 +124,23 @@ def find_fitted(fingerprint: str) -> FittedRun | None:
     return None
 
 
-def _ensure_teacher(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
+def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:
     """The fitted teacher that a distilled variant learns from, made when there is none, guarded in either case."""
     if plan.teacher is None:
         return None
-    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, surroundings=surroundings)
+    teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, parent=parent)
     metrics = tracking.get_run(teacher.run_id).data.metrics
     check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors)
     tracking.set_tags({"teacher_run_id": teacher.run_id})
     return teacher
 
 
-def _ensure_plain(plan: Plan, materials: Materials, surroundings: Surroundings) -> FittedRun | None:
+def _ensure_plain(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:
     """The same fit without added rows, whose weights are mixed in, made when there is none."""
     if plan.plain is None:
         return None
     without = materials.under(plan.plain.settings)
-    plain = fit_variant(plan.plain, without, nested=True, reuse=True, surroundings=surroundings)
+    plain = fit_variant(plan.plain, without, nested=True, reuse=True, parent=parent)
     tracking.set_tags({"plain_run_id": plain.run_id})
     return plain
 

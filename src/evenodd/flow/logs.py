@@ -26,12 +26,10 @@ def configure_logging() -> None:
         os.environ.setdefault(name, value)
 
 
-def prepare_process(name: str) -> None:
-    """What `command` does for its own process, in another one; its lines begin with the name, and it draws no bars."""
+def prepare_worker() -> None:
+    """Sets up a process that works for a command: the same log lines, and no progress bars."""
     os.environ["TQDM_DISABLE"] = "1"
     configure_logging()
-    for handler in logging.getLogger().handlers:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s  [{name}] %(message)s", "%H:%M:%S"))
     quieten_libraries()
 
 

@@ -18,7 +18,7 @@ from evenodd.flow.fit_variant import log_data_report
 from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import DEFAULT_VARIANTS, Plan
 from evenodd.flow.schedule.fits import Fits, Progress, fit_plans
-from evenodd.flow.schedule.pool import FAULTS, in_one_line
+from evenodd.flow.schedule.places import FAULTS, in_one_line
 from evenodd.flow.tune import tune
 from evenodd.settings import TEACHER, Layer, Request, Settings
 

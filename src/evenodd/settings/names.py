@@ -38,6 +38,7 @@ SHORT_NAMES = {
     "to": "run.to",
     "fresh": "run.fresh",
     "jobs": "run.jobs",
+    "engine": "run.engine",
     "input": "run.input",
     "output": "run.output",
 }

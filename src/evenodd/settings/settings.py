@@ -267,8 +267,10 @@ class RunSettings(Frozen):
     fresh: bool = Field(
         False, description="fit named variants anew, finished runs or not; teachers on the way are reused"
     )
-    jobs: int | None = Field(
-        None, ge=1, le=256, description="fits at once; None: one a core or GPU, as far as memory goes"
+    jobs: int | None = Field(None, ge=1, le=256, description="fits at once; None: one for each core or GPU")
+    engine: str | None = Field(
+        None,
+        description="address of a Ray cluster for fits (ray://host:10001, auto); None: RAY_ADDRESS, or this machine",
     )
     build: bool = Field(True, description="build the Bento, not only its folder")
     input: str | None = Field(None, description="file or folder that `score` reads")

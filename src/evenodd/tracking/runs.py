@@ -148,10 +148,10 @@ def log_settings(settings: Settings, parts: tuple[str, ...]) -> None:
     mlflow.log_params({key: value for key, value in chosen.items() if key not in recorded})
 
 
-def log_metrics(metrics: Mapping[str, float], step: int | None = None) -> None:
-    """Named figures; those that are not numbers are left out."""
+def log_metrics(metrics: Mapping[str, float], step: int | None = None, *, run_id: str | None = None) -> None:
+    """Named figures of the open run, or of another one; those that are not numbers are left out."""
     finite = {_metric_key(key): float(value) for key, value in metrics.items() if value is not None and value == value}
-    mlflow.log_metrics(finite, step=step, synchronous=step is None)
+    mlflow.log_metrics(finite, step=step, run_id=run_id, synchronous=step is None)
 
 
 def flush() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from dataclasses import dataclass, field
 
@@ -10,8 +11,9 @@ from evenodd import tracking
 from evenodd.flow.fit_variant import FittedRun, find_fitted
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
-from evenodd.flow.schedule.pool import Outcome, Pool, open_pool
-from evenodd.flow.schedule.room import fits_at_once
+from evenodd.flow.schedule.latency import measure_latencies
+from evenodd.flow.schedule.places import Outcome, Places, fits_at_once, open_places
+from evenodd.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
@@ -115,20 +117,30 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
             progress.advance(1, timed=0)
     left = list(board.waiting)
     if left:
-        progress.places = fits_at_once(plans[0].settings.run.jobs, [board.plans[at] for at in left], materials.encoder)
-        with open_pool(1) as alone:
-            while progress.places > 1 and len(board.ready()) == 1:  # the others need it: it gets the whole machine
-                _fit_next(board, alone, progress)
-        with open_pool(min(progress.places, max(len(board.waiting), 1))) as pool:
-            while board.waiting or board.running:
-                _fit_next(board, pool, progress)
+        _fit_waiting(board, progress, plans[0].settings.run)
         _name_last(board, left)
-    return board.fits()
+    fits = board.fits()
+    measure_latencies(fits.runs)
+    return fits
 
 
-def _fit_next(board: Board, pool: Pool, progress: Progress) -> None:
+def _fit_waiting(board: Board, progress: Progress, settings: RunSettings) -> None:
+    """Fits what waits. A teacher that all others wait for gets the whole machine, unless there is a cluster."""
+    cluster = settings.engine or os.environ.get("RAY_ADDRESS") or None
+    progress.places = fits_at_once(settings.jobs, [board.plans[number] for number in board.waiting], cluster)
+    if progress.places > 1 and not cluster:
+        with open_places(1) as whole_machine:
+            while len(board.ready()) == 1:
+                _fit_next(board, whole_machine, progress)
+    if board.waiting or board.running:
+        with open_places(min(progress.places, len(board.waiting)), cluster) as places:
+            while board.waiting or board.running:
+                _fit_next(board, places, progress)
+
+
+def _fit_next(board: Board, places: Places, progress: Progress) -> None:
     """Starts what can be started, and waits for one fit."""
-    while pool.has_room and (number := board.next()) is not None:
+    while places.is_free and (number := board.next()) is not None:
         log.info("%s | %s", progress.line(), board.name(number))
         if board.lost_its_teacher(number):
             progress.advance(1, timed=0)
@@ -136,9 +148,9 @@ def _fit_next(board: Board, pool: Pool, progress: Progress) -> None:
         else:
             board.running.add(number)
             progress.begin(number)
-            pool.start(number, board.plans[number], board.materials[number])
+            places.start(number, board.plans[number], board.materials[number])
     if board.running:
-        number, outcome = pool.wait()
+        number, outcome = places.wait()
         progress.advance(1, timed=1, number=number)
         _settle(board, number, outcome)
 

@@ -1,0 +1,214 @@
+"""Fits as tasks of Ray, on this machine or on a cluster: its resources, its retries, its log."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import (
+    NodeDiedError,
+    OutOfMemoryError,
+    RayError,
+    TaskCancelledError,
+    TaskUnschedulableError,
+    WorkerCrashedError,
+)
+
+from evenodd import tracking
+from evenodd.flow.fit_variant import fit_variant
+from evenodd.flow.logs import prepare_worker
+from evenodd.flow.materials import Materials
+from evenodd.flow.plan import Plan
+from evenodd.flow.schedule.places import Outcome, outcome_of
+from evenodd.training import best_device
+from evenodd.training.precision import know_rates, measure_rates
+
+log = logging.getLogger(__name__)
+
+RETRIES = 2
+"""A fit whose worker or node dies is started again; it resumes from its last checkpoint."""
+SECONDS_TO_END = 10.0
+OBJECT_STORE_BYTES = 256 * 1024**2
+"""Rows and token ids lie in memory-mapped files, so that little goes through Ray's store."""
+ENVIRONMENT = {
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+PASSED_ON = ("MLFLOW_", "HF_", "EVENODD_")
+LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, TaskUnschedulableError)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a task needs to know of the command that started it.
+
+    Attributes:
+        store: where runs are logged.
+        parent: the run that fits are nested under.
+        threads: that torch uses.
+        rates: GFLOP/s of products on so many threads of an idle machine; None: measured in the task.
+        environment: variables that libraries read.
+    """
+
+    store: dict[str, str]
+    parent: str | None
+    threads: int
+    rates: dict[str, float] | None
+    environment: dict[str, str]
+
+
+class RayTasks:
+    """So many fits at once, each a Ray task with its share of the cores, or with a GPU of its own.
+
+    Args:
+        jobs: fits at once.
+        cluster: address of a running cluster (`auto`, `host:port` or `ray://host:port`); None: Ray is started here and
+            ends with this object.
+
+    Raises:
+        RuntimeError: the cluster cannot be reached; or, from `wait`, an unforeseen error ended a task.
+    """
+
+    def __init__(self, jobs: int, cluster: str | None = None) -> None:
+        self.jobs, self.cluster = jobs, cluster
+        self.running: dict[Any, tuple[int, str]] = {}
+        self.sent: list[tuple[Materials, Any]] = []
+        self.place: Any = None
+        self.resources: dict[str, float] = {}
+
+    def __enter__(self) -> RayTasks:
+        gpus = torch.cuda.device_count() if best_device() == "cuda" and not self.cluster else 0
+        start_ray(self.cluster, cpus=torch.get_num_threads(), gpus=gpus)
+        cores = int(ray.cluster_resources().get("CPU", 1))
+        threads = max(1, min(cores // self.jobs, _smallest_node()))
+        on_gpus = ray.cluster_resources().get("GPU", 0) >= self.jobs
+        self.resources = {"num_cpus": threads, "num_gpus": 1 if on_gpus else 0}
+        rates = None if self.cluster or on_gpus else _rates_with(threads)
+        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
+        self.place = Place(tracking.connection(), tracking.active_run_id(), threads, rates, environment)
+        log.info("%d fits at once | %d thread%s each", self.jobs, threads, "s" if threads > 1 else "")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._cancel()
+        finally:
+            if not self.cluster:
+                ray.shutdown()
+
+    @property
+    def is_free(self) -> bool:
+        """Whether fewer fits run than may."""
+        return len(self.running) < self.jobs
+
+    def start(self, number: int, plan: Plan, materials: Materials) -> None:
+        """Hands a plan to Ray; rows that were sent before are not sent again."""
+        name = f"{plan.variant.name} {plan.settings.seed}"
+        task = _fit.options(name=name, **self.resources)
+        self.running[task.remote(plan, self._sent(materials), self.place)] = number, name
+
+    def wait(self) -> tuple[int, Outcome]:
+        """The next fit that ends."""
+        (ready,), _ = ray.wait(list(self.running), num_returns=1)
+        number, name = self.running.pop(ready)
+        try:
+            return number, ray.get(ready)
+        except LOST as error:
+            lost = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
+            return number, f"{lost}: where memory ran out, pass jobs=1."
+        except RayError as error:
+            raise RuntimeError(f"{name}: an unforeseen error ended the fit: {error}") from error
+
+    def _sent(self, materials: Materials) -> Any:
+        for known, reference in self.sent:
+            if known is materials:
+                return reference
+        _ = materials.floors, materials.data_report  # computed once, and not in each task
+        self.sent.append((materials, ray.put(materials)))
+        return self.sent[-1][1]
+
+    def _cancel(self) -> None:
+        """Interrupts the fits that are running, and gives them a moment to close their runs."""
+        left = list(self.running)
+        for reference in left:
+            ray.cancel(reference)
+        while left:
+            ended, left = ray.wait(left, num_returns=1, timeout=SECONDS_TO_END)
+            for reference in ended:
+                with suppress(TaskCancelledError, RayError):
+                    ray.get(reference)
+            if not ended:
+                break
+        for reference in left:
+            ray.cancel(reference, force=True)
+        self.running.clear()
+
+
+def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None = None) -> None:
+    """Connects to a cluster, or starts Ray on this machine; does nothing where that was done before.
+
+    Raises:
+        RuntimeError: the cluster does not answer.
+    """
+    if ray.is_initialized():
+        return
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        if cluster:
+            ray.init(address=cluster, logging_level=logging.ERROR, log_to_driver=True)
+        else:
+            ray.init(
+                num_cpus=cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                logging_level=logging.ERROR,
+                log_to_driver=True,
+                object_store_memory=OBJECT_STORE_BYTES,
+            )
+    except (ConnectionError, RayError, OSError) as error:
+        raise RuntimeError(f"engine='{cluster}': no Ray cluster answers there ({error}).") from error
+
+
+def places_of(cluster: str) -> int:
+    """GPUs of a cluster, or its cores where it has no GPU."""
+    start_ray(cluster)
+    resources = ray.cluster_resources()
+    return int(resources.get("GPU", 0) or resources.get("CPU", 1))
+
+
+def _smallest_node() -> int:
+    """Cores of the node that has the fewest."""
+    return int(min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
+
+
+def _rates_with(threads: int) -> dict[str, float]:
+    """GFLOP/s of products on so many threads, measured before other fits run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        return measure_rates("cpu")
+    finally:
+        torch.set_num_threads(before)
+
+
+@ray.remote(max_retries=RETRIES, retry_exceptions=False)
+def _fit(plan: Plan, materials: Materials, place: Place) -> Outcome:
+    """One fit in a worker of Ray."""
+    os.environ.update(place.environment)
+    prepare_worker()
+    torch.set_num_threads(place.threads)
+    if place.rates is not None:
+        know_rates("cpu", place.rates)
+    tracking.connect(place.store)
+    return outcome_of(lambda: fit_variant(plan, materials, nested=True, parent=place.parent))

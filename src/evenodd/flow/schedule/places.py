@@ -1,0 +1,110 @@
+"""Where fits run: in this process one after another, or several at once as tasks of Ray.
+
+A fit does not use two cores twice as well as one: Python, small operations and the log have one thread. Two fits at
+once with a thread each do.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import torch
+
+from evenodd import search, tracking
+from evenodd.flow.fit_variant import FittedRun, fit_variant
+from evenodd.flow.materials import Materials
+from evenodd.flow.plan import Plan
+from evenodd.training import best_device
+
+FAULTS = (*search.FAULTS, tracking.TrackingError)
+
+Outcome = FittedRun | str
+"""A finished run, or why there is none, in one line."""
+
+
+class Places(Protocol):
+    """Takes plans, and gives back the outcome of each under the number that it was started with."""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether another plan can be started."""
+
+    def start(self, number: int, plan: Plan, materials: Materials) -> None:
+        """Begins a fit."""
+
+    def wait(self) -> tuple[int, Outcome]:
+        """The next fit that ends."""
+
+
+def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = None) -> int:
+    """How many fits run at once: as many as asked for, else one for each thread or GPU of this machine or the cluster.
+
+    Args:
+        asked: the setting `run.jobs`.
+        plans: what is to be fitted.
+        cluster: address of a Ray cluster; None: this machine.
+    """
+    if any(plan.settings.train.processes > 1 for plan in plans):
+        return 1
+    if asked is not None:
+        return max(1, min(asked, len(plans)))
+    if cluster:
+        from evenodd.flow.schedule.cluster import places_of
+
+        return max(1, min(places_of(cluster), len(plans)))
+    places = torch.cuda.device_count() if best_device() == "cuda" else torch.get_num_threads()
+    return max(1, min(places, len(plans)))
+
+
+@contextmanager
+def open_places(jobs: int, cluster: str | None = None) -> Iterator[Places]:
+    """Places for so many fits at once; on an error, fits that are running are interrupted."""
+    if jobs == 1 and not cluster:
+        yield InProcess()
+        return
+    from evenodd.flow.schedule.cluster import RayTasks
+
+    with RayTasks(jobs, cluster) as tasks:
+        yield tasks
+
+
+class InProcess:
+    """One fit at a time, in this process, when it is waited for."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[int, Plan, Materials]] = []
+
+    @property
+    def is_free(self) -> bool:
+        """Whether no plan waits."""
+        return not self.started
+
+    def start(self, number: int, plan: Plan, materials: Materials) -> None:
+        """Remembers the plan."""
+        self.started.append((number, plan, materials))
+
+    def wait(self) -> tuple[int, Outcome]:
+        """Fits it."""
+        number, plan, materials = self.started.pop()
+        return number, outcome_of(lambda: fit_variant(plan, materials, nested=True))
+
+
+def outcome_of(fitting: Callable[[], FittedRun]) -> Outcome:
+    """The run, or the fault that a user can act on in one line; other errors are bugs and are raised."""
+    try:
+        return fitting()
+    except FAULTS as error:
+        return in_one_line(error)
+    finally:
+        gc.collect()  # models lie in cycles of references, which would add up over the fits
+
+
+def in_one_line(error: Exception) -> str:
+    """The message of a fault; the fault itself is raised where tracebacks are asked for."""
+    if os.environ.get("EVENODD_TRACEBACK"):
+        raise error
+    return " ".join(str(error).split()) or type(error).__name__
