@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,6 +136,7 @@ def test_errors_are_raised_and_not_asserted(path: Path) -> None:
     assert not [node.lineno for node in ast.walk(_tree(path)) if isinstance(node, ast.Assert)]
 
 
+@functools.cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
