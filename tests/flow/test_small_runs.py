@@ -212,7 +212,7 @@ def test_fits_at_once_end_with_their_command(store, how):
     )
     fitting: list[psutil.Process] = []
     try:
-        left = {"[teacher", "[lora"}
+        left = {"(teacher", "(lora"}
         for line in process.stderr or ():
             left -= {name for name in left if name in line and "fitting" in line}
             if not left:

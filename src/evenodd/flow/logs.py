@@ -18,9 +18,14 @@ ENVIRONMENT = {
 }
 
 
-def configure_logging() -> None:
-    """One line a phase on standard error; libraries are heard from WARNING on."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", stream=sys.stderr)
+def configure_logging(*, force: bool = False) -> None:
+    """One line a phase on standard error; libraries are heard from WARNING on.
+
+    Args:
+        force: also where something has set up handlers before, as Ray does in its workers.
+    """
+    form = "%(asctime)s  %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=form, datefmt="%H:%M:%S", stream=sys.stderr, force=force)
     logging.getLogger("evenodd").setLevel(logging.INFO)
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
@@ -29,7 +34,7 @@ def configure_logging() -> None:
 def prepare_worker() -> None:
     """Sets up a process that works for a command: the same log lines, and no progress bars."""
     os.environ["TQDM_DISABLE"] = "1"
-    configure_logging()
+    configure_logging(force=True)
     quieten_libraries()
 
 
