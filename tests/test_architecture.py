@@ -26,7 +26,8 @@ BELOW["training"] = {*BELOW["rows"], "rows", "encoders"}
 BELOW["evidence"] = BELOW["search"] = {*BELOW["training"], "training"}
 BELOW["tracking"] = BELOW["release"] = BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
 BELOW["flow"] = set(BELOW)
-BELOW["console"] = {*BELOW}
+BELOW["project"] = {*BELOW}
+BELOW["console"] = {*BELOW} - {"project"}
 CLASSIFIER = {"numpy", "onnxruntime", "tokenizers"}
 ISLAND = {*CLASSIFIER, "bentoml", "prometheus_client", "psycopg", "pydantic", "serving", "starlette", "uvicorn"}
 ISLAND_OPTIONAL = {"psycopg"}

@@ -1,3 +1,20 @@
 """evenodd: halve a fine-tuned text encoder, or adapt it with LoRA, and let evidence choose."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evenodd.project import Answer, Model, Project
+
 __version__ = "0.2.0"
+__all__ = ["Answer", "Model", "Project", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """The Python API at first use: the classifier, which needs none of it, is imported where it is not installed."""
+    if name in __all__:
+        from evenodd import project
+
+        return getattr(project, name)
+    raise AttributeError(f"module 'evenodd' has no attribute '{name}'")

@@ -53,6 +53,13 @@ def run(request: Request) -> Compared:
     return compare_runs(found, materials, settings)
 
 
+def compare_named(run_ids: Sequence[str], request: Request) -> Compared:
+    """Compares these finished runs."""
+    settings = request.settings
+    tracking.configure(settings.experiment)
+    return compare_runs(run_ids, gather(settings), settings)
+
+
 def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False) -> Compared:
     """Table, tests, verdict, plots and report of finished runs, logged as a run of its own.
 

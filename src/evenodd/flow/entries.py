@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from evenodd.encoders.catalog import VARIANTS, Variant, find_variant
@@ -15,8 +15,10 @@ from evenodd.settings import (
     Settings,
     field_paths,
     flatten,
+    full_name,
     is_among,
     make_request,
+    of_teacher,
     short_name,
 )
 
@@ -69,24 +71,29 @@ class Entry:
         """Sections and dotted settings that it uses under these settings."""
         return self.uses + tuple(part for variant in self.fitted(settings) for part in settings_of(variant))
 
-    def request(self, said: Mapping[str, Any]) -> Request:
+    def request(self, said: Mapping[str, Any], shared: Mapping[str, Any] | None = None) -> Request:
         """What was said for it.
+
+        Args:
+            said: for this entry point, by short or dotted names.
+            shared: for several, under full names; what this one does not use of it is passed over.
 
         Raises:
             ValueError: one message with every fault, see `make_request`; or with what it does not use.
         """
-        request = make_request(said, {variant.name: variant.family for variant in VARIANTS.values()})
+        own = {full_name(name) or name for name in said}
+        more = {path: value for path, value in (shared or {}).items() if path not in own}
+        request = make_request({**more, **said}, {variant.name: variant.family for variant in VARIANTS.values()})
         settings = request.settings
         used = self.used(settings)
         unused = [path for path in request.said if not is_among(path, used)]
-        faults = [self._unused(path, settings) for path in unused]
+        faults = [self._unused(path, settings) for path in unused if path in own]
         if request.for_teacher and find_variant(TEACHER) not in self.fitted(settings):
-            faults += [
-                f"teacher.{path.partition('.')[2]}: '{self.name}' fits no teacher." for path in request.for_teacher
-            ]
+            names = [name for name in own if of_teacher(name)]
+            faults += [f"{name}: '{self.name}' fits no teacher." for name in names]
         if faults:
             raise ValueError(" ".join(faults))
-        return request
+        return replace(request, said={path: value for path, value in request.said.items() if path not in unused})
 
     def run(self, request: Request) -> Result:
         """Does it."""

@@ -9,6 +9,7 @@ from evenodd.settings.names import (
     is_among,
     of_teacher,
     short_name,
+    unknown,
 )
 from evenodd.settings.request import Layer, Request
 from evenodd.settings.resolve import make_request, resolve_settings
@@ -58,4 +59,5 @@ __all__ = [
     "of_teacher",
     "resolve_settings",
     "short_name",
+    "unknown",
 ]

@@ -1,4 +1,5 @@
-"""Where a fit is: a bar with sentences a second and the time left on a terminal, a line now and then elsewhere.
+"""Where a fit is: a bar with sentences a second and the time left on a terminal or in a notebook, else a line now and
+then.
 
 Lines are said on a terminal as well where tqdm's own switch, `TQDM_DISABLE=1`, is set.
 """
@@ -11,7 +12,7 @@ import sys
 import time
 from typing import Any
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 from transformers import TrainerCallback
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class Progress(TrainerCallback):
         """Starts the clock."""
         self.first_step, self.started = state.global_step, time.monotonic()
         self.told = self.started
-        if state.is_world_process_zero and sys.stderr.isatty() and not os.environ.get("TQDM_DISABLE"):
+        watched = sys.stderr.isatty() or "ipykernel" in sys.modules
+        if state.is_world_process_zero and watched and not os.environ.get("TQDM_DISABLE"):
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", leave=False, file=sys.stderr)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
