@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from evenodd.evidence import Scored, classification_metrics, decision_metrics, fit_decision, fit_floors
-from evenodd.evidence.behaviour import load_suite, score_suite
+from evenodd.evidence.suites.behaviour import load_suite, score_suite
 from evenodd.flow.materials import Materials
 from evenodd.flow.measure import scores_to_bytes
 from evenodd.rows import Corpus, Split
@@ -69,7 +69,7 @@ def made_scores(split: Split, made: Made) -> Scored:
 
 def materials_of(corpus: Corpus, folder: Path) -> Materials:
     """Rows and floors for a comparison, which needs no encoder."""
-    return Materials(corpus, folder, "tiny", "encoder digest", folder, 64)
+    return Materials(corpus, folder, "tiny", "encoder digest", folder, 64, suite="own")
 
 
 def figures_of(made: Made, corpus: Corpus) -> tuple[dict[str, float], dict[str, Scored], Any]:
@@ -103,7 +103,7 @@ def add_finished(tracking: ModuleType, corpus: Corpus, made: Made, *, model_uri:
     figures, scored, decision = figures_of(made, corpus)
     suite = load_suite()
     right = np.random.default_rng(made.seed).random(len(suite)) < made.suite
-    called = suite.cases["hateful"].to_numpy() == right
+    called = suite.cases["positive"].to_numpy() == right
     behaviour = score_suite(suite, called).metrics()
     own = {"variant": made.variant, "seed": str(made.seed), "data_digest": corpus.digest, "version": "1"}
     own["validation_digest"] = corpus.validation.digest

@@ -82,7 +82,7 @@ def test_a_file_becomes_answers_and_a_bundle(project: Project, odd: Model) -> No
     lora = project.fit("lora", seeds=2)
     assert [run.seed for run in lora.runs] == [0, 1]
     compared = project.compare(odd, lora)
-    assert set(compared.verdict.scores["f1_macro"]) == {"odd", "lora"}
+    assert set(compared.verdict.scores["f1_macro"].keys()) == {"odd", "lora"}
     assert compared.report.is_file()
     bundle = project.export(odd).bundle
     assert (bundle / "bundle.json").is_file()

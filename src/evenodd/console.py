@@ -92,7 +92,7 @@ def check_files(settings: Settings) -> None:
     """
     said = {
         "data": settings.data.source,
-        "suite": settings.run.suite if settings.run.suite != "own" else None,
+        "suite": settings.suite if settings.suite != "own" else None,
         "input": settings.run.input,
     }
     for name, value in said.items():

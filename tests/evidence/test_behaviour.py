@@ -9,21 +9,20 @@ import pandas as pd
 import pytest
 from sklearn.metrics import balanced_accuracy_score
 
-from evenodd.evidence.behaviour import (
+from evenodd.evidence.suites.behaviour import (
     NO_GROUP,
     answered,
-    kin,
-    kin_in_words,
     load_suite,
     score_suite,
     shared_sentences,
     untrained,
 )
 from evenodd.evidence.suites.build import SUITE_PATH, build_cases, suite_text
+from evenodd.evidence.suites.own import near_in_words, near_sentences
 from evenodd.report.behaviour_plot import plot_behaviour
 
 FIGURES = (
-    "balanced_accuracy", "accuracy_hateful", "accuracy_non_hateful", "group_gap", "direct_hate", "neutral_mention",
+    "balanced_accuracy", "recall", "specificity", "group_gap", "direct", "neutral_mention",
 )  # fmt: skip
 HATECHECK_COLUMNS = [
     "functionality", "case_id", "test_case", "label_gold", "target_ident", "direction", "focus_words", "focus_lemma",
@@ -76,7 +75,7 @@ def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
     for share in rng.random(5):
         predicted = rng.random(len(suite)) < share
         figures = score_suite(suite, predicted).metrics()
-        expected = balanced_accuracy_score(suite.cases["hateful"], predicted)
+        expected = balanced_accuracy_score(suite.cases["positive"], predicted)
         assert figures["balanced_accuracy"] == pytest.approx(expected)
         assert set(figures) == {*FIGURES}
 
@@ -85,14 +84,14 @@ def test_always_no_scores_half_and_perfect_scores_one() -> None:
     """A model that answers no to everything has no skill, whatever the share of hateful cases."""
     suite = load_suite()
     assert score_suite(suite, np.zeros(len(suite), dtype=int)).metrics()["balanced_accuracy"] == 0.5
-    perfect = score_suite(suite, lambda texts: suite.cases["hateful"].to_numpy()).metrics()
+    perfect = score_suite(suite, lambda texts: suite.cases["positive"].to_numpy()).metrics()
     assert perfect == dict.fromkeys(FIGURES, 1) | {"group_gap": 0}
 
 
 def test_gap_sees_a_group_that_is_missed() -> None:
     """A model blind to one group has a fine average: only the gap tells."""
     suite = load_suite()
-    predicted = suite.cases["hateful"].to_numpy() & (suite.cases["group"] != "trans people").to_numpy()
+    predicted = suite.cases["positive"].to_numpy() & (suite.cases["group"] != "trans people").to_numpy()
     report = score_suite(suite, predicted)
     assert report.gap("hateful") == 1
     assert report.gap("non-hateful") == 0
@@ -119,9 +118,9 @@ def test_direct_hate_and_neutral_mentions_have_figures_of_their_own() -> None:
     """An average over 36 functionalities hides that "I hate GROUP" is missed, or that every mention is called hate."""
     suite = load_suite()
     kind = suite.cases["functionality"]
-    blind = suite.cases["hateful"].to_numpy() & (kind != "hate_plain_h").to_numpy() | (kind == "neutral_nh").to_numpy()
+    blind = suite.cases["positive"].to_numpy() & (kind != "hate_plain_h").to_numpy() | (kind == "neutral_nh").to_numpy()
     figures = score_suite(suite, blind).metrics()
-    assert (figures["direct_hate"], figures["neutral_mention"]) == (0, 0)
+    assert (figures["direct"], figures["neutral_mention"]) == (0, 0)
     assert figures["balanced_accuracy"] > 0.9
 
 
@@ -173,8 +172,8 @@ def test_suite_of_one_label_has_no_balanced_accuracy(tmp_path: Path) -> None:
     """A figure for cases that do not exist must be absent, not 0 or 1."""
     suite = load_suite(write_suite(tmp_path, "a,one,hateful,women", "a,two,hateful,women"))
     figures = score_suite(suite, [1, 0]).metrics()
-    assert figures["accuracy_hateful"] == 0.5
-    assert np.isnan(figures["accuracy_non_hateful"])
+    assert figures["recall"] == 0.5
+    assert np.isnan(figures["specificity"])
     assert np.isnan(figures["balanced_accuracy"])
 
 
@@ -211,21 +210,23 @@ def test_kept_answers_go_back_to_their_cases() -> None:
 
 def test_kin_says_what_each_label_means() -> None:
     """ "I hate you." is abuse of a person: readers of a report must be told that it is not hate here."""
-    table = kin(lambda texts: ["women" in text for text in texts]).set_index("text")
+    table = near_sentences(lambda texts: ["women" in text for text in texts]).set_index("text")
     assert table.loc["I hate you.", "label_gold"] == "non-hateful"
     assert table.loc["I hate women.", "label_gold"] == "hateful"
     assert table.loc["I hate women.", "predicted"] == "hateful"
     assert table.loc["I hate you.", "predicted"] == "non-hateful"
-    assert "predicted" not in kin().columns
+    assert "predicted" not in near_sentences().columns
     assert len(table[table["label_gold"] == "hateful"]) >= 8
 
 
-def test_kin_in_words_names_the_groups_that_are_missed() -> None:
+def test_sentences_near_the_suite_in_words_names_the_groups_that_are_missed() -> None:
     """ "8 of 9" does not say whom the model fails."""
-    words = kin_in_words(kin(lambda texts: [text == "I hate you." or "immigrants" not in text for text in texts]))
+    words = near_in_words(
+        near_sentences(lambda texts: [text == "I hate you." or "immigrants" not in text for text in texts])
+    )
     assert "for 8 of 9 groups (not for immigrants)" in words
     assert '"I hate you." is called hateful' in words
-    assert "for 9 of 9 groups. " in kin_in_words(kin(lambda texts: [True] * len(texts)))
+    assert "for 9 of 9 groups. " in near_in_words(near_sentences(lambda texts: [True] * len(texts)))
 
 
 def test_heat_map_has_a_cell_for_every_functionality_and_group(tmp_path: Path) -> None:

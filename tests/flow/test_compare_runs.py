@@ -11,8 +11,8 @@ import pytest
 from finished_runs import Made, add_finished, made_scores, materials_of
 
 from evenodd.evidence.augmentation import Arm, compare_augmentation
-from evenodd.evidence.behaviour import load_suite, score_suite
 from evenodd.evidence.metrics import average_precision, f1_macro
+from evenodd.evidence.suites.behaviour import load_suite, score_suite
 from evenodd.flow.compare import Compared, compare_runs, counterparts
 from evenodd.flow.export import newest_winner
 from evenodd.flow.measure import unseen_cases
@@ -118,7 +118,7 @@ def test_the_report_shows_runs_with_and_without_counterexamples(tracking, corpus
 def test_changes_by_counterexamples_are_paired_differences(corpus: Corpus) -> None:
     """Against scikit-learn's definitions by hand: means over the seeds that both have, on the same test rows."""
     suite = load_suite()
-    right = score_suite(suite, suite.cases["hateful"].to_numpy())
+    right = score_suite(suite, suite.cases["positive"].to_numpy())
     made = {added: [Made("odd", seed, skill) for seed in (3, 4)] for added, skill in (("none", 2.0), ("9 rows", 3.0))}
     arms = [Arm("odd", m.seed, added, made_scores(corpus.test, m), right) for added, ms in made.items() for m in ms]
     alone = Arm("even", 3, "none", arms[0].test)

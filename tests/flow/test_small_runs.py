@@ -44,7 +44,7 @@ CONFIG = {
         "student": {"train": {"epochs": 2}},
         "lora": {"train": {"epochs": 2}},
     },
-    "evidence": {"behaviour_suite": False, "bootstrap_samples": 200},
+    "evidence": {"suite": "none", "bootstrap_samples": 200},
     "data": {"max_length": 64},
     "export": {"kinds": "fp32"},
     "run": {"build": False},

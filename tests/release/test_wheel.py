@@ -82,7 +82,7 @@ def test_the_package_is_imported_and_its_data_read_without_a_checkout(
     """A path that is counted upwards from a module leads out of the installed package."""
     code = (
         "import json, evenodd; from evenodd.rows.sample import sample_rows; from evenodd.rows.augment import *;"
-        "from evenodd.evidence.behaviour import load_suite; from evenodd.flow.package import service_folder;"
+        "from evenodd.evidence.suites.behaviour import load_suite; from evenodd.flow.package import service_folder;"
         "print(json.dumps([evenodd.__file__, str(service_folder()), len(sample_rows(rows=20)),"
         "len(counterexamples(20)), len(load_suite().texts)]))"
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from evenodd.evidence.behaviour import kin, load_suite
+from evenodd.evidence.suites.behaviour import load_suite
 from evenodd.evidence.suites.build import suite_groups
+from evenodd.evidence.suites.own import near_sentences
 from evenodd.rows.augment import WEIGHTS, counterexamples, group_terms, kind_counts, wording
 from evenodd.rows.sample import sample_rows, sample_words
 from evenodd.rows.templates import delexicalise, normalise
@@ -46,7 +47,7 @@ def test_label_follows_the_kind() -> None:
 def test_no_counterexample_is_a_case_of_the_suite(many: list[dict]) -> None:
     """A suite that was trained on measures memory."""
     suite = load_suite()
-    cases = {normalise(text) for text in (*suite.texts, *kin()["text"])}
+    cases = {normalise(text) for text in (*suite.texts, *near_sentences()["text"])}
     assert not cases & {normalise(row["text"]) for row in many}
     shapes = {delexicalise(text, TERMS) for text in suite.texts}
     assert not shapes & {delexicalise(row["text"], TERMS) for row in many}
@@ -56,7 +57,9 @@ def test_no_row_of_the_sample_is_a_case_of_the_suite() -> None:
     """The sample is trained on by default, so the same holds for it."""
     suite = load_suite()
     rows = [row["text"] for seed in range(3) for row in sample_rows(seed=seed)]
-    assert not {normalise(text) for text in (*suite.texts, *kin()["text"])} & {normalise(text) for text in rows}
+    assert not {normalise(text) for text in (*suite.texts, *near_sentences()["text"])} & {
+        normalise(text) for text in rows
+    }
     assert not {delexicalise(text, TERMS) for text in suite.texts} & {delexicalise(text, TERMS) for text in rows}
 
 

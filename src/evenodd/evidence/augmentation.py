@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evenodd.evidence.behaviour import DIRECT_HATE, NEUTRAL_MENTION, BehaviourReport
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.resampling import Metric, align, average_precision_draws, f1_macro_draws, resample
 from evenodd.evidence.significance import Difference, difference
+from evenodd.evidence.suites.behaviour import DIRECT, NEUTRAL_MENTION, BehaviourReport
 from evenodd.settings import EvidenceSettings
 
 NONE = "none"
-BEHAVIOUR = ("balanced accuracy", "direct hate caught", "neutral mentions left alone")
+BEHAVIOUR = ("balanced accuracy", "direct attacks caught", "neutral mentions left alone")
 MEASURED = ("macro-F1", "average precision", *BEHAVIOUR)
 
 
@@ -45,7 +45,7 @@ class Augmentation:
 
     Attributes:
         means: one row per variant and `added`: seeds, macro-F1 and average precision on test, and on the behaviour
-            suite balanced accuracy, the share of direct hate that is caught, and of neutral mentions left alone.
+            suite balanced accuracy, the share of direct attacks that is caught, and of neutral mentions left alone.
         changes: one row per variant and set of counterexamples: the paired differences from `none` with intervals.
     """
 
@@ -130,7 +130,7 @@ def _behaviour(arm: Arm) -> list[float]:
         return [float("nan")] * len(BEHAVIOUR)
     return [
         arm.behaviour.metrics()["balanced_accuracy"],
-        arm.behaviour.accuracy_on(DIRECT_HATE),
+        arm.behaviour.accuracy_on(DIRECT),
         arm.behaviour.accuracy_on(NEUTRAL_MENTION),
     ]
 

@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from evenodd.evidence.behaviour import load_suite, shared_sentences
 from evenodd.evidence.floors import Rows, tfidf_classifier
 from evenodd.evidence.metrics import FloatArray, IntArray
+from evenodd.evidence.suites.behaviour import Suite, shared_sentences
 
 SPLITS = ("train", "validation", "test")
 FOLDS = 5
@@ -90,11 +90,12 @@ class DataReport:
         ]
 
 
-def data_report(corpus: Source, *, seed: int = 0) -> DataReport:
+def data_report(corpus: Source, suite: Suite | None = None, *, seed: int = 0) -> DataReport:
     """Look at the rows of all splits; labels are doubted in the training split only.
 
     Args:
         corpus: three splits with texts and labels.
+        suite: whose cases are looked for among the training rows.
         seed: of the folds.
     """
     splits = {name: getattr(corpus, name) for name in SPLITS}
@@ -104,7 +105,8 @@ def data_report(corpus: Source, *, seed: int = 0) -> DataReport:
     errors, checked = likely_label_errors(splits["train"], names, seed=seed)
     conflicts = repeats[repeats["labels"].str.contains(", ")].reset_index(drop=True)
     tables = (_counts(rows, names), _lengths(rows), repeats, _leaks(rows), conflicts, errors)
-    return DataReport(*tables, checked, tuple(shared_sentences(load_suite(), list(splits["train"].texts))))
+    shared = shared_sentences(suite, list(splits["train"].texts)) if suite else []
+    return DataReport(*tables, checked, tuple(shared))
 
 
 def normalised(text: str) -> str:

@@ -25,7 +25,7 @@ from evenodd.settings import (
 COMMON = ("name", "experiment", "home")
 FIT = (
     *("seed", "data", "teacher", "train", "decision", "run.fresh", "run.jobs", "run.engine"),
-    *("evidence.seeds", "evidence.vary_split", "evidence.behaviour_suite"),
+    *("evidence.seeds", "evidence.vary_split", "evidence.suite"),
 )
 ROWS = ("data", "teacher.source", "teacher.revision")
 
@@ -202,7 +202,7 @@ def _entries() -> list[Entry]:
         Entry(
             "evaluate",
             "scores a registered model, run or bundle on a data file or a behaviour suite",
-            (*COMMON, "data", "run.model", "run.suite", "run.predictions"),
+            (*COMMON, "data", "run.model", "evidence.suite", "run.predictions"),
         ),
         Entry(
             "score",

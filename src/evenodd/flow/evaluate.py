@@ -13,7 +13,8 @@ import pandas as pd
 
 from evenodd import tracking
 from evenodd.evidence import classification_metrics, decision_metrics
-from evenodd.evidence.behaviour import kin, load_suite, score_suite
+from evenodd.evidence.suites.behaviour import score_suite
+from evenodd.evidence.suites.own import OWN, near_sentences, open_suite
 from evenodd.flow.measure import unseen_cases
 from evenodd.flow.scorer import Scorer, open_scorer
 from evenodd.report.behaviour_plot import plot_behaviour
@@ -44,13 +45,14 @@ def run(request: Request) -> Evaluated:
     settings = request.settings
     tracking.configure(settings.experiment)
     named = request.says("data.source")
-    if settings.run.suite is None and not named:
+    suite = settings.suite if request.says("evidence.suite") else None
+    if suite is None and not named:
         raise ValueError("nothing to score: pass -P data=FILE (labelled rows) or -P suite=FILE (`own`: the project's).")
     scorer = open_scorer(settings.run.model or "champion", settings.name)
     tags = {"stage": "evaluate", **{key: str(value) for key, value in scorer.lineage.items()}}
     with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
-        tracking.log_settings(settings, ("run", "data") if settings.run.suite is None else ("run",))
-        if settings.run.suite is not None:
+        tracking.log_settings(settings, ("run", "data") if suite is None else ("run", "evidence.suite"))
+        if suite is not None:
             return score_behaviour(scorer, settings, training_texts(scorer, settings) if named else None)
         return score_file(scorer, settings)
 
@@ -71,7 +73,7 @@ def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
 
 
 def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str] | None = None) -> Evaluated:
-    """A suite in HateCheck's columns: figures, a table by functionality, a heat map.
+    """A behaviour suite: figures, a table by functionality, a heat map.
 
     Args:
         scorer: what is scored.
@@ -81,8 +83,9 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     Raises:
         ValueError: a faulty suite, or one that was trained on.
     """
-    own = settings.run.suite == "own"
-    suite = load_suite(None if own else settings.run.suite)
+    suite = open_suite(settings.suite or OWN)
+    if scorer.positive is None:
+        raise ValueError(f"suite={settings.suite}: its cases are positive or not, and {scorer.name} has no such label.")
     if trained_on is None:
         log.info("suite %s | not compared with the training rows: pass the fit's data to do so", suite.name)
     else:
@@ -92,7 +95,8 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     figures = {f"behaviour/{key}": value for key, value in report.metrics().items() if value == value}
     tracking.log_metrics(figures)
     tracking.log_table("functionalities", report.by_functionality.reset_index())
-    tracking.log_table("kin", kin(scorer.is_positive))
+    if settings.suite == OWN:
+        tracking.log_table("near", near_sentences(scorer.is_positive))
     tracking.log_figures({"behaviour": plot_behaviour(report)})
     if settings.run.predictions:
         write_predictions(Path(settings.run.predictions), suite.texts, scorer, probabilities)

@@ -12,7 +12,6 @@ from typing import Any
 from evenodd import tracking
 from evenodd.classifier.bundle import CHECKED, EXACT
 from evenodd.flow.materials import Materials, gather
-from evenodd.flow.present import limits
 from evenodd.release import (
     FULL,
     SHORT,
@@ -175,7 +174,7 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
         window_overlap=facts["window_overlap"],
         provider=settings.serve.provider,
         metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
-        limits=limits(facts),
+        limits=tuple(facts["limits"]),
     )
 
 

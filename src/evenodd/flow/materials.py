@@ -11,6 +11,7 @@ from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 from evenodd.encoders.files import resolve_model, source_digest
 from evenodd.evidence import Floors, fit_floors
 from evenodd.evidence.datareport import DataReport, data_report
+from evenodd.evidence.suites.own import open_suite
 from evenodd.rows import Corpus, TokenStore, load_corpus, token_store
 from evenodd.settings import DataSettings, Settings
 from evenodd.training import FitData
@@ -27,6 +28,7 @@ class Materials:
         encoder_digest: of its files.
         cache: where token ids and teacher targets are kept.
         settings: what the rows were read and divided by.
+        suite: the behaviour suite, whose cases are not to be trained on.
     """
 
     corpus: Corpus
@@ -36,6 +38,7 @@ class Materials:
     cache: Path
     max_length: int
     settings: DataSettings = field(default_factory=DataSettings)
+    suite: str | None = None
     _others: dict[str, Materials] = field(default_factory=dict)
     _floors: list[Floors] = field(default_factory=list)
     _report: list[DataReport] = field(default_factory=list)
@@ -74,7 +77,7 @@ class Materials:
     def data_report(self) -> DataReport:
         """Counts, lengths, repeats, leaks and doubtful labels of these rows, looked at at first use."""
         if not self._report:
-            self._report.append(data_report(self.corpus))
+            self._report.append(data_report(self.corpus, open_suite(self.suite) if self.suite else None))
         return self._report[0]
 
     def tokens(self, split: str, tokenizer: PreTrainedTokenizerBase) -> TokenStore:
@@ -107,6 +110,11 @@ def gather(settings: Settings) -> Materials:
     """
     encoder = resolve_model(settings.teacher.source)
     corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    if settings.suite and corpus.positive is None:
+        raise ValueError(
+            f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
+            f"({', '.join(corpus.label_names)}): pass suite=none."
+        )
     digest = source_digest(encoder)
     return Materials(
         corpus,
@@ -116,6 +124,7 @@ def gather(settings: Settings) -> Materials:
         settings.home / "cache",
         settings.data.max_length,
         settings.data,
+        settings.suite,
     )
 
 

@@ -15,7 +15,8 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from evenodd.evidence import Decision, Scored, classification_metrics, decision_metrics, fit_decision
-from evenodd.evidence.behaviour import BehaviourReport, Suite, load_suite, score_suite, untrained
+from evenodd.evidence.suites.behaviour import BehaviourReport, Suite, score_suite, untrained
+from evenodd.evidence.suites.own import open_suite
 from evenodd.flow.materials import Materials
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.graph import model_inputs
@@ -61,7 +62,7 @@ def measure(
         split = getattr(corpus, name)
         scored[name] = Scored(split.labels, decision.probabilities(found), split.row_ids, found)
         metrics |= _split_metrics(name, scored[name], decision, corpus)
-    suite = own_suite(corpus.train.texts, decision, settings)
+    suite = unseen_suite(corpus.train.texts, settings)
     behaviour = None
     if suite is not None:
         called = text_logits(model, tokenizer, suite.texts, settings).argmax(axis=1) == decision.positive
@@ -70,15 +71,15 @@ def measure(
     return Measured(metrics, decision, scored, behaviour)
 
 
-def own_suite(trained_on: Sequence[str], decision: Decision, settings: Settings) -> Suite | None:
-    """The project's own suite without the cases that stand among the training rows.
+def unseen_suite(trained_on: Sequence[str], settings: Settings) -> Suite | None:
+    """The behaviour suite without the cases that stand among the training rows.
 
-    None when it is switched off, the task is not hate against the rest, or too many of its cases were trained on.
+    None when there is none, or too many of its cases were trained on.
     """
-    if not settings.evidence.behaviour_suite or decision.positive is None or "hate" not in decision.label_names:
+    if settings.suite is None:
         return None
     try:
-        return unseen_cases(load_suite(), trained_on)
+        return unseen_cases(open_suite(settings.suite), trained_on)
     except ValueError as error:
         log.warning("behaviour is not measured: %s", error)
         return None

@@ -11,7 +11,7 @@ from evenodd.encoders.catalog import Variant, find_variant
 from evenodd.settings import TEACHER, Layer, Request, Settings, flatten, is_among
 
 # Sections and dotted settings that decide what a fit gives, by what the variant is made of.
-COMMON = ("name", "seed", "data", "teacher", "train", "decision")
+COMMON = ("name", "seed", "data", "teacher", "train", "decision", "evidence.suite")
 STUDENT, HYBRID = ("variant.layers", "variant.depth"), ("variant.sensitive",)
 SCORED = ("variant.importance", "variant.importance_rows")
 DISTILLED = ("distill",)

@@ -14,6 +14,7 @@ from scipy.special import softmax
 from evenodd.classifier.text import fitting_overlap
 from evenodd.encoders import LayerMap
 from evenodd.evidence import Decision, Scored
+from evenodd.evidence.suites.own import OWN, own_limits
 from evenodd.flow.measure import Measured
 from evenodd.flow.plan import Plan
 from evenodd.report.behaviour_plot import plot_behaviour
@@ -110,6 +111,7 @@ def model_entry(
             "counterexamples": corpus.counts.get("augmented", 0),
         },
     }
+    metadata["limits"] = list(limits(metadata, plan.settings.suite))
     return ModelEntry(
         registered_name=plan.settings.name,
         variant=plan.variant.name,
@@ -133,19 +135,16 @@ def card_facts(
         "metrics": dict(figures),
         "run_id": run_id,
         "settings": settings,
-        "limits": limits(entry.metadata),
     }
 
 
-def limits(facts: Mapping[str, Any]) -> tuple[str, ...]:
+def limits(facts: Mapping[str, Any], suite: str | None) -> tuple[str, ...]:
     """What a person who relies on the decisions must know, one line each."""
     lines = []
     if facts["data"]["synthetic"]:
         lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
     if facts["data"].get("counterexamples"):
         lines.append("Fitted on counterexamples as well, which are made from templates: real texts say it otherwise.")
-    if "hate" in facts["task"]["labels"]:
-        lines.append("hate means an attack on people for the group they belong to; abuse of one person is noHate here.")
-        lines.append("Weakest on negated hate, on counter-speech that quotes hate and on neutral mentions of a group.")
+    lines += own_limits() if suite == OWN else ()
     lines.append(f"Reads one text at a time, without its thread; fitted on {facts['data']['name']}.")
     return tuple(lines)

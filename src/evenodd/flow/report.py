@@ -13,7 +13,8 @@ import pandas as pd
 from evenodd import tracking
 from evenodd.evidence import Decision, Floors, Scored
 from evenodd.evidence.augmentation import NONE, Arm, Augmentation, compare_augmentation
-from evenodd.evidence.behaviour import BehaviourReport, answered, kin, load_suite
+from evenodd.evidence.suites.behaviour import BehaviourReport, Suite, answered
+from evenodd.evidence.suites.own import OWN, near_sentences, open_suite
 from evenodd.evidence.verdict import Verdict
 from evenodd.flow.materials import Materials
 from evenodd.flow.measure import read_scores
@@ -92,11 +93,11 @@ def gates_table(gates: Mapping[str, Sequence[Gate]]) -> pd.DataFrame:
 
 def augmentation(compared: Comparison, materials: Materials, settings: Settings) -> Augmentation | None:
     """The runs with counterexamples beside those without; None when there are not both."""
-    corpus = materials.corpus
+    corpus, suite = materials.corpus, open_suite(settings.suite) if settings.suite else None
     if not compared.counterparts:
         return None
     arms = [
-        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run))
+        Arm(run.variant, run.seed, added_rows(run), read_scores(_file(run, "test")), answers(run, suite))
         for run in (*compared.runs, *compared.counterparts)
     ]
     same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
@@ -119,20 +120,20 @@ def added_rows(run: FinishedRun) -> str:
     return f"{int(said['data.augment_rows']):,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
 
 
-def answers(run: FinishedRun) -> BehaviourReport | None:
-    """What a run said to the project's own suite; None when it was not asked, or the suite was another one then."""
-    if "behaviour/balanced_accuracy" not in run.metrics:
+def answers(run: FinishedRun, suite: Suite | None) -> BehaviourReport | None:
+    """What a run said to a behaviour suite; None when it was not asked, or the suite was another one then."""
+    if suite is None or "behaviour/balanced_accuracy" not in run.metrics:
         return None
     with np.load(_file(run, "behaviour")) as archive:
-        return answered(load_suite(), archive["case_id"], archive["predicted_positive"])
+        return answered(suite, archive["case_id"], archive["predicted_positive"])
 
 
-def kin_of(run: FinishedRun) -> pd.DataFrame | None:
-    """What a run's model says to "I hate you." and its kin; None when it cannot be loaded."""
+def near_answers(run: FinishedRun) -> pd.DataFrame | None:
+    """What a run's model says to the sentences next to those of the own suite; None when it cannot be loaded."""
     try:
-        return kin(torch_scorer(run.variant, run.tags["model_uri"], {}).is_positive)
+        return near_sentences(torch_scorer(run.variant, run.tags["model_uri"], {}).is_positive)
     except RuntimeError as error:
-        log.warning("the report leaves out what %s says to 'I hate you.': %s", run.variant, error)
+        log.warning("the report leaves out what %s says to the sentences next to the suite: %s", run.variant, error)
         return None
 
 
@@ -206,11 +207,11 @@ def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:
     decision = Decision.from_dict(facts, corpus.task)
     scored = read_scores(_file(run, "test"))
     sections = [decision_section(run.variant, scored, decision)]
-    report = answers(run)
+    report = answers(run, open_suite(materials.suite) if materials.suite else None)
     if report is not None:
         table = report.by_functionality.reset_index()
-        asked = kin_of(run)
+        asked = near_answers(run) if materials.suite == OWN else None
         sections.append(behaviour_section(plot_behaviour(report), report.metrics(), table, asked))
         if asked is not None:
-            tracking.log_table("kin", asked)
+            tracking.log_table("near", asked)
     return sections

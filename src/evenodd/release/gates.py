@@ -58,11 +58,11 @@ class Limit:
 LIMITS = (
     Limit(
         "behaviour", "behaviour/balanced_accuracy", "balanced accuracy on the behaviour suite",
-        lambda gates: gates.min_behaviour, True, "-P evidence.behaviour_suite=true",
+        lambda gates: gates.min_behaviour, True, "-P suite=own or a CSV",
     ),
     Limit(
         "group_gap", "behaviour/group_gap", "gap between groups on the behaviour suite",
-        lambda gates: gates.max_group_gap, False, "-P evidence.behaviour_suite=true",
+        lambda gates: gates.max_group_gap, False, "-P suite=own or a CSV",
     ),
     Limit(
         "calibration", "validation/ece", "expected calibration error on validation",

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from evenodd.evidence.behaviour import NO_GROUP, BehaviourReport
+from evenodd.evidence.suites.behaviour import NO_GROUP, BehaviourReport
 
 
 def plot_behaviour(report: BehaviourReport) -> Figure:
-    """Heat map of accuracy, functionality by group, hateful functionalities on top; empty cells have no case."""
+    """Heat map of accuracy, functionality by group, positive ones on top; empty cells have no case."""
     table = report.by_functionality_and_group
-    table["row"] = table["functionality"] + np.where(table["label_gold"] == "hateful", "  (hate)", "  (no hate)")
+    table["row"] = table["functionality"] + "  (" + table["label_gold"] + ")"
     groups = sorted(table["group"].unique(), key=lambda group: (group == NO_GROUP, group))
     grid = table.pivot(index="row", columns="group", values="accuracy").loc[table["row"].unique(), groups]
     figure = Figure(figsize=(3.2 + 0.85 * len(groups), 1.6 + 0.27 * len(grid)), layout="constrained")
@@ -24,7 +24,7 @@ def plot_behaviour(report: BehaviourReport) -> Figure:
     figures = report.metrics()
     axes.set_title(
         f"Suite {report.suite}, {len(report.cases)} cases: balanced accuracy {figures['balanced_accuracy']:.3f} "
-        f"(hateful {figures['accuracy_hateful']:.3f}, others {figures['accuracy_non_hateful']:.3f})",
+        f"(recall {figures['recall']:.3f}, specificity {figures['specificity']:.3f})",
         fontsize=10,
     )
     return figure

@@ -9,11 +9,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from evenodd.evidence.augmentation import Augmentation
-from evenodd.evidence.behaviour import kin_in_words
 from evenodd.evidence.calibration import Decision, decision_metrics
 from evenodd.evidence.datareport import DataReport
 from evenodd.evidence.floors import Floors
 from evenodd.evidence.metrics import Scored
+from evenodd.evidence.suites.own import near_in_words
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.report.page import Picture, Section
 from evenodd.report.plots import plot_confusion, plot_precision_recall, plot_reliability, plot_risk_coverage
@@ -80,7 +80,7 @@ def _bias_words(decision: Decision) -> str:
 
 
 def behaviour_section(
-    heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame, kin: pd.DataFrame | None = None
+    heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame, near: pd.DataFrame | None = None
 ) -> Section:
     """The behaviour suite: totals in words, the heat map, the table by functionality.
 
@@ -88,7 +88,7 @@ def behaviour_section(
         heat_map: as the suite's report draws it.
         figures: `balanced_accuracy` and what else the suite measures.
         functionalities: one row per functionality.
-        kin: "I hate you." and the sentences next to it, with what the model says; None: not asked.
+        near: sentences next to those of the suite, with what the model says; None: not asked.
     """
     known = {key.replace("_", " "): value for key, value in figures.items() if value == value}
     totals = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
@@ -98,9 +98,11 @@ def behaviour_section(
     words = f"Sentences that matter, never trained on: {totals}."
     table = functionalities.drop(columns="index", errors="ignore")
     tables: tuple[tuple[str, pd.DataFrame], ...] = (("By functionality", table),)
-    if kin is None:
+    if near is None:
         return Section("Behaviour", (words,), (picture,), tables)
-    return Section("Behaviour", (words, kin_in_words(kin)), (picture,), (*tables, ("What the labels mean here", kin)))
+    return Section(
+        "Behaviour", (words, near_in_words(near)), (picture,), (*tables, ("What the labels mean here", near))
+    )
 
 
 def gates_section(gates: pd.DataFrame) -> Section:

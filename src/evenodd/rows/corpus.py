@@ -13,6 +13,7 @@ import datasets
 import numpy as np
 import pyarrow as pa
 
+from evenodd.rows.augment import LABELS as AUGMENT_LABELS
 from evenodd.rows.augment import counterexamples
 from evenodd.rows.clean import text_keys
 from evenodd.rows.columns import find_columns
@@ -57,7 +58,7 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     if not (folder / "corpus.json").exists():
         table, faults = read_table(source, columns, settings, cache)
         plan = plan_rows(table, settings, seed, faults)
-        if extra and not {"hate", "noHate"} <= set(plan.task.labels):
+        if extra and not set(AUGMENT_LABELS) <= set(plan.task.labels):
             raise _no_place_for_augment(settings, plan.task.labels)
         plan.augmented = extra
         with new_folder(folder) as building:
@@ -121,15 +122,15 @@ def _corpus_key(source: Source, columns: dict[str, Any], settings: DataSettings,
 def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
     if settings.augment == "none":
         return []
-    if settings.labels is not None and not {"hate", "noHate"} <= set(settings.labels):
+    if settings.labels is not None and not set(AUGMENT_LABELS) <= set(settings.labels):
         raise _no_place_for_augment(settings, settings.labels)
     return counterexamples(settings.augment_rows * settings.augment_turns, seed, settings.augment_kinds)
 
 
 def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> ValueError:
     return ValueError(
-        f"augment={settings.augment!r}: its rows are labelled hate and noHate, but the labels are {', '.join(labels)}. "
-        "Pass -P data.augment=none."
+        f"augment={settings.augment!r}: its rows are labelled {' and '.join(sorted(AUGMENT_LABELS))}, but the labels are "
+        f"{', '.join(labels)}. Pass -P data.augment=none."
     )
 
 

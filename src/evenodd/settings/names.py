@@ -32,7 +32,7 @@ SHORT_NAMES = {
     "vary_split": "evidence.vary_split",
     "provider": "serve.provider",
     "model": "run.model",
-    "suite": "run.suite",
+    "suite": "evidence.suite",
     "predictions": "run.predictions",
     "variants": "run.variants",
     "to": "run.to",
@@ -42,7 +42,7 @@ SHORT_NAMES = {
     "input": "run.input",
     "output": "run.output",
 }
-RENAMED = {"model_name": "name"}
+RENAMED = {"model_name": "name", "run.suite": "suite"}
 TEACHER = "teacher"
 
 

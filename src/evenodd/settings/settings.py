@@ -66,9 +66,7 @@ class DataSettings(Frozen):
     augment_mix: float = Field(
         0.9, gt=0, le=1, description="weights: so far on the way from a fit without the added rows to the one with them"
     )
-    augment_kinds: tuple[str, ...] | None = Field(
-        None, description="kinds of counterexamples (negated_hate, threat, …); None: all of them"
-    )
+    augment_kinds: tuple[str, ...] | None = Field(None, description="kinds of counterexamples; None: all of them")
 
     _names = field_validator("labels", "group_columns", "augment_kinds", mode="before")(_split_names)
 
@@ -193,7 +191,7 @@ class TuneSettings(Frozen):
 
 
 class DecisionSettings(Frozen):
-    """How a probability becomes `hate`, `noHate` or `review`. Fitted on validation."""
+    """How a probability becomes a label or `review`. Fitted on validation."""
 
     target: Target = "f1_macro"
     minimum: float = Field(0.8, gt=0, le=1, description="the precision or recall asked for by `target`")
@@ -212,7 +210,11 @@ class EvidenceSettings(Frozen):
     max_loss: float | None = Field(
         None, gt=0, lt=1, description="macro-F1 that a winner may lose against the teacher, with confidence 1 - alpha"
     )
-    behaviour_suite: bool = Field(True, description="score the project's own behaviour suite")
+    suite: str | None = Field(
+        None,
+        min_length=1,
+        description="behaviour suite: `own`, `none` or a CSV; when not said, own for the sample, none for others",
+    )
 
 
 class GateSettings(Frozen):
@@ -260,7 +262,6 @@ class RunSettings(Frozen):
     """What one command was asked to work on."""
 
     model: str | None = Field(None, description="run id, `name@alias`, `name/version`, or a bundle's folder")
-    suite: str | None = Field(None, description="CSV in HateCheck's columns")
     predictions: str | None = Field(None, description="CSV to write")
     variants: tuple[str, ...] | None = Field(None, description="which ones, by name; the teacher is always among them")
     to: str | None = Field(None, description="what `promote` moves the alias to; `previous` rolls back")
@@ -305,6 +306,12 @@ class Settings(Frozen):
     export: ExportSettings = ExportSettings()
     serve: ServeSettings = ServeSettings()
     run: RunSettings = RunSettings()
+
+    @property
+    def suite(self) -> str | None:
+        """The behaviour suite that models are scored on, `own` or a file; None: none."""
+        default = "own" if self.data.source == "sample" else "none"
+        return None if (self.evidence.suite or default) == "none" else self.evidence.suite or default
 
     @model_validator(mode="after")
     def _splits_for_seeds(self) -> Settings:

@@ -1,7 +1,6 @@
 """Behaviour suites: short cases in HateCheck's columns, scored by functionality and by group.
 
-The label means what HateCheck means by it: abuse aimed at people for being members of a protected group. "I hate
-you." is abuse of a person and not hateful in this sense; `kin` shows that sentence and those next to it.
+The label means what HateCheck means by it: abuse aimed at people for being members of a protected group.
 
 Source: Röttger et al. 2021, arXiv 2012.15606 (columns and the idea of functionalities; the cases here are the
 project's own).
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from evenodd.evidence.suites.build import SUITE_PATH, suite_groups
+from evenodd.evidence.suites.build import SUITE_PATH
 from evenodd.rows.templates import normalise
 
 LABELS = ("hateful", "non-hateful")
@@ -30,8 +29,8 @@ NO_GROUP = "no group"
 MIN_GROUP_CASES = 5
 """Cases of a label that a group needs before its figure counts in a gap."""
 MAX_FAULTS = 20
-DIRECT_HATE = ("hate_plain_h", "derog_neg_emote_h")
-"""Functionalities of "I hate GROUP", here and in HateCheck."""
+DIRECT = ("hate_plain_h", "derog_neg_emote_h")
+"""Functionalities of a plain attack on a group, here and in HateCheck."""
 NEUTRAL_MENTION = ("neutral_nh", "ident_neutral_nh")
 """Functionalities of a group that is named and nothing said against it."""
 
@@ -44,7 +43,7 @@ class Suite:
 
     Attributes:
         name: the file's name without its ending.
-        cases: one row a case: `case_id` (str), `functionality`, `test_case`, `hateful` (bool), `group` (`no group`
+        cases: one row a case: `case_id` (str), `functionality`, `test_case`, `positive` (bool), `group` (`no group`
             where none is named).
         digest: SHA-256 of the file.
     """
@@ -106,19 +105,19 @@ class BehaviourReport:
         """The suite in six figures; NaN where the suite has no case to count.
 
         Returns:
-            `balanced_accuracy` (mean of the two recalls), `accuracy_hateful`, `accuracy_non_hateful`,
+            `balanced_accuracy` (mean of the next two), `recall` on hateful cases, `specificity` on the others,
             `group_gap`, the larger of the gaps in recall on hateful cases and in false-positive rate on the others,
-            `direct_hate` and `neutral_mention`, the accuracy on these functionalities.
+            `direct` and `neutral_mention`, the accuracy on these functionalities.
         """
-        hateful = _mean(self.cases[self.cases["hateful"]]["correct"])
-        other = _mean(self.cases[~self.cases["hateful"]]["correct"])
-        gaps = [gap for gap in (self.gap("hateful"), self.gap("non-hateful")) if not np.isnan(gap)]
+        recall = _mean(self.cases[self.cases["positive"]]["correct"])
+        specificity = _mean(self.cases[~self.cases["positive"]]["correct"])
+        gaps = [gap for gap in map(self.gap, LABELS) if not np.isnan(gap)]
         return {
-            "balanced_accuracy": (hateful + other) / 2,
-            "accuracy_hateful": hateful,
-            "accuracy_non_hateful": other,
+            "balanced_accuracy": (recall + specificity) / 2,
+            "recall": recall,
+            "specificity": specificity,
             "group_gap": max(gaps, default=float("nan")),
-            "direct_hate": self.accuracy_on(DIRECT_HATE),
+            "direct": self.accuracy_on(DIRECT),
             "neutral_mention": self.accuracy_on(NEUTRAL_MENTION),
         }
 
@@ -161,7 +160,7 @@ def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> Behavi
 
     Args:
         suite: the cases.
-        predicted_positive: bool or 0/1, (cases,): which cases the model calls hate; or a function that gives
+        predicted_positive: bool or 0/1, (cases,): which cases the model calls positive; or a function that gives
             it for texts.
 
     Raises:
@@ -178,7 +177,7 @@ def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> Behavi
         raise ValueError(
             "predicted_positive holds values other than 0 and 1: cut probabilities at the threshold first."
         )
-    cases = suite.cases.assign(predicted_positive=decided, correct=decided == suite.cases["hateful"].to_numpy())
+    cases = suite.cases.assign(predicted_positive=decided, correct=decided == suite.cases["positive"].to_numpy())
     return BehaviourReport(suite=suite.name, cases=cases)
 
 
@@ -219,55 +218,6 @@ def answered(suite: Suite, case_ids: ArrayLike, predicted_positive: ArrayLike) -
     return score_suite(replace(suite, cases=asked), [called[case] for case in asked["case_id"]])
 
 
-def kin(predict: Predict | None = None) -> pd.DataFrame:
-    """ "I hate you." and the sentences next to it, with what each label means here.
-
-    Args:
-        predict: gives bool or 0/1, (texts,), for texts; None: no column `predicted`.
-
-    Returns:
-        `text`, `label_gold`, `why`, and `predicted` (`hateful` or `non-hateful`).
-    """
-    table = pd.DataFrame([*_KIN, *_kin_of_groups()], columns=["text", "label_gold", "why"])
-    if predict is not None:
-        table["predicted"] = np.where(np.asarray(predict(table["text"].tolist())).astype(bool), *LABELS)
-    return table
-
-
-def kin_in_words(table: pd.DataFrame) -> str:
-    """What a model says of "I hate you." and of "I hate GROUP.", and what the labels mean here.
-
-    Args:
-        table: of `kin`, with `predicted`.
-    """
-    said = table.set_index("text")["predicted"]
-    groups = table[table["label_gold"] == LABELS[0]]
-    missed = groups.loc[groups["predicted"] != LABELS[0], "text"].str.removeprefix("I hate ").str.removesuffix(".")
-    names = f" (not for {', '.join(missed)})" if len(missed) else ""
-    return (
-        f'"I hate GROUP." is called hateful for {len(groups) - len(missed)} of {len(groups)} groups{names}. "I hate '
-        f'you." is called {said["I hate you."]}: abuse of a person without a word on a group is not hateful by the '
-        "definition used here."
-    )
-
-
-_KIN = (
-    ("I hate you.", "non-hateful", "abuse of a person; no protected group is named"),
-    ("I hate you, Peter.", "non-hateful", "abuse of a person by name"),
-    ("I hate my boss.", "non-hateful", "abuse of a person"),
-    ("I hate Mondays.", "non-hateful", "about a thing"),
-    ("I hate bankers.", "non-hateful", "a trade is no protected group"),
-    ("I don't hate women.", "non-hateful", "hate denied"),
-    ("He said: I hate women.", "non-hateful", "hate reported"),
-    ("I love women.", "non-hateful", "the opposite of hate"),
-)
-
-
-def _kin_of_groups() -> Iterator[tuple[str, str, str]]:
-    for group, _ in suite_groups():
-        yield f"I hate {group}.", "hateful", "hate for people because they are members of a protected group"
-
-
 def _read_rows(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     """Each row with the line of the file that it starts on."""
     line = reader.line_num + 1
@@ -291,17 +241,17 @@ def _case(number: int, row: dict[str, Any]) -> dict[str, Any]:
         "case_id": row.get("case_id") or str(number),
         "functionality": row["functionality"].strip(),
         "test_case": row["test_case"],
-        "hateful": row["label_gold"] == "hateful",
+        "positive": row["label_gold"] == LABELS[0],
         "group": (row.get("target_ident") or "").strip() or NO_GROUP,
     }
 
 
 def _accuracy(cases: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Cases and accuracy of each combination of keys and label, hateful ones first, in the order of the suite."""
-    grouped = cases.groupby([*keys, ~cases["hateful"]], sort=False)["correct"].agg(["size", "mean"]).reset_index()
-    grouped = grouped.sort_values("hateful", kind="stable", ignore_index=True)
+    grouped = cases.groupby([*keys, ~cases["positive"]], sort=False)["correct"].agg(["size", "mean"]).reset_index()
+    grouped = grouped.sort_values("positive", kind="stable", ignore_index=True)
     table = grouped[keys].assign(
-        label_gold=np.where(grouped["hateful"], LABELS[1], LABELS[0]), cases=grouped["size"], accuracy=grouped["mean"]
+        label_gold=np.where(grouped["positive"], LABELS[1], LABELS[0]), cases=grouped["size"], accuracy=grouped["mean"]
     )
     return table[["functionality", "group", "label_gold", "cases", "accuracy"]] if len(keys) > 1 else table
 

@@ -3,7 +3,7 @@
 The templates and the phrases that fill them are the YAML files of this folder; `wording` reads them, `rows` fills them.
 """
 
-from evenodd.rows.augment.rows import WEIGHTS, counterexamples, group_terms, kind_counts
+from evenodd.rows.augment.rows import LABELS, WEIGHTS, counterexamples, group_terms, kind_counts
 from evenodd.rows.augment.wording import wording
 
-__all__ = ["WEIGHTS", "counterexamples", "group_terms", "kind_counts", "wording"]
+__all__ = ["LABELS", "WEIGHTS", "counterexamples", "group_terms", "kind_counts", "wording"]

@@ -14,6 +14,7 @@ from typing import Any
 from evenodd.rows.augment.wording import Phrases, wording
 from evenodd.rows.templates import fill, normalise, sentence
 
+LABELS = ("noHate", "hate")
 WEIGHTS = {
     "direct_hate": 12,
     "derogation": 9,
@@ -110,7 +111,7 @@ def group_terms() -> tuple[str, ...]:
 
 
 def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
-    label = "hate" if kind in wording().hate or kind == "misspelt_hate" else "noHate"
+    label = LABELS[kind in wording().hate or kind == "misspelt_hate"]
     made: list[dict[str, Any]] = []
     tries = 0
     while len(made) < count:
