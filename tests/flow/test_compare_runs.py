@@ -133,7 +133,7 @@ def test_changes_by_counterexamples_are_paired_differences(corpus: Corpus) -> No
     for name, one, other in zip(("macro-F1", "average precision"), expected["9 rows"], expected["none"], strict=True):
         assert change[name] == pytest.approx(one - other, abs=1e-5)
     assert change["balanced accuracy"] == 0
-    assert found.means.set_index("counterexamples").loc["none", "direct hate caught"] == 1
+    assert found.means.set_index("counterexamples").loc["none", "direct attacks caught"] == 1
     assert set(found.means["variant"]) == {"odd"}
     assert compare_augmentation([alone], EvidenceSettings()) is None
 

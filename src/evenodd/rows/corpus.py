@@ -128,9 +128,10 @@ def _augmentation(settings: DataSettings, seed: int) -> list[dict[str, Any]]:
 
 
 def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> ValueError:
+    added = " and ".join(sorted(AUGMENT_LABELS))
     return ValueError(
-        f"augment={settings.augment!r}: its rows are labelled {' and '.join(sorted(AUGMENT_LABELS))}, but the labels are "
-        f"{', '.join(labels)}. Pass -P data.augment=none."
+        f"augment={settings.augment!r}: its rows are labelled {added}, but the labels are {', '.join(labels)}. Pass "
+        "-P data.augment=none."
     )
 
 
