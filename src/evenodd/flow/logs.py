@@ -13,6 +13,11 @@ ENVIRONMENT = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # Ray reads these when it is imported: no colours, every line, and nothing sent home.
+    "RAY_COLOR_PREFIX": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Kernels of all shapes of batch that a fit meets: with oneDNN's own 1,024 they are made anew in every epoch.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
 }

@@ -26,6 +26,10 @@ from evenodd.tracking.runs import DONE_TAG, active_run_id
 log = logging.getLogger(__name__)
 
 
+FACTS = "evenodd"
+"""Key of our own facts in a logged model's metadata: MLflow has a meaning of its own for others, such as `task`."""
+
+
 @dataclass(frozen=True)
 class ModelEntry:
     """What the registry and the model page show of a model."""
@@ -61,7 +65,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
         signature=TEXT_SIGNATURE,
         input_example=["You are all welcome here."],
         pip_requirements=list(entry.requirements),
-        metadata={**entry.metadata, "description": entry.description},
+        metadata={FACTS: entry.metadata, "description": entry.description},
         model_config={"truncation": True},
         tags={key: str(value) for key, value in entry.tags.items()},
     )
@@ -79,7 +83,7 @@ def log_onnx(path: Path, entry: ModelEntry, inputs: tuple[str, ...]) -> str:
         name=f"{entry.variant}-onnx",
         signature=ModelSignature(Schema(tokens), Schema(logits)),
         pip_requirements=list(entry.requirements),
-        metadata={**entry.metadata, "description": entry.description},
+        metadata={FACTS: entry.metadata, "description": entry.description},
         save_as_external_data=False,
     )
     return str(info.model_uri)
@@ -233,8 +237,8 @@ def model_metadata(uri: str) -> dict[str, Any]:
         RuntimeError: its files are gone or damaged.
     """
     try:
-        return dict(mlflow.models.get_model_info(uri).metadata or {})
-    except (MlflowException, OSError, yaml.YAMLError, TypeError) as error:
+        return dict((mlflow.models.get_model_info(uri).metadata or {})[FACTS])
+    except (MlflowException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
         raise RuntimeError(f"model '{uri}' cannot be read: {_first_line(error)}") from error
 
 

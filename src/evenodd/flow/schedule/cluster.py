@@ -36,12 +36,6 @@ RETRIES = 2
 SECONDS_TO_END = 10.0
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Rows and token ids lie in memory-mapped files, so that little goes through Ray's store."""
-ENVIRONMENT = {
-    "RAY_COLOR_PREFIX": "0",
-    "RAY_DEDUP_LOGS": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 PASSED_ON = ("MLFLOW_", "HF_", "EVENODD_")
 LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, TaskUnschedulableError)
 
@@ -162,8 +156,6 @@ def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None 
     """
     if ray.is_initialized():
         return
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     try:
         if cluster:
             ray.init(address=cluster, logging_level=logging.ERROR, log_to_driver=True)
