@@ -73,8 +73,9 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
 def _fitted_here() -> tuple[Fitted, Fitted]:
     from evenodd.encoders import init_student, load_encoder, odd_layers
     from evenodd.encoders.files import resolve_model
+    from evenodd.task import Task
 
-    model, tokenizer = load_encoder(resolve_model("minilm"), LABELS)
+    model, tokenizer = load_encoder(resolve_model("minilm"), Task.single_label(LABELS))
     student = init_student(model, odd_layers(model.config.num_hidden_layers)).model
     for one in (model, student):
         fit_head(one, tokenizer)

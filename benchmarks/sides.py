@@ -159,9 +159,7 @@ def prepare(task: Task) -> tuple[Bench, str, float]:
     torch.manual_seed(0)
     cache = task.home / "cache"
     corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
-    encoder, tokenizer = load_encoder(
-        resolve_model(task.model), corpus.label_names, attention=best_attention(best_device())
-    )
+    encoder, tokenizer = load_encoder(resolve_model(task.model), corpus.task, attention=best_attention(best_device()))
     encoder.to(best_device())
     train = token_store(corpus.train, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)
     validation = token_store(corpus.validation, tokenizer, max_length=CLASSROOM_TOKENS, cache=cache)

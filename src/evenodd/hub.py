@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from pathlib import Path
@@ -12,8 +13,12 @@ import huggingface_hub
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled, RepositoryNotFoundError, RevisionNotFoundError
 
+logger = logging.getLogger(__name__)
+
 HUB_NAME = re.compile(r"^[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?$")
 TIMEOUT_SECONDS = 8.0
+ABOUT = ("*.json", "*.txt", "*.model")
+SAFE_WEIGHTS, TORCH_WEIGHTS = "model*.safetensors", "pytorch_model*.bin"
 Kind = Literal["data", "teacher"]
 WAYS_OUT = {
     "data": "Pass a local file (-P data=rows.jsonl) or the bundled sample (-P data=sample).",
@@ -56,10 +61,36 @@ def hub_commit(kind: Kind, name: str, revision: str | None = None) -> str:
         raise unreachable(kind, name) from error
 
 
-def cached_model_commit(name: str, revision: str | None = None) -> str | None:
-    """The commit of a model whose configuration is in the local hub cache, or None."""
+def hub_model(name: str, revision: str | None = None) -> Path:
+    """Folder with a model's files at a revision, fetched where the local copy lacks them.
+
+    Everything is loaded from that folder, so that the revision holds for configuration, weights and tokenizer alike.
+
+    Raises:
+        ValueError: the hub has no such name or revision, or its files hold no weights that are read.
+        RuntimeError: the hub cannot be reached and there is no local copy.
+    """
+    try:
+        commit = hub_commit("teacher", name, revision)
+    except RuntimeError as error:
+        folder = cached_model(name, revision)
+        if folder is None:
+            raise
+        logger.info("teacher %s: %s The local copy is used", name, str(error).partition(". ")[0] + ".")
+        return folder
+    try:
+        folder = Path(huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=[*ABOUT, SAFE_WEIGHTS]))
+        if not any(folder.glob(SAFE_WEIGHTS)):
+            huggingface_hub.snapshot_download(name, revision=commit, allow_patterns=[*ABOUT, TORCH_WEIGHTS])
+    except (HfHubHTTPError, OfflineModeIsEnabled, httpx2.HTTPError, OSError) as error:
+        raise unreachable("teacher", name) from error
+    return folder
+
+
+def cached_model(name: str, revision: str | None = None) -> Path | None:
+    """Folder of a model whose configuration is in the local hub cache, or None."""
     found = huggingface_hub.try_to_load_from_cache(name, "config.json", revision=revision)
-    return Path(found).parent.name if isinstance(found, str) else None
+    return Path(found).parent if isinstance(found, str) else None
 
 
 def _ask(kind: Kind, name: str, revision: str | None) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from evenodd import hub
 from evenodd.encoders import files as encoder_files
 from evenodd.encoders.files import file_sha256, resolve_model, source_digest
 
@@ -67,15 +69,49 @@ def test_an_unreachable_hub_is_the_one_line_error(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_model_in_the_local_hub_cache_needs_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A cached model works offline, and its digest is its commit's."""
-    snapshot = tmp_path / ("a" * 40)
-    snapshot.mkdir()
+    """A cached model works offline, at the revision that was asked for."""
+    asked: list[str | None] = []
+
+    def cached(name: str, file: str, revision: str | None = None) -> str:
+        asked.append(revision)
+        return str(tmp_path / "snapshot" / file)
+
     monkeypatch.setattr(constants, "is_offline_mode", lambda: True)
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(snapshot / "config.json"))
-    assert resolve_model("someone/model") == "someone/model"
-    first = source_digest("someone/model")
-    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(tmp_path / "b" / "config.json"))
-    assert source_digest("someone/model") != first
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    assert resolve_model("someone/model", "v2") == tmp_path / "snapshot"
+    assert asked == ["v2"]
+
+
+@pytest.mark.parametrize("weights", ["model.safetensors", "pytorch_model.bin"])
+def test_a_hub_model_is_loaded_from_the_files_of_its_revision(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str
+) -> None:
+    """A revision that is written down and not obeyed makes a comparison of something else."""
+    fetched: list[str] = []
+
+    def download(name: str, revision: str, allow_patterns: list[str]) -> str:
+        fetched.append(revision)
+        folder = tmp_path / revision
+        folder.mkdir(exist_ok=True)
+        for file in ("config.json", weights, "tf_model.h5"):
+            if any(fnmatch(file, pattern) for pattern in allow_patterns):
+                (folder / file).write_text(revision)
+        return str(folder)
+
+    monkeypatch.setattr(hub, "hub_commit", lambda kind, name, revision: f"commit-of-{revision}")
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    folder = resolve_model("someone/model", "v2")
+    assert folder == tmp_path / "commit-of-v2"
+    assert set(fetched) == {"commit-of-v2"}
+    assert {path.name for path in folder.iterdir()} == {"config.json", weights}
+    assert source_digest(folder) != source_digest(resolve_model("someone/model", "v3"))
+
+
+def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
+    """A setting without effect is taken for one with it."""
+    for source in (str(make_folder(tmp_path / "model")), "minilm"):
+        with pytest.raises(ValueError, match="only a hub model has revisions"):
+            resolve_model(source, "v2")
 
 
 def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,17 +13,20 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-log = logging.getLogger(__name__)
+from evenodd.encoders.head import align_head, label_names
+from evenodd.task import Task
+
+SENTENCEPIECE = ("*.model", "*.spm")
 
 
 def load_encoder(
-    source: str | Path, label_names: tuple[str, ...], *, attention: str = "eager", dropout: float | None = None
+    source: Path, task: Task, *, attention: str = "eager", dropout: float | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A sequence classifier over the encoder in `source`, with a head for the labels, and its tokenizer.
 
     Args:
-        source: a folder, or a hub name (see `evenodd.rows.resolve_model`).
-        label_names: label names in the order of their numbers.
+        source: a folder (see `evenodd.encoders.files.resolve_model`).
+        task: its labels become the classifier's, in their order; a head that was fitted for them is kept.
         attention: transformers' attention implementation; eager is the fastest for short texts on a CPU.
         dropout: of hidden states and attention; None leaves the config's.
 
@@ -33,21 +35,44 @@ def load_encoder(
     """
     try:
         config = AutoConfig.from_pretrained(source)
-        config.num_labels = len(label_names)
-        config.id2label = dict(enumerate(label_names))
-        config.label2id = {name: number for number, name in enumerate(label_names)}
+        own = label_names(config)
+        config.num_labels = len(task.labels)
+        config.id2label = dict(enumerate(task.labels))
+        config.label2id = {name: number for number, name in enumerate(task.labels)}
+        config.problem_type = task.problem_type
         set_dropout(config, dropout)
         model = AutoModelForSequenceClassification.from_pretrained(
             source, config=config, attn_implementation=attention, dtype=torch.float32, ignore_mismatched_sizes=True
         )
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ValueError(
-            f"teacher='{source}': not an encoder with a tokenizer that can be loaded ({reason})."
-        ) from error
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ValueError(f"teacher='{source}': not an encoder that can be loaded ({first_line(error)}).") from error
     encoder_layers(model)
-    return model, tokenizer
+    align_head(model, own, task.labels)
+    return model, load_tokenizer(source)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer of a folder.
+
+    Raises:
+        ValueError: there is none, or it cannot be read; where sentencepiece is lacking, how to install it.
+    """
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
+    except Exception as error:
+        pieces = [path.name for pattern in SENTENCEPIECE for path in Path(folder).glob(pattern)]
+        way = f"its tokenizer cannot be loaded ({first_line(error)})"
+        if pieces and not (Path(folder) / "tokenizer.json").is_file():
+            way = f"its tokenizer is {pieces[0]} alone, which needs: pip install sentencepiece protobuf"
+        raise ValueError(f"teacher='{folder}': {way}.") from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):
+        raise ValueError(f"teacher='{folder}': there is no tokenizer in it. Copy the model's tokenizer.json there.")
+    return tokenizer
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def best_attention(device: str, *, maps: bool = False) -> str:

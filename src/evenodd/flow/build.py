@@ -88,8 +88,8 @@ def _start(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     attention = best_attention(best_device(), maps=plan.settings.distill.attention_weight > 0)
     if teacher_uri is None:
-        names, dropout = materials.corpus.label_names, plan.settings.train.dropout
-        return load_encoder(materials.encoder, names, attention=attention, dropout=dropout)
+        dropout = plan.settings.train.dropout
+        return load_encoder(materials.encoder, materials.corpus.task, attention=attention, dropout=dropout)
     model, tokenizer = tracking.load_model(teacher_uri)
     model.set_attn_implementation(attention)
     override_dropout(model, plan.settings.train.dropout)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from evenodd.encoders.check import check_encoder
 from evenodd.encoders.files import resolve_model, source_digest
 from evenodd.evidence import Floors, fit_floors
 from evenodd.evidence.datareport import DataReport, data_report
@@ -23,7 +24,7 @@ class Materials:
 
     Attributes:
         corpus: three splits.
-        encoder: folder or hub name of the encoder.
+        encoder: folder of the encoder.
         encoder_name: as the settings name it.
         encoder_digest: of its files.
         cache: where token ids and teacher targets are kept.
@@ -32,7 +33,7 @@ class Materials:
     """
 
     corpus: Corpus
-    encoder: str | Path
+    encoder: Path
     encoder_name: str
     encoder_digest: str
     cache: Path
@@ -108,13 +109,14 @@ def gather(settings: Settings) -> Materials:
         ValueError: faults in the rows, or files that are not there.
         RuntimeError: a hub that cannot be reached.
     """
-    encoder = resolve_model(settings.teacher.source)
-    corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    encoder = resolve_model(settings.teacher.source, settings.teacher.revision)
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
     if settings.suite and corpus.positive is None:
         raise ValueError(
             f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
             f"({', '.join(corpus.label_names)}): pass suite=none."
         )
+    check_encoder(encoder, settings.data.max_length)
     digest = source_digest(encoder)
     return Materials(
         corpus,

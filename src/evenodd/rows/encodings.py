@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 BLOCK = 1 << 20
 MARKS = (
@@ -58,7 +58,9 @@ def open_bytes(path: Path) -> IO[bytes]:
     """A file's content, unpacked when it is a gzip file."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path) if packed else path.open("rb")
+    if packed:
+        return cast(IO[bytes], gzip.open(path))
+    return path.open("rb")
 
 
 def head_of(path: Path, size: int = 4096) -> bytes:
