@@ -18,7 +18,12 @@ def test_a_teacher_at_chance_is_refused_in_one_line(
     tracking: ModuleType, tiny_encoder: Path, rows_file: Path, tmp_path: Path, capsys
 ) -> None:
     """Hours would go into a student of nothing, whose scores look like any other's."""
-    said = {"data": str(rows_file), "teacher": str(tiny_encoder), "home": str(tmp_path / "home")}
+    said = {
+        "data": str(rows_file),
+        "teacher": str(tiny_encoder),
+        "home": str(tmp_path / "home"),
+        "data.max_length": "64",
+    }
     plan = make_plan("odd", make_request(said))
     materials = gather(plan.settings)
     assert plan.teacher

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -66,7 +67,8 @@ def _token_faults(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) ->
     faults = []
     if tokenizer.pad_token_id is None:
         faults.append("its tokenizer has no padding token: set tokenizer.pad_token and save it again")
-    rows = int(model.get_input_embeddings().num_embeddings)
+    embeddings: Any = model.get_input_embeddings()
+    rows = int(embeddings.num_embeddings)
     beyond = sorted(token for token, number in tokenizer.get_vocab().items() if number >= rows)
     if beyond:
         names = ", ".join(beyond[:SHOWN]) + (f" and {len(beyond) - SHOWN:,} more" if len(beyond) > SHOWN else "")

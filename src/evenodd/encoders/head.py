@@ -54,11 +54,12 @@ def align_head(model: PreTrainedModel, own: Sequence[str], labels: Sequence[str]
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:
     """The last linear layer, which gives the logits."""
     inside = f"{model.base_model_prefix}."
-    outputs = int(model.config.num_labels)
     layers = [
         module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and not name.startswith(inside) and module.out_features == outputs
+        if isinstance(module, nn.Linear)
+        and not name.startswith(inside)
+        and module.out_features == model.config.num_labels
     ]
     return layers[-1] if layers else None
 

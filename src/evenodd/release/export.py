@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 
+from evenodd.encoders.check import position_limit
 from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
@@ -117,21 +118,19 @@ def export_graphs(
     """
     if not len(validation_texts):
         raise ValueError("validation_texts is empty: parity needs at least one text.")
-    _refuse_long_windows(model.config, max_length)
+    _refuse_long_windows(model, max_length)
     out.mkdir(parents=True, exist_ok=True)
     data = ExportData(list(calibration_texts), list(validation_texts), validation_labels)
     with tempfile.TemporaryDirectory(prefix="export-", dir=out) as work:
         return _Export(model, tokenizer, Path(work), settings, data, max_length).run(out)
 
 
-def _refuse_long_windows(config: Any, max_length: int) -> None:
-    """Position tables end somewhere; families that count from the padding id lose the first entries."""
-    counts_from_padding = config.model_type in ("roberta", "xlm-roberta", "camembert", "mpnet")
-    positions = config.max_position_embeddings - (config.pad_token_id + 1 if counts_from_padding else 0)
-    if max_length > positions:
-        raise ValueError(
-            f"max_length={max_length}: {config.model_type} has {positions} positions. Pass at most {positions}."
-        )
+def _refuse_long_windows(model: Any, max_length: int) -> None:
+    """A window has at most as many tokens as the model has positions."""
+    limit = position_limit(model)
+    if limit is not None and max_length > limit:
+        family = model.config.model_type
+        raise ValueError(f"max_length={max_length}: {family} has {limit} positions. Pass at most {limit}.")
 
 
 class _Export:
