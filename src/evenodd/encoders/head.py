@@ -54,6 +54,7 @@ def align_head(model: PreTrainedModel, own: Sequence[str], labels: Sequence[str]
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:
     """The last linear layer, which gives the logits."""
     inside = f"{model.base_model_prefix}."
+    outputs = model.config.num_labels
     layers = [
         module
         for name, module in model.named_modules()
