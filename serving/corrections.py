@@ -12,6 +12,7 @@ import logging
 import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 logger = logging.getLogger(__name__)
@@ -169,10 +170,11 @@ class Store:
         return ", ".join([self._mark] * count)
 
 
-def open_store(place: str | None, limit: int, client_limit: int) -> Store | None:
+def open_store(place: str | None, limit: int, client_limit: int, password: Path | None = None) -> Store | None:
     """The store at a file, `sqlite:///FILE` or `postgresql://...`; None when no place is named.
 
-    A file that cannot be written is refused; a database server that is away is not, as it may come.
+    A file that cannot be written is refused; a database server that is away is not, as it may come. `password` is a
+    file that holds the server's; it is read at each connection, so that it can change.
 
     Raises:
         ValueError: another kind of URL.
@@ -181,7 +183,7 @@ def open_store(place: str | None, limit: int, client_limit: int) -> Store | None
     if not place:
         return None
     if place.startswith(("postgresql://", "postgres://")):
-        return _open_postgres(place, limit, client_limit)
+        return _open_postgres(place, limit, client_limit, password)
     path = place.removeprefix("sqlite:///")
     if "://" in path:
         scheme = place.split("://", 1)[0]
@@ -203,15 +205,21 @@ def open_store(place: str | None, limit: int, client_limit: int) -> Store | None
     return store
 
 
-def _open_postgres(place: str, limit: int, client_limit: int) -> Store:
+def _open_postgres(place: str, limit: int, client_limit: int, password: Path | None) -> Store:
     try:
         import psycopg
     except ImportError:
         raise RuntimeError(
             "EVENODD_CORRECTIONS names PostgreSQL and psycopg is missing: pip install 'psycopg[binary]'."
         ) from None
+
+    def connect() -> Connection:
+        secret = {} if password is None else {"password": password.read_text(encoding="utf-8").strip()}
+        opened: Connection = psycopg.connect(place, connect_timeout=WAIT_SECONDS, **secret)
+        return opened
+
     store = Store(
-        lambda: psycopg.connect(place, connect_timeout=WAIT_SECONDS),
+        connect,
         psycopg.Error,
         mark="%s",
         key="BIGSERIAL PRIMARY KEY",

@@ -47,6 +47,9 @@ class Instruments:
         self.answers = PromCounter("evenodd_answers", "Answers by path and status", ["path", "status"])
         self.refused = PromCounter("evenodd_refused_requests", "Requests refused, by reason", ["path", "reason"])
         self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
+        self.started = Gauge(
+            "evenodd_started_seconds", "When the youngest worker started, since 1970", multiprocess_mode="livemax"
+        )
         self.queue = Gauge(
             "evenodd_queue_wait_estimate_seconds",
             "How long a short request would wait now, in the worker where it is longest",

@@ -180,7 +180,8 @@ def check_bundles() -> None:
 
 
 def _open_store(settings: Settings) -> Store | None:
-    return open_store(settings.corrections, settings.max_corrections, settings.client_corrections)
+    password = settings.corrections_password
+    return open_store(settings.corrections, settings.max_corrections, settings.client_corrections, password)
 
 
 def _ordered_bundles(settings: Settings) -> dict[str, Bundle]:

@@ -11,6 +11,7 @@ import asyncio
 import atexit
 import logging
 import os
+import time
 from typing import Any
 
 import bentoml
@@ -23,6 +24,7 @@ from .docs import complete
 from .explanation import Explanation
 from .front import Front, known_paths
 from .metric_files import make_folder, remove_folder, use_folder
+from .metrics import Instruments
 from .runtime import Runtime, check_bundles, open_runtime
 from .settings import read_settings
 
@@ -98,7 +100,8 @@ class EvenOdd:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Show the queues' state from now on."""
+        """Show when this worker started, and the queues' state from now on."""
+        Instruments.get().started.set(time.time())
         self._beat()
 
     def _beat(self) -> None:

@@ -48,6 +48,7 @@ class Settings:
         exact: Where the graph's scores depend on the batch, a text always gets the same score: int8 runs each text by
             itself (about a seventh of the throughput), `checked` runs all in float32. Explanations do so always.
         corrections: Where corrections go: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
+        corrections_password: File with the password of that database; it may hold any character.
         max_corrections: Corrections that may wait for review before more are refused.
         client_corrections: Of them, those of one client.
     """
@@ -73,6 +74,7 @@ class Settings:
     keep_alive: float = 75.0
     exact: bool = False
     corrections: str | None = None
+    corrections_password: Path | None = None
     max_corrections: int = 100_000
     client_corrections: int = 1_000
 
@@ -162,6 +164,7 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "keep_alive": _positive(float, 1),
     "exact": _switch,
     "corrections": str,
+    "corrections_password": Path,
     "max_corrections": _positive(int),
     "client_corrections": _positive(int),
 }

@@ -129,5 +129,9 @@ def megabytes(served: Served) -> float:
 
 def workers(served: Served) -> set[int]:
     """Ids of the worker processes."""
-    children = psutil.Process(served.process.pid).children(recursive=True)
-    return {child.pid for child in children if any("_bentoml_impl.worker" in part for part in child.cmdline())}
+    found = set()
+    for child in psutil.Process(served.process.pid).children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if any("_bentoml_impl.worker" in part for part in child.cmdline()):
+                found.add(child.pid)
+    return found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import configparser
+import json
 import os
 import re
+import runpy
 import subprocess
 from dataclasses import fields
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy.engine import make_url
 
 from serving.metrics import Instruments
 from serving.settings import Settings, read_settings
@@ -34,6 +38,10 @@ def of_kind(kind: str) -> dict[str, Any]:
 def container() -> dict[str, Any]:
     [found] = of_kind("Deployment")["spec"]["template"]["spec"]["containers"]
     return dict(found)
+
+
+def plain_environment() -> dict[str, str]:
+    return {item["name"]: item["value"] for item in container()["env"] if "value" in item}
 
 
 def metric_names() -> set[str]:
@@ -78,13 +86,13 @@ def test_pod_is_probed_limited_and_unprivileged() -> None:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert found[probe]["httpGet"]["path"] in ("/readyz", "/livez", "/healthz")
         assert found[probe]["httpGet"]["port"] in [port["name"] for port in found["ports"]]
-    assert set(found["resources"]["limits"]) == {"cpu", "memory"}
+    assert {"cpu", "memory"} <= set(found["resources"]["limits"])
     assert found["securityContext"]["allowPrivilegeEscalation"] is False
     assert found["securityContext"]["readOnlyRootFilesystem"] is True
     pod = of_kind("Deployment")["spec"]["template"]["spec"]
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["terminationGracePeriodSeconds"] > Settings().timeout
-    environment = {item["name"]: item["value"] for item in found["env"]}
+    environment = plain_environment()
     assert environment["EVENODD_WORKERS"] == found["resources"]["limits"]["cpu"]
 
 
@@ -102,30 +110,121 @@ def test_alerts_use_metrics_that_exist() -> None:
     """An alert on a misspelt metric is silent for ever."""
     rules = yaml.safe_load((DEPLOY / "alerts.yaml").read_text())["groups"][0]["rules"]
     used = {name for rule in rules for name in re.findall(r"evenodd_\w+", rule["expr"])}
-    assert len(used) >= 3
+    alerts = {rule["alert"] for rule in rules}
+    assert {"ServerErrors", "AnswersLate", "LatencyHigh", "Restarts", "NotReady", "ScoresMoved"} <= alerts
     assert used <= metric_names()
 
 
-def test_compose_holds_service_tracking_database_and_metrics() -> None:
-    """The four that the README promises, wired to each other."""
-    compose = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-    assert set(compose["services"]) == {"service", "mlflow", "database", "prometheus"}
-    scrape = yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())["scrape_configs"][0]
-    assert scrape["static_configs"][0]["targets"] == ["service:3000"]
-    assert compose["services"]["service"]["read_only"] is True
-    assert "@database/mlflow" in compose["services"]["mlflow"]["command"]
-    for name, service in compose["services"].items():
-        assert set(service["networks"]) <= set(compose["networks"])
+def compose() -> dict[str, Any]:
+    return dict(yaml.safe_load((DEPLOY / "compose.yaml").read_text()))
+
+
+def test_compose_holds_what_the_readme_promises() -> None:
+    """Wired to each other, and everything that is mounted is there."""
+    found = compose()
+    assert {"service", "mlflow", "database", "prometheus", "alertmanager", "grafana"} <= set(found["services"])
+    for name, service in found["services"].items():
+        assert set(service["networks"]) <= set(found["networks"])
+        assert set(service.get("secrets", [])) <= set(found["secrets"])
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
-            assert source in compose["volumes"] or (DEPLOY / source).is_file(), (name, volume)
+            assert source in found["volumes"] or (DEPLOY / source).is_file(), (name, volume)
+    assert found["services"]["service"]["read_only"] is True
+
+
+def test_prometheus_asks_services_that_exist() -> None:
+    """A target that is misspelt is away for ever, which is what an alert on it says."""
+    scrapes = {
+        job["job_name"]: job for job in yaml.safe_load((DEPLOY / "prometheus.yaml").read_text())["scrape_configs"]
+    }
+    services = compose()["services"]
+    assert scrapes["evenodd"]["static_configs"][0]["targets"] == ["service:3000"]
+    for name in ("service", "blackbox", "alertmanager"):
+        assert set(services["prometheus"]["networks"]) & set(services[name]["networks"])
+    jobs = set(re.findall(r'job="([^"]+)"', (DEPLOY / "alerts.yaml").read_text()))
+    assert jobs <= set(scrapes)
+
+
+def test_public_service_is_in_no_network_of_the_tracking_server() -> None:
+    """Whoever takes over the service would read every run and write every model."""
+    services = compose()["services"]
+    inner = {name for name, network in compose()["networks"].items() if (network or {}).get("internal")}
+    assert not set(services["service"]["networks"]) & set(services["mlflow"]["networks"]) & inner
+    assert "tracking" not in services["service"]["networks"]
+
+
+def test_every_container_is_limited_and_can_gain_nothing() -> None:
+    """One without limits takes the memory of all the others."""
+    for name, service in compose()["services"].items():
+        assert set(service["deploy"]["resources"]["limits"]) == {"cpus", "memory", "pids"}, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert name == "database" or service["cap_drop"] == ["ALL"], name
+        assert not any(port.startswith(("0.0.0.0", "5000", "9090")) for port in service.get("ports", [])), name
+
+
+def test_passwords_stand_in_no_command_line_and_may_hold_anything() -> None:
+    """`ps` shows command lines to everybody, and an address takes `@` and `/` for its own."""
+    text = (DEPLOY / "compose.yaml").read_text()
+    assert "PASSWORD:?" not in text
+    for service in compose()["services"].values():
+        assert "assword" not in str(service.get("command", ""))
+    server = runpy.run_path(str(DEPLOY / "tracking_server.py"))
+    address = server["database"]("p@ss/wo:rd%1 ?#")
+    assert make_url(address).password == "p@ss/wo:rd%1 ?#"
+    parser = configparser.ConfigParser()
+    parser.read_string(server["auth_settings"](address))
+    assert parser["mlflow"]["database_uri"] == address
+
+
+def test_network_policy_names_the_pods_and_their_port() -> None:
+    """A policy that selects nothing protects nothing, and says so nowhere."""
+    policy = of_kind("NetworkPolicy")["spec"]
+    template = of_kind("Deployment")["spec"]["template"]
+    assert policy["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert set(policy["policyTypes"]) == {"Ingress", "Egress"}
+    assert policy["ingress"][0]["ports"][0]["port"] == container()["ports"][0]["name"]
+    [spread, _] = template["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+
+def test_ingress_ends_tls_and_keeps_metrics_inside() -> None:
+    """Without a secret for the host a controller answers with a certificate of its own, or with none."""
+    ingresses = [item["spec"] for item in documents() if item["kind"] == "Ingress"]
+    service = of_kind("Service")
+    for spec in ingresses:
+        assert {rule["host"] for rule in spec["rules"]} <= {host for tls in spec["tls"] for host in tls["hosts"]}
+    backends = {
+        path["path"]: path["backend"]["service"]["name"]
+        for spec in ingresses
+        for path in spec["rules"][0]["http"]["paths"]
+    }
+    assert backends["/"] == service["metadata"]["name"]
+    assert backends["/metrics"] != service["metadata"]["name"]
+
+
+def test_scratch_is_bounded_and_enough() -> None:
+    """What fills it ends the pod."""
+    [scratch] = of_kind("Deployment")["spec"]["template"]["spec"]["volumes"]
+    assert scratch["emptyDir"]["sizeLimit"] == "256Mi"
+    assert container()["resources"]["limits"]["ephemeral-storage"]
+    assert compose()["services"]["service"]["tmpfs"] == ["/tmp:size=256m,mode=1777"]
+
+
+def test_dashboard_shows_metrics_that_exist() -> None:
+    """A panel on a misspelt metric is empty, and looks like peace."""
+    panels = json.loads((DEPLOY / "dashboard.json").read_text())["panels"]
+    used = {
+        name for panel in panels for target in panel["targets"] for name in re.findall(r"evenodd_\w+", target["expr"])
+    }
+    assert len(panels) >= 6
+    assert used <= metric_names()
 
 
 def test_tracking_server_has_the_version_of_the_lock() -> None:
     """A server older than its clients refuses them."""
     pinned = re.search(r"^mlflow==(\S+)$", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
     assert pinned is not None
-    assert f"mlflow=={pinned.group(1)} " in (DEPLOY / "compose.yaml").read_text()
+    assert f'mlflow[auth]=={pinned.group(1)}"' in (DEPLOY / "compose.yaml").read_text()
 
 
 def test_only_variables_that_the_service_reads_are_set() -> None:
@@ -134,7 +233,7 @@ def test_only_variables_that_the_service_reads_are_set() -> None:
     for path in (*DEPLOY.glob("*"), *MANIFESTS):
         if path.is_file():
             assert set(re.findall(r"EVENODD_[A-Z_]+", path.read_text())) <= known, path
-    environment = {item["name"]: item["value"] for item in container()["env"]}
+    environment = plain_environment()
     assert read_settings(environment).provider == "cpu"
 
 
