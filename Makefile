@@ -16,7 +16,7 @@ SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install run test test-fast test-attacks check format bench ui serve bento image lock docs pictures clean help
+.PHONY: install run test test-fast test-attacks test-reliability check format bench ui serve bento image lock docs pictures clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local $(ARGS)
@@ -29,6 +29,9 @@ test-fast: $(INSTALLED)  ## the tests that take seconds
 
 test-attacks: $(INSTALLED)  ## the attacks on the service at full size; `make test` runs a few of each
 	EVENODD_ATTACKS=full $(BIN)/python -m pytest -n 0 -m attacks tests/attacks $(ARGS)
+
+test-reliability: $(INSTALLED)  ## kills, damaged files, a server that is gone, two commands at once
+	$(BIN)/python -m pytest $(SHARED_OUT) -m reliability $(ARGS)
 
 check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff check .

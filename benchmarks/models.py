@@ -88,9 +88,9 @@ def fit_head(model: Any, tokenizer: Any) -> None:
     from sklearn.linear_model import LogisticRegression
 
     from evenodd.rows import load_corpus
-    from evenodd.settings import DataSettings
+    from evenodd.settings import DataSettings, Settings
 
-    split = load_corpus(DataSettings(), seed=0).train
+    split = load_corpus(DataSettings(), seed=0, cache=Settings().home / "cache").train
     rows = list(split.texts)[:HEAD_TEXTS]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     read: list[np.ndarray] = []

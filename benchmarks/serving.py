@@ -200,9 +200,9 @@ def read_texts(path: Path | None, count: int) -> list[str]:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         return [str(row["text"]) for row in rows][:count]
     from evenodd.rows import load_corpus
-    from evenodd.settings import DataSettings
+    from evenodd.settings import DataSettings, Settings
 
-    return list(load_corpus(DataSettings(), seed=0).train.texts[:count])
+    return list(load_corpus(DataSettings(), seed=0, cache=Settings().home / "cache").train.texts[:count])
 
 
 def run(

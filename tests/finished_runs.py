@@ -124,4 +124,6 @@ def add_finished(tracking: ModuleType, corpus: Corpus, made: Made, *, model_uri:
             return run_id
         about = {"variant": made.variant, "kind": "torch", "synthetic": "false"}
         entry = tracking.ModelEntry("sample", made.variant, "made up", about)
-        return str(tracking.register(model_uri, entry, (made.variant,)))
+        version = str(tracking.register(model_uri, entry))
+    tracking.set_alias("sample", made.variant, version)
+    return version

@@ -17,12 +17,13 @@ BELOW = {
     "task": set(),
     "settings": {"task"},
     "storage": set(),
+    "interruption": set(),
     "hub": set(),
     "classifier": {"task"},
     "encoders": {"task", "settings", "storage", "hub", "classifier"},
     "rows": {"task", "settings", "storage", "hub", "classifier"},
 }
-BELOW["training"] = {*BELOW["rows"], "rows", "encoders"}
+BELOW["training"] = {*BELOW["rows"], "rows", "encoders", "interruption"}
 BELOW["evidence"] = BELOW["search"] = {*BELOW["training"], "training"}
 BELOW["tracking"] = BELOW["release"] = BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
 BELOW["flow"] = set(BELOW)

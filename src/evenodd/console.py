@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from evenodd.flow.entries import ENTRIES, Entry, find_entry
 from evenodd.flow.logs import configure_logging, quieten_libraries
+from evenodd.interruption import end_with_parent, listen
 from evenodd.settings import Settings
 
 FILE_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".tsv")
@@ -18,7 +21,8 @@ USAGE = "evenodd ENTRY name=value …    (--name value is the same; evenodd ENTR
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs the entry point that the first argument names with what the others say, and ends the process.
 
-    Exit code 0: done; 2: a setting, a file or the environment is wrong, told in one line; 130: interrupted.
+    Exit code 0: done; 2: a setting, a file or the environment is wrong, told in one line; 3: all is done, and the
+    promotion was refused; 128 and a signal's number: ended by it, 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
     name, *words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
@@ -26,39 +30,71 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("\n".join(f"  {entry.name:<22} {entry.summary}" for entry in ENTRIES.values()))
         return
     configure_logging()
+    listen()
+    end_with_parent()
     try:
-        run_entry(find_entry(name), words)
-    except KeyboardInterrupt:
-        print(f"{name}: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
-        sys.exit(130)
+        code = run_entry(find_entry(name), words)
+    except KeyboardInterrupt as asked:
+        number = getattr(asked, "number", signal.SIGINT)
+        how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
+        print(f"{name}: {how}. The same command goes on from the last checkpoint.", file=sys.stderr)
+        sys.exit(128 + number)
     except Exception as error:
         if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _told()):
             raise
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        print(f"{name}: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(getattr(error, "exit_code", 2))
+    if code:
+        sys.exit(code)
 
 
-def run_entry(entry: Entry, words: Sequence[str]) -> None:
-    """Runs an entry point and prints its result; mistakes are told before anything heavy is imported.
+def run_entry(entry: Entry, words: Sequence[str]) -> int:
+    """Runs an entry point, prints its result and gives the exit code; mistakes are told before anything heavy is
+    imported.
 
     Raises:
         ValueError: a word that is no setting, a value that is none, or a file that is not there.
     """
     if {"-h", "--help"} & set(words):
         print(entry.help())
-        return
+        return 0
     request = entry.request(parse(words))
     settings = request.settings
     check_files(settings)
     _stay_offline(settings)
     quieten_libraries()
-    print(entry.run(request).text)
+    result = entry.run(request)
+    print(result.text)
+    return getattr(result, "exit_code", 0)
 
 
 def _told() -> tuple[type[Exception], ...]:
     """Faults that are told in one line: settings, files, the disk, and the tracking store's."""
-    store = sys.modules.get("mlflow.exceptions")
-    return (ValueError, RuntimeError, OSError, *((store.MlflowException,) if store else ()))
+    known = (("mlflow.exceptions", "MlflowException"), ("sqlalchemy.exc", "SQLAlchemyError"))
+    loaded = (getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
+    return (ValueError, RuntimeError, OSError, *loaded)
+
+
+def in_one_line(error: BaseException) -> str:
+    """What is told of a fault. A full disk is told as such, whatever failed because of it, and SQL is left out."""
+    chain = list(_causes(error))
+    if any(_is_full(one) for one in chain):
+        named = next((one.filename for one in chain if isinstance(one, OSError) and one.filename), None)
+        where = f" ({named})" if named else ""
+        return f"the disk is full{where}. Free some space: the same command goes on from what is kept."
+    return " ".join(str(error).partition("[SQL:")[0].split()) or type(error).__name__
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and those that it came from or that it came up after."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or any(words in str(error) for words in ("database or disk is full", "No space left on device"))
 
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:

@@ -1,19 +1,31 @@
-"""Folders that are there complete or not at all, and their names."""
+"""Folders that are kept: written in one step, sealed with the digests of their files, and read only if those hold."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-FORMAT = 2
+log = logging.getLogger(__name__)
+
+FORMAT = 3
 """Of everything that this package keeps in a cache: a new number makes old folders unknown."""
+
+SEAL = "sealed.json"
+"""The file that completes a folder: what it holds, with SHA-256 and size of every other file."""
+
+_known: dict[tuple[int, int, int, int], str] = {}
+
+
+class DamagedError(RuntimeError):
+    """Content that is not what was written."""
 
 
 def digest_of(value: Any) -> str:
@@ -21,14 +33,109 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's content, read once in a process as long as size, time and inode stay (about .5 GB/s)."""
+    stat = path.stat()
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _known:
+        with path.open("rb") as file:
+            _known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _known[key]
+
+
+def digests(folder: Path, without: Collection[str] = (SEAL,)) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by relative POSIX path."""
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: file_digest(path) for name, path in files.items() if name not in without}
+
+
+def check_digests(folder: Path, expected: Mapping[str, str]) -> None:
+    """Compares the files that are named with their digests; others are not looked at.
+
+    Raises:
+        DamagedError: a file is missing or changed; the message names the first.
+    """
+    for name, digest in expected.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedError(f"{path} is missing.")
+        found = file_digest(path)
+        if found != digest:
+            raise DamagedError(f"{path} is damaged: SHA-256 {found[:12]}… instead of {digest[:12]}….")
+
+
+def seal(folder: Path, about: Mapping[str, Any] | None = None, *, without: Collection[str] = ()) -> None:
+    """Marks a folder as complete.
+
+    Args:
+        folder: holds all its files.
+        about: plain values that are kept in the seal, as JSON.
+        without: files that do not belong to what is kept.
+    """
+    content = {"files": digests(folder, {SEAL, *without}), "about": dict(about or {})}
+    write_whole(folder / SEAL, json.dumps({"sha256": digest_of(content), **content}, ensure_ascii=False))
+
+
+def read_seal(folder: Path) -> dict[str, Any]:
+    """What `seal` was told about a folder, after its files were checked.
+
+    Raises:
+        DamagedError: the folder is incomplete, or a file or the seal is not what was written.
+    """
+    try:
+        said = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        content = {"files": dict(said["files"]), "about": dict(said["about"])}
+        whole = said["sha256"] == digest_of(content)
+    except FileNotFoundError:
+        raise DamagedError(f"{folder} is incomplete: it has no {SEAL}.") from None
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise DamagedError(f"{folder / SEAL} is damaged.")
+    check_digests(folder, content["files"])
+    return content["about"]
+
+
+def sound(folder: Path) -> bool:
+    """Whether a sealed folder is there and its digests hold; a damaged one is told, deleted, and to be made again."""
+    if not folder.exists():
+        return False
+    try:
+        read_seal(folder)
+    except DamagedError as fault:
+        log.warning("%s It is made again.", fault)
+        discard(folder)
+        return False
+    return True
+
+
+def discard(folder: Path) -> None:
+    """Deletes a folder; its name is free at once, whoever still reads its files."""
+    dropped = _beside(folder)
+    try:
+        os.rename(folder, dropped)
+    except FileNotFoundError:
+        return  # another process was first
+    shutil.rmtree(dropped, ignore_errors=True)
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that takes its name when all went well: nothing half done is found there.
+    """A temporary folder beside `folder` that is sealed and takes its name when all went well.
 
     When another process was first, its folder stays and ours goes. Left empty, it does not take the name.
     """
+    with unsealed_folder(folder) as building:
+        yield building
+        if any(building.iterdir()):
+            seal(building)
+
+
+@contextmanager
+def unsealed_folder(folder: Path) -> Iterator[Path]:
+    """As `new_folder`, for content that is still to be filled in and sealed."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = folder.parent / f".{folder.name}-{uuid.uuid4().hex[:12]}"
+    building = _beside(folder)
     building.mkdir()
     try:
         yield building
@@ -36,6 +143,21 @@ def new_folder(folder: Path) -> Iterator[Path]:
             _take_name(building, folder)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file in one step: it has its old content or the new one, never a part."""
+    partial = _beside(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    """A hidden name in the same folder that nobody else uses."""
+    return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
 
 
 def _take_name(building: Path, folder: Path) -> None:

@@ -204,7 +204,7 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     process = subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True, preexec_fn=hear_ctrl_c, **quiet)
     deadline = time.monotonic() + 300
-    while not list(home.glob("fits/*/checkpoint-*/complete")):
+    while not list(home.glob("fits/*/checkpoint-*/sealed.json")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.2)

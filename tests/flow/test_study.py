@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,7 +10,7 @@ import pytest
 
 from evenodd.encoders.catalog import VARIANTS
 from evenodd.encoders.importance import Importance
-from evenodd.flow import fit_variant, study
+from evenodd.flow import study
 from evenodd.flow.ablation import ABLATIONS, ablation_figure, ablation_plans
 from evenodd.flow.adapters import sensitive_layers
 from evenodd.flow.fit import seed_plans
@@ -262,32 +260,6 @@ def test_students_are_not_tried_one_by_one_when_their_teacher_failed(fitted):
     assert fitted["fitted"] == ["teacher 0", "lora 0", "teacher 1", "lora 1"]
     assert [run.variant for run in came.complete] == ["lora", "lora"]
     assert came.faults["even", "seed 1"] == "its teacher failed"
-
-
-HOLD = """
-import sys
-from filelock import FileLock
-with FileLock(sys.argv[1]):
-    print(flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_processes_do_not_share_the_checkpoints_of_one_fit(tmp_path, monkeypatch):
-    """The second would delete what the first is writing; and a killed one must not stop everybody for ever."""
-    settings = SimpleNamespace(seed=0, home=tmp_path)
-    plan: Any = SimpleNamespace(variant=SimpleNamespace(name="odd"), settings=settings)
-    with fit_variant._alone(plan, "print") as waited:
-        assert not waited
-    lock = next((tmp_path / "locks").iterdir())
-    with subprocess.Popen([sys.executable, "-c", HOLD, lock], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        told: list[str] = []
-        monkeypatch.setattr(fit_variant.log, "info", lambda words, *rest: (told.append(words % rest), other.kill()))
-        with fit_variant._alone(plan, "print") as waited:
-            assert waited
-    assert told == ["odd | seed 0 | another process is fitting it: waiting"]
 
 
 def test_every_ablation_changes_the_fit_and_nothing_but_what_it_names():

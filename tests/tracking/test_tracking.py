@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from types import ModuleType
 
 import mlflow
@@ -15,50 +15,107 @@ from training_rows import still_model
 
 from evenodd.encoders import add_lora
 from evenodd.settings import LoraSettings, resolve_settings
-from evenodd.tracking.processes import PROCESS_TAG, process_name
+from evenodd.tracking import leases
+from evenodd.tracking.leases import owner
 
 NAME = "hate-speech"
 
 
-def test_a_run_whose_process_is_dead_is_closed_and_a_live_one_is_not(tracking: ModuleType) -> None:
-    """After kill -9 a run would be shown as RUNNING for ever; a colleague's live run must not be touched."""
+def test_runs_and_versions_of_others_are_not_touched(tracking: ModuleType) -> None:
+    """On a shared store, a colleague's live run of another project was set to KILLED."""
+    client = MlflowClient()
+    experiment = client.create_experiment("a colleague's")
+    project = {"mlflow.source.type": "PROJECT", "mlflow.project.env": "conda"}
+    long_ago = int((time.time() - 3600) * 1000)
+    others = [
+        client.create_run(experiment, long_ago, tags).info.run_id
+        for tags in ({}, project, {**project, "mlflow.project.env": "virtualenv"})
+    ]
+    killed = client.create_run(experiment).info.run_id
+    client.set_terminated(killed, "KILLED")
+    client.create_registered_model("theirs")
+    version = client.create_model_version("theirs", _logged_uri(), killed).version
+    client.set_registered_model_alias("theirs", "champion", version)
+    assert tracking.close_interrupted() == []
+    tracking.drop_half_registered("theirs")
+    assert {_status(run_id) for run_id in others} == {"RUNNING"}
+    assert client.get_model_version_by_alias("theirs", "champion").version == version
+
+
+def test_a_run_whose_process_is_gone_is_closed_and_a_live_one_is_not(tracking: ModuleType) -> None:
+    """After kill -9 a run would be shown as RUNNING for ever; a live one must not be touched, wherever it is."""
+    token, kernel, namespace, pid, began = owner().split()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    dead = _open_run(_process_tag(gone.pid))
-    recycled = _open_run(process_name().rpartition(":")[0] + ":1000000000.00")
-    alive = _open_run(process_name())
-    elsewhere = _open_run(f"another-host:{gone.pid}:1.00")
-    by_hand = _open_run(None)
+    dead = _open_run(f"{token} {kernel} {namespace} {gone.pid} 1")
+    recycled = _open_run(f"{token} {kernel} {namespace} {pid} {int(began) + 1}")
+    alive = _open_run(owner())
+    other_namespace = _open_run(f"{token} {kernel} pid:[1] {gone.pid} 1")
+    other_kernel = _open_run(f"{token} another {namespace} {gone.pid} 1")
     assert set(tracking.close_interrupted()) == {dead, recycled}
     assert {_status(dead), _status(recycled)} == {"KILLED"}
-    assert {_status(alive), _status(elsewhere), _status(by_hand)} == {"RUNNING"}
-    assert tracking.close_interrupted() == []
+    assert {_status(run_id) for run_id in (alive, other_namespace, other_kernel)} == {"RUNNING"}
 
 
-def test_a_clock_that_was_set_does_not_make_a_live_process_dead(tracking: ModuleType) -> None:
-    """The time a process began is told from the clock, which the network may correct while a fit runs."""
-    host_and_pid, _, began = process_name().rpartition(":")
-    alive = _open_run(f"{host_and_pid}:{float(began) + 1:.2f}")
-    assert tracking.close_interrupted() == []
-    assert _status(alive) == "RUNNING"
-
-
-def test_a_run_that_mlflow_opened_and_never_started_is_closed(
+def test_a_silent_run_of_another_machine_is_closed_and_one_that_beats_is_not(
     tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`mlflow run` without conda leaves a run RUNNING; one that is being set up just now is left alone."""
+    """A container that died under another name would leave its run RUNNING for ever."""
+    seconds = [0.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: seconds[0])
+    watched: list[Callable[[], bool]] = []
+    monkeypatch.setattr(leases.HEART, "watch", watched.append)
+    silent, beating = _open_run(ELSEWHERE), _open_run(ELSEWHERE)
+    assert tracking.close_interrupted() == []
+    more = True
+    for number in range(12):
+        seconds[0] += leases.BEAT_SECONDS
+        MlflowClient().set_tag(beating, leases.BEAT_TAG, str(number))
+        more = watched[0]()
+    assert (_status(silent), _status(beating)) == ("KILLED", "RUNNING")
+    assert more
+    MlflowClient().set_terminated(beating, "FINISHED")
+    assert not watched[0]()
+
+
+def test_a_run_that_was_killed_after_all_was_written_is_finished(tracking: ModuleType) -> None:
+    """Neither reused nor deleted, its version would stand beside the one that is made again."""
     client = MlflowClient()
-    project = {"mlflow.source.type": "PROJECT"}
-    old = time.time() - tracking.NOT_STARTED_AFTER_SECONDS - 10
-    experiment = client.get_experiment_by_name("tests").experiment_id
-    stale = client.create_run(experiment, int(old * 1000), project).info.run_id
-    fresh = client.create_run(experiment, tags=project).info.run_id
-    without_conda = client.create_run(experiment, tags={**project, "mlflow.project.env": "conda"}).info.run_id
-    own = client.create_run(experiment, int(old * 1000), project).info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", own)
-    monkeypatch.setenv("PATH", "")
-    assert set(tracking.close_interrupted()) == {stale, without_conda}
-    assert {_status(fresh), _status(own)} == {"RUNNING"}
+    run_id = _open_run(GONE)
+    client.create_registered_model(NAME)
+    version = str(client.create_model_version(NAME, _logged_uri(), run_id).version)
+    client.set_tag(run_id, tracking.DONE_TAG, "true")
+    client.set_tag(run_id, "fingerprint", "abc")
+    assert [run.info.run_id for run in tracking.find_runs({"fingerprint": "abc"})] == [run_id]
+    tracking.close_interrupted()
+    tracking.drop_half_registered(NAME)
+    assert _status(run_id) == "FINISHED"
+    assert _versions() == [version]
+    client.set_terminated(run_id, "KILLED")
+    tracking.drop_half_registered(NAME)
+    assert _versions() == [version]
+    assert [run.info.run_id for run in tracking.find_runs({"fingerprint": "abc"})] == [run_id]
+
+
+def test_a_run_that_cannot_be_closed_does_not_hide_the_first_fault(
+    tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the last line was SQL, and what was full was not said."""
+
+    def refuse(*about: str) -> None:
+        raise mlflow.exceptions.MlflowException(
+            "(sqlite3.OperationalError) database or disk is full [SQL: UPDATE runs]"
+        )
+
+    with (  # noqa: PT012
+        monkeypatch.context() as patch,
+        pytest.raises(OSError, match="No space left"),
+        tracking.start_run("full", tags={}),
+    ):
+        patch.setattr(mlflow, "end_run", refuse)
+        raise OSError(28, "No space left on device", "bundle")
+    while mlflow.active_run():
+        mlflow.end_run()
 
 
 def test_runs_end_as_they_went(tracking: ModuleType) -> None:
@@ -132,7 +189,7 @@ def test_half_registered_versions_are_dropped(tracking: ModuleType) -> None:
     """kill -9 between registering and finishing would leave a second version of one fit behind."""
     _register(tracking, "odd")
     with pytest.raises(KeyboardInterrupt), tracking.start_run("cut", tags={}):  # noqa: PT012
-        tracking.register(_logged_uri(), _entry(tracking), ("odd",))
+        tracking.register(_logged_uri(), _entry(tracking))
         raise KeyboardInterrupt
     assert _versions() == ["1", "2"]
     _register(tracking, "odd")
@@ -192,31 +249,14 @@ def test_a_model_with_adapters_is_not_logged(tracking: ModuleType) -> None:
         tracking.log_model(add_lora(still_model(), LoraSettings()), None, _entry(tracking))
 
 
-def test_only_one_holds_a_lock(tracking: ModuleType) -> None:
-    """Two promotions at once would each check the other's old champion."""
-    with (
-        pytest.raises(RuntimeError, match="another one is under way"),
-        tracking.exclusive("champion", "promotion"),
-        tracking.exclusive("champion", "promotion"),
-    ):
-        pass
-    with tracking.exclusive("champion", "promotion"):
-        pass
-    host_and_pid = process_name().rpartition(":")[0]
-    MlflowClient().create_registered_model("champion.lock", tags={PROCESS_TAG: f"{host_and_pid}:1.00"})
-    with tracking.exclusive("champion", "promotion"):
-        held = MlflowClient().get_registered_model("champion.lock").tags[PROCESS_TAG]
-    assert held == process_name()
+ELSEWHERE = f"{'0' * 32} another-kernel pid:[1] 1 1"
+GONE = f"{'0' * 32} {' '.join(owner().split()[1:3])} 4194304 1"
 
 
-def _open_run(process: str | None) -> str:
+def _open_run(process: str) -> str:
     client = MlflowClient()
-    tags = {"evenodd.process": process} if process else {}
+    tags = {leases.OWNER_TAG: process, leases.BEAT_TAG: "1"}
     return str(client.create_run(client.get_experiment_by_name("tests").experiment_id, tags=tags).info.run_id)
-
-
-def _process_tag(pid: int) -> str:
-    return process_name().replace(f":{os.getpid()}:", f":{pid}:")
 
 
 def _status(run_id: str) -> str:
@@ -233,7 +273,9 @@ def _logged_uri() -> str:
 
 def _register(tracking: ModuleType, alias: str) -> str:
     with tracking.start_run(alias, tags={}):
-        return str(tracking.register(_logged_uri(), _entry(tracking), (alias,)))
+        version = str(tracking.register(_logged_uri(), _entry(tracking)))
+    tracking.set_alias(NAME, alias, version)
+    return version
 
 
 def _versions() -> list[str]:

@@ -16,6 +16,7 @@ from transformers import TrainerCallback
 
 from evenodd.encoders import add_lora, init_student, state_digest
 from evenodd.settings import DistillSettings, LoraSettings, TrainSettings
+from evenodd.storage import seal
 from evenodd.training import (
     DistillObjective,
     Fit,
@@ -26,7 +27,7 @@ from evenodd.training import (
     predict_logits,
     teacher_targets,
 )
-from evenodd.training.checkpoints import MARKER, Mark, last_checkpoint
+from evenodd.training.checkpoints import Mark, last_checkpoint
 from evenodd.training.fit import EncoderTrainer
 
 SETTINGS = TrainSettings(epochs=3, learning_rate=3e-3, token_budget=128, max_rows=16, precision="fp32", log_steps=2)
@@ -181,13 +182,14 @@ def test_patience_goes_on_after_an_interruption(data: FitData, tmp_path: Path) -
     assert epochs == [1.0, 2.0, 3.0]
 
 
-def test_a_checkpoint_without_its_mark_is_removed(tmp_path: Path) -> None:
+def test_an_unsealed_checkpoint_is_removed(tmp_path: Path) -> None:
     """Half a checkpoint would fail to load, or load half."""
-    for step, whole in ((5, True), (10, True), (100, False)):
-        (tmp_path / f"checkpoint-{step}").mkdir()
-        (tmp_path / f"checkpoint-{step}" / "model.safetensors").touch()
-        if whole:
-            (tmp_path / f"checkpoint-{step}" / MARKER).touch()
+    for step in (5, 10, 100):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text('{"best_model_checkpoint": null}')
+        if step != 100:
+            seal(folder)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
     assert not (tmp_path / "checkpoint-100").exists()
     assert last_checkpoint(tmp_path / "nowhere") is None

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from evenodd.encoders.layer_map import LayerMap
 from evenodd.encoders.lora import add_hybrid_lora, add_lora, check_merge, merge_lora
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
+from evenodd.storage import read_seal, seal, sound, unsealed_folder
 from evenodd.training.adalora import OrthogonalObjective, RankAllocation
 
 log = logging.getLogger(__name__)
@@ -35,13 +34,14 @@ def importance_of(
     """Scores of the teacher's layers on validation, computed once for each teacher, rows and scorer."""
     wanted, store = plan.settings.variant, materials.tokens("validation", tokenizer)
     about = (state_digest(teacher.state_dict())[:24], store.digest[:16], str(keep), str(wanted.importance_rows))
-    path = materials.cache / "importance" / f"{wanted.importance}-{'-'.join(about)}.json"
-    if path.is_file():
-        content = json.loads(path.read_text(encoding="utf-8"))
+    folder = materials.cache / "importance" / f"{wanted.importance}-{'-'.join(about)}"
+    if sound(folder):
+        content = read_seal(folder)
         return Importance(content["scorer"], tuple(content["scores"]), tuple(content["kept"]))
     labels = materials.corpus.validation.labels
     found = score_layers(teacher, store, labels, keep, wanted.importance, rows=wanted.importance_rows)
-    _write_whole(path, json.dumps(asdict(found)))
+    with unsealed_folder(folder) as building:
+        seal(building, asdict(found))
     return found
 
 
@@ -111,10 +111,3 @@ def rank_views(plan: Plan, model: PeftModel) -> tuple[dict[str, Figure], dict[st
     table = rank_table(adapter_ranks(model))
     start = int(model.peft_config["default"].init_r)  # type: ignore[attr-defined]
     return {"adapter_ranks": rank_figure(table, start)}, {"adapter_ranks": table}
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -63,7 +63,7 @@ def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
     Raises:
         ValueError: they are others.
     """
-    corpus = load_corpus(settings.data, seed=settings.data.split_seed)
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
     if corpus.digest != scorer.lineage.get("data_digest"):
         raise ValueError(
             f"data='{settings.data.source}': {scorer.name} was not fitted on these rows as they are read now, so they "

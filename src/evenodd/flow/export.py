@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evenodd import tracking
+from evenodd import __version__, tracking
 from evenodd.classifier.bundle import CHECKED, EXACT
+from evenodd.flow.bundles import bundle_of, bundle_tags, check_bundle
 from evenodd.flow.materials import Materials, gather
 from evenodd.release import (
     FULL,
@@ -26,7 +29,8 @@ from evenodd.release import (
 )
 from evenodd.release.checked import FAST
 from evenodd.rows import Corpus
-from evenodd.settings import Request, Settings
+from evenodd.settings import Request, Settings, flatten
+from evenodd.storage import digest_of, discard, unsealed_folder
 from evenodd.task import Decision, Task
 
 log = logging.getLogger(__name__)
@@ -76,6 +80,8 @@ def newest_winner() -> str:
 def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:
     """Graphs, parity, bundle, and a registered ONNX version beside the torch one.
 
+    A finished export of the same version with the same settings is taken as it is.
+
     Raises:
         ValueError: no such version, or it was fitted on other rows than `data` names.
         RuntimeError: parity does not hold; nothing is registered.
@@ -87,8 +93,73 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
             f"model='{reference}' was fitted on '{facts['data']['name']}', not on data='{settings.data.source}' as "
             "it is read now: pass the same data and settings (parity is checked on its validation rows)."
         )
+    fingerprint = fingerprint_of(found, settings)
+    with tracking.lease(f"export {fingerprint}", f"exporting version {found.version}") as held:
+        exported = find_exported(fingerprint, settings)
+        if exported is None:
+            exported = _export_version(found, facts, settings, materials, (fingerprint, held.check), nested)
+        else:
+            log.info("export %s | reused from run %s", exported.variant, exported.run_id)
+    return exported
+
+
+def fingerprint_of(found: tracking.Version, settings: Settings) -> str:
+    """Same version, settings and version of the package: same fingerprint."""
+    flat = flatten(settings)
+    chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("export", "serve")}
+    parts = [found.name, found.version, found.run_id, chosen, settings.data.max_length, __version__]
+    return digest_of(parts)[:20]
+
+
+def find_exported(fingerprint: str, settings: Settings) -> Exported | None:
+    """The newest finished export with this fingerprint whose bundle is sound, here or where the run keeps it."""
+    for run in tracking.find_runs({"stage": "export", "fingerprint": fingerprint}):
+        tags = run.data.tags
+        folder = settings.home / "bundles" / tags["exported"]
+        if "version" in tags and (_holds(folder, tags) or _restored(run.info.run_id, folder)):
+            return Exported(run.info.run_id, tags["exported"], folder, tags["version"])
+    return None
+
+
+def _holds(folder: Path, tags: Mapping[str, str]) -> bool:
+    """Whether a folder holds the bundle of an export, with every file as it was written."""
+    if not folder.exists():
+        return False
+    try:
+        check_bundle(folder, tags)
+    except (ValueError, RuntimeError, OSError) as fault:
+        log.warning("%s It is made again.", fault)
+        return False
+    return True
+
+
+def _restored(run_id: str, folder: Path) -> bool:
+    """Copies an export's bundle from its run, where it is sound."""
+    try:
+        kept = bundle_of(run_id)
+    except tracking.StoreUnreachableError:
+        raise
+    except (ValueError, RuntimeError) as fault:
+        log.warning("the bundle cannot be restored from run %s: %s It is made again.", run_id, fault)
+        return False
+    discard(folder)
+    with unsealed_folder(folder) as copy:
+        shutil.copytree(kept, copy, dirs_exist_ok=True)
+    return True
+
+
+def _export_version(
+    found: tracking.Version,
+    facts: dict,
+    settings: Settings,
+    materials: Materials,
+    lease: tuple[str, Callable[[], None]],
+    nested: bool,
+) -> Exported:
+    fingerprint, check = lease
     variant = facts["variant"]
     tags = {"stage": "export", "variant": f"{variant}-onnx", "source_run_id": found.run_id, "exported": variant}
+    tags["fingerprint"] = fingerprint
     with tracking.start_run(f"export · {variant}", tags=tags, nested=nested) as run_id:
         tracking.log_settings(settings, ("export", "serve"))
         with tempfile.TemporaryDirectory() as work:
@@ -102,7 +173,10 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
             write_bundle(folder, graphs, contents, texts, card=card)
             _log(graphs, found, folder)
             _log_speed(model, graphs, settings)
+            check()
             number = _register(graphs, found, settings)
+            tracking.set_tags({"version": number, **bundle_tags(folder)})
+    tracking.set_alias(found.name, f"{variant}-onnx", number)
     log.info("export %s | %s | registered as version %s", variant, ", ".join(graphs.paths), number)
     return Exported(run_id, variant, folder, number)
 
@@ -218,4 +292,4 @@ def _register(graphs: Graphs, found: tracking.Version, settings: Settings) -> st
         requirements=tuple(f"{name}=={version(name)}" for name in ONNX_PACKAGES),
     )
     uri = tracking.log_onnx(graphs.paths["fp32"], entry, graphs.encoder.inputs)
-    return tracking.register(uri, entry, (f"{variant}-onnx",))
+    return tracking.register(uri, entry)

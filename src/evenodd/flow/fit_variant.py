@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from scipy.special import softmax
 
 from evenodd import tracking
@@ -28,11 +26,13 @@ from evenodd.flow.plan import Plan
 from evenodd.flow.present import card_facts, describe_run, fit_figures, history_frame, model_entry
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
-from evenodd.training import Fit, FitContext, fit, mix_weights, operations_per_token
+from evenodd.storage import discard
+from evenodd.training import AfterEachStep, Fit, FitContext, fit, mix_weights, operations_per_token
 
 log = logging.getLogger(__name__)
 
 TEACHER_METRIC = "validation/f1_macro"
+READ_BACK = ("scores/", "tables/history.csv", "decision.json", "layer_map.json")
 
 
 @dataclass(frozen=True)
@@ -71,33 +71,22 @@ def fit_variant(
     fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
     found = find_fitted(fingerprint) if reuse else None
     if found is None:
-        with _alone(plan, fingerprint) as waited:
-            found = find_fitted(fingerprint) if waited else None
+        with tracking.lease(f"fit {fingerprint}", f"fitting {plan.variant.name}, seed {plan.settings.seed}") as held:
+            found = find_fitted(fingerprint) if reuse or held.waited else None
             if found is None:
-                return _fit_variant(plan, materials, fingerprint, nested, parent)
+                return _fit_variant(plan, materials, fingerprint, held.check, nested, parent)
     log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
     return found
 
 
-@contextmanager
-def _alone(plan: Plan, fingerprint: str) -> Iterator[bool]:
-    """Keeps other processes from the same fit and its checkpoints; yields whether one had to be waited for."""
-    lock = FileLock(plan.settings.home / "locks" / f"{fingerprint}.lock")
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    waited = False
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        waited = True
-        log.info("%s | seed %d | another process is fitting it: waiting", plan.variant.name, plan.settings.seed)
-        lock.acquire()
-    try:
-        yield waited
-    finally:
-        lock.release()
-
-
-def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: bool, parent: str | None) -> FittedRun:
+def _fit_variant(
+    plan: Plan,
+    materials: Materials,
+    fingerprint: str,
+    check: Callable[[], None],
+    nested: bool,
+    parent: str | None,
+) -> FittedRun:
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
     tags = _tags(plan, materials, fingerprint)
     with tracking.start_run(name, tags=tags, nested=nested, parent=parent) as run_id:
@@ -108,20 +97,39 @@ def _fit_variant(plan: Plan, materials: Materials, fingerprint: str, nested: boo
         teacher = _ensure_teacher(plan, materials, parent)
         plain = _ensure_plain(plan, materials, parent)
         folder = plan.settings.home / "fits" / fingerprint
-        built, fitted, measured = _fit_and_measure(plan, materials, teacher, plain, folder)
+        built, fitted, measured = _fit_and_measure(plan, materials, (teacher, plain), folder, check)
+        check()
         result = _log_and_register(plan, materials, built, fitted, measured, run_id)
-    shutil.rmtree(folder, ignore_errors=True)
+    tracking.set_alias(plan.settings.name, plan.variant.name, result.version)
+    discard(folder)
     return result
 
 
 def find_fitted(fingerprint: str) -> FittedRun | None:
-    """The newest finished run with this fingerprint."""
+    """The newest finished run with this fingerprint whose files are sound; one with damaged files is told."""
     for run in tracking.find_runs({"fingerprint": fingerprint}):
         tags = run.data.tags
-        if "model_uri" in tags:
+        if "model_uri" in tags and _is_sound(run):
             seed = int(tags["seed"])
             return FittedRun(run.info.run_id, tags["model_uri"], tags["version"], tags["variant"], seed)
     return None
+
+
+def _is_sound(run: Any) -> bool:
+    """Whether scores, history and decision of a run are what it wrote, and its model where that lies on this machine.
+
+    Elsewhere the model's files would have to be fetched; they are checked when it is loaded.
+    """
+    try:
+        tracking.check_artifacts(run, READ_BACK)
+        if run.info.artifact_uri.startswith(("/", "file:")):
+            tracking.sound_files(run.data.tags["model_uri"])
+    except tracking.StoreUnreachableError:
+        raise
+    except (ValueError, RuntimeError) as fault:
+        log.warning("%s is not reused: %s", run.data.tags["variant"], fault)
+        return False
+    return True
 
 
 def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:
@@ -152,8 +160,14 @@ def plain_teacher_uri(teacher: FittedRun | None) -> str | None:
 
 
 def _fit_and_measure(
-    plan: Plan, materials: Materials, teacher: FittedRun | None, plain: FittedRun | None, folder: Path
+    plan: Plan,
+    materials: Materials,
+    others: tuple[FittedRun | None, FittedRun | None],
+    folder: Path,
+    check: Callable[[], None],
 ) -> tuple[Built, Fit, Measured]:
+    """Fits and measures the variant; `others` are its teacher and its fit without added rows."""
+    teacher, plain = others
     built = build(plan, materials, teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
     corpus, settings = materials.corpus, plan.settings
     log.info(
@@ -165,7 +179,8 @@ def _fit_and_measure(
         settings.seed,
     )
     score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
-    context = FitContext(folder, settings.seed, score, tracking.log_metrics, built.callbacks)
+    callbacks = (*built.callbacks, AfterEachStep(check))
+    context = FitContext(folder, settings.seed, score, tracking.log_metrics, callbacks)
     fitted = fit(built.model, materials.fit_data(built.tokenizer), settings.train, built.objective, context)
     trainable = parameter_counts(built.model)[1]
     if plan.variant.adapters:
@@ -224,7 +239,7 @@ def _log_and_register(
     tracking.log_text(model_card(card_facts(entry, plan, materials.corpus, figures, run_id)), "model_card.md")
     uri = tracking.log_model(built.model, built.tokenizer, entry)
     tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})
-    version = tracking.register(uri, entry, (plan.variant.name,))
+    version = tracking.register(uri, entry)
     tracking.set_tags({"version": version, "registered_name": entry.registered_name})
     log.info(
         "%s | test macro-F1 %.3f, average precision %.3f | %s version %s | %.0f s",

@@ -9,7 +9,7 @@ from evenodd.flow.compare import Compared, compare_runs
 from evenodd.flow.export import export_version
 from evenodd.flow.materials import Materials
 from evenodd.flow.package import package
-from evenodd.flow.promote import CHAMPION, promote
+from evenodd.flow.promote import CHAMPION, NotPromotedError, promote
 from evenodd.flow.schedule.fits import Fits
 from evenodd.flow.study import fit_variants
 from evenodd.settings import Request, Settings
@@ -25,6 +25,11 @@ class Shipped:
     stopped: str | None = None
 
     @property
+    def exit_code(self) -> int:
+        """Of the command: not 0 where nothing was shipped."""
+        return NotPromotedError.exit_code if self.stopped else 0
+
+    @property
     def text(self) -> str:
         """Table, verdict, and where to look."""
         lines = [
@@ -36,7 +41,7 @@ class Shipped:
 
 
 def run(request: Request) -> Shipped:
-    """The whole chain; it goes on where it was stopped, as finished runs of a fingerprint are taken as they are."""
+    """The whole chain; it goes on where it was stopped: what is finished is taken as it is."""
     return fit_variants("main", request, ship)
 
 
@@ -54,7 +59,7 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     stopped = None
     try:
         promote(compared.winner_version, "winner of the comparison", settings, nested=True)
-    except RuntimeError as error:
+    except NotPromotedError as error:
         stopped = str(error)  # the chain is finished all the same: the version is there, exported and packaged
     tag = package((compared.winner_version if stopped else CHAMPION,), settings, nested=True)
     return Shipped(compared, tag, tracking.experiment_name(), stopped)

@@ -110,7 +110,8 @@ def gather(settings: Settings) -> Materials:
         RuntimeError: a hub that cannot be reached.
     """
     encoder = resolve_model(settings.teacher.source, settings.teacher.revision)
-    corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
+    cache = settings.home / "cache"
+    corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=cache)
     if settings.suite and corpus.positive is None:
         raise ValueError(
             f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
@@ -123,7 +124,7 @@ def gather(settings: Settings) -> Materials:
         encoder,
         settings.teacher.source,
         digest,
-        settings.home / "cache",
+        cache,
         settings.data.max_length,
         settings.data,
         settings.suite,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from scipy.special import softmax
@@ -140,7 +142,14 @@ def scores_to_bytes(scored: Scored) -> bytes:
 
 
 def read_scores(path: Path) -> Scored:
-    """Scored rows out of such an archive, with probabilities before any calibration."""
-    with np.load(path) as archive:
-        probabilities = softmax(archive["logits"].astype(np.float64), axis=1)
-        return Scored(archive["labels"], probabilities, archive["row_ids"], archive["logits"])
+    """Scored rows out of such an archive, with probabilities before any calibration.
+
+    Raises:
+        RuntimeError: it is damaged.
+    """
+    try:
+        with np.load(path) as archive:
+            probabilities = softmax(archive["logits"].astype(np.float64), axis=1)
+            return Scored(archive["labels"], probabilities, archive["row_ids"], archive["logits"])
+    except (BadZipFile, zlib.error, EOFError, KeyError, ValueError) as error:
+        raise RuntimeError(f"scores {path}: the archive is damaged ({error}). Fit its run again.") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -14,16 +15,19 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from evenodd import tracking
+from evenodd import __version__, tracking
 from evenodd.classifier.bundle import read_bundle
+from evenodd.flow.bundles import bundle_of
 from evenodd.flow.promote import CHAMPION
 from evenodd.release.sessions import installed_runtimes
 from evenodd.settings import Request, Settings
+from evenodd.storage import digest_of, digests
 
 log = logging.getLogger(__name__)
 
 PACKAGE = Path(__file__).parents[1]
 SERVICE_PACKAGES = ("bentoml", "tokenizers", "numpy")
+NOT_BUILT = "not built"
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
 
 
@@ -50,18 +54,50 @@ def run(request: Request) -> Packaged:
 def package(references: tuple[str, ...], settings: Settings, *, nested: bool = False) -> str:
     """Builds the Bento; its tag. The first of the variants is the one that answers by default.
 
+    A Bento of the same bundles, service and packages that is still there is taken as it is.
+
     Raises:
         ValueError: a version that has not been exported.
         RuntimeError: a bundle is damaged, or the build failed.
     """
-    with tracking.start_run(f"package · {', '.join(references)}", tags={"stage": "package"}, nested=nested):
-        with tempfile.TemporaryDirectory(prefix="evenodd-bento-") as work:
-            stage = Path(work)
-            manifests = stage_service(stage, {name: exported_bundle(name, settings) for name in references})
-            tag = build_bento(stage, manifests) if settings.run.build else "not built"
+    with tempfile.TemporaryDirectory(prefix="evenodd-bento-") as work:
+        stage = Path(work)
+        manifests = stage_service(stage, {name: exported_bundle(name, settings) for name in references})
+        fingerprint = digest_of([digests(stage), pinned_requirements(), settings.run.build, __version__])[:20]
+        with tracking.lease(f"package {fingerprint}", f"packaging {', '.join(references)}"):
+            tag = find_bento(fingerprint)
+            if tag is None:
+                tag = _package(references, manifests, stage, (fingerprint, settings.run.build), nested)
+            else:
+                log.info("package | reused: the same bundles, service and packages are in %s", tag)
+    log.info("bento %s | %s", tag, ", ".join(f"{m['variant']} version {m['version']}" for m in manifests))
+    return tag
+
+
+def find_bento(fingerprint: str) -> str | None:
+    """The newest Bento that was built of the same content and is still in this machine's store."""
+    for run in tracking.find_runs({"stage": "package", "fingerprint": fingerprint}):
+        tag = run.data.tags.get("bento", "")
+        if tag == NOT_BUILT or (bento_folder(tag) / "bento.yaml").is_file():
+            return str(tag)
+    return None
+
+
+def bento_folder(tag: str) -> Path:
+    """Where BentoML keeps a Bento; told without importing it, which takes seconds."""
+    home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
+    return home / "bentos" / tag.replace(":", "/")
+
+
+def _package(
+    references: tuple[str, ...], manifests: list[dict], stage: Path, asked: tuple[str, bool], nested: bool
+) -> str:
+    fingerprint, build = asked
+    tags = {"stage": "package", "fingerprint": fingerprint}
+    with tracking.start_run(f"package · {', '.join(references)}", tags=tags, nested=nested):
+        tag = build_bento(stage, manifests) if build else NOT_BUILT
         tracking.set_tags({"bento": tag, "versions": ",".join(str(m["version"]) for m in manifests)})
         tracking.log_json({"bento": tag, "bundles": manifests}, "bento.json")
-    log.info("bento %s | %s", tag, ", ".join(f"{m['variant']} version {m['version']}" for m in manifests))
     return tag
 
 
@@ -69,7 +105,8 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     """The bundle of a version's newest export.
 
     Raises:
-        ValueError: it was never exported.
+        ValueError: it was never exported, or a file is missing or changed.
+        RuntimeError: the bundle's description is another one than was exported.
     """
     found = tracking.find_version(reference, settings.name)
     exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
@@ -77,7 +114,7 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
         raise ValueError(
             f"'{reference}' (version {found.version}) is not exported: mlflow run . -e export -P model={reference}"
         )
-    return tracking.download(exports[0].info.run_id, "bundle")
+    return bundle_of(exports[0].info.run_id)
 
 
 def service_folder() -> Path:

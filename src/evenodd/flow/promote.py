@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from evenodd import tracking
-from evenodd.encoders import state_digest
 from evenodd.evidence import Scored
 from evenodd.evidence.resampling import align, f1_macro_draws, resample
 from evenodd.evidence.significance import difference
@@ -25,6 +24,12 @@ log = logging.getLogger(__name__)
 CHAMPION = "champion"
 PREVIOUS = "previous"
 ROLLED_BACK = "rolled_back"
+
+
+class NotPromotedError(RuntimeError):
+    """A version does not become the champion; all else is done."""
+
+    exit_code = 3
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,7 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
 
     Raises:
         ValueError: no such version.
-        RuntimeError: the version's files are gone or not those that its run wrote, a gate stopped it, another
-            promotion is under way, or the champion changed meanwhile.
+        RuntimeError: the version's files are gone or damaged, a gate stopped it, or the champion changed meanwhile.
     """
     found = find_candidate(reference, settings.name)
     before = tracking.aliases(settings.name).get(CHAMPION)
@@ -71,7 +75,7 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
     tags = {"stage": "promote", "candidate": found.version, "variant": found.tags["variant"]}
     with tracking.start_run(f"promote · {found.tags['variant']} version {found.version}", tags=tags, nested=nested):
         tracking.log_settings(settings, ("gates",))
-        check_files(found)
+        tracking.load_model(found.uri)
         champion = None if back else rival(found, find_champion(before, settings))
         figures = figures_of(found) | against(found, champion, settings)
         gates = check_gates(figures, settings.gates, figures_of(champion) if champion else None)
@@ -79,8 +83,9 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
             log.info("gate | %s | %s", "passed" if gate.passed else "FAILED", gate.text)
         failed = [gate for gate in gates if not gate.passed]
         if failed and not back:
-            raise RuntimeError(f"version {found.version} is not promoted: {'; '.join(gate.text for gate in failed)}")
-        with tracking.exclusive(f"{settings.name}.promotion", f"promoting version {found.version}"):
+            stopped = "; ".join(gate.text for gate in failed)
+            raise NotPromotedError(f"version {found.version} is not promoted: {stopped}")
+        with tracking.lease(f"promotion {settings.name}", f"promoting version {found.version}"):
             move = Move(CHAMPION, before, found.version, getpass.getuser(), why)
             _move(move, settings, gates, figures)
             tracking.set_tags({ROLLED_BACK: str(back).lower()})
@@ -91,7 +96,7 @@ def promote(reference: str, why: str, settings: Settings, *, nested: bool = Fals
 def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[str, Any]) -> None:
     now = tracking.aliases(settings.name).get(move.alias)
     if now != move.old_version:
-        raise RuntimeError(
+        raise NotPromotedError(
             f"the champion changed from version {move.old_version} to {now} while the gates were checked: "
             "run promote again."
         )
@@ -124,22 +129,6 @@ def find_candidate(reference: str, registered_name: str) -> tracking.Version:
     return found
 
 
-def check_files(found: tracking.Version) -> None:
-    """Loads a version and holds its weights against the digest that its run wrote down.
-
-    Raises:
-        ValueError: its run is gone.
-        RuntimeError: its files are gone, damaged or others than the run's.
-    """
-    written = tracking.get_run(found.run_id).data.tags.get("state_digest")
-    model, _ = tracking.load_model(found.uri)
-    if written is not None and state_digest(model.state_dict()) != written:
-        raise RuntimeError(
-            f"version {found.version} of {found.name} holds other weights than its run {found.run_id} wrote: fit it "
-            "again (-P fresh=true), or name another version."
-        )
-
-
 def find_champion(version: str | None, settings: Settings) -> tracking.Version | None:
     """The present champion, None when there is none.
 
@@ -153,7 +142,7 @@ def find_champion(version: str | None, settings: Settings) -> tracking.Version |
         tracking.get_run(found.run_id)
         tracking.model_metadata(found.uri)
     except (ValueError, RuntimeError) as error:
-        raise RuntimeError(
+        raise NotPromotedError(
             f"the champion alias is corrupted: {error} Point it at a sound version in the MLflow UI, "
             "then run promote again."
         ) from error

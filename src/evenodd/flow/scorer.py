@@ -14,6 +14,7 @@ import numpy as np
 from evenodd import tracking
 from evenodd.classifier.bundle import read_bundle
 from evenodd.classifier.engine import EngineOptions, open_engine
+from evenodd.flow.bundles import bundle_of
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.graph import model_inputs
 from evenodd.release.parity import torch_logits
@@ -73,7 +74,7 @@ def open_scorer(reference: str, registered_name: str) -> Scorer:
         return torch_scorer(f"run {reference[:8]}", tags["model_uri"], {"run_id": reference})
     version = tracking.find_version(reference, registered_name)
     if version.tags.get("kind") == "onnx":
-        return _bundle_scorer(tracking.download(version.run_id, "bundle"))
+        return _bundle_scorer(bundle_of(version.run_id))
     name = f"{version.name} version {version.version}"
     return torch_scorer(name, version.uri, {"run_id": version.run_id, "version": version.version})
 

@@ -23,19 +23,18 @@ from evenodd.rows.plan import Plan, plan_rows
 from evenodd.rows.rows import AUGMENT, SPLITS, Corpus, Split
 from evenodd.rows.table import RowTable, read_table
 from evenodd.settings import DataSettings
-from evenodd.storage import FORMAT, digest_of, new_folder
+from evenodd.storage import FORMAT, digest_of, new_folder, sound
 from evenodd.task import Task
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_CACHE = Path(".evenodd/cache")
 _NOTED = ("dropped/", "skipped_split/", "duplicates", "label_conflicts", "limited")
 SCHEMA = pa.schema(
     {"text": pa.string(), "label": pa.int64(), "row_id": pa.int64(), "group": pa.int64(), "origin": pa.string()}
 )
 
 
-def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None) -> Corpus:
+def load_corpus(settings: DataSettings, *, seed: int, cache: Path) -> Corpus:
     """Read, check, clean and split the rows that the settings name.
 
     The result is kept below `cache` by what it depends on; asked for again, it is opened and not made. Memory does not
@@ -44,18 +43,17 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     Args:
         settings: source, columns, labels, shares.
         seed: of the split.
-        cache: folder to write to; None: `.evenodd/cache`. Nothing is written beside the data.
+        cache: folder to write to. Nothing is written beside the data.
 
     Raises:
         ValueError: the source or its rows cannot be used; one message with all that was found, by line or row number.
         RuntimeError: the hub cannot be reached.
     """
-    cache = cache or DEFAULT_CACHE
     source = open_source(settings, cache)
     columns = find_columns(source.reader.columns, settings, source.reader.doubt)
     extra = _augmentation(settings, seed)
     folder = cache / "corpora" / _corpus_key(source, columns.as_dict(), settings, seed, extra)
-    if not (folder / "corpus.json").exists():
+    if not sound(folder):
         table, faults = read_table(source, columns, settings, cache)
         plan = plan_rows(table, settings, seed, faults)
         if extra and not set(AUGMENT_LABELS) <= set(plan.task.labels):
@@ -68,7 +66,7 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path | None = None)
     return corpus
 
 
-def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path | None = None) -> Split:
+def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path) -> Split:
     """Read every labelled row of a source, in its order, to score a model on: nothing is split, repeats stay.
 
     Rows of labels that the model does not know are left out, and their number is logged.
@@ -76,13 +74,12 @@ def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path
     Args:
         settings: source and columns; `labels`, shares and `limit` have no part in it.
         label_names: of the model, in the order of their numbers.
-        cache: folder to write to; None: `.evenodd/cache`.
+        cache: folder to write to.
 
     Raises:
         ValueError: the source or its rows cannot be used, or no row has one of the labels.
         RuntimeError: the hub cannot be reached.
     """
-    cache = cache or DEFAULT_CACHE
     source = open_source(settings, cache)
     columns = find_columns(source.reader.columns, settings, source.reader.doubt)
     table, faults = read_table(source, columns, settings, cache)
@@ -97,7 +94,7 @@ def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path
             "data %s: %s rows of label %s are left out: the model has no such label", source.name, many, name
         )
     folder = cache / "rows" / digest_of([FORMAT, source.digest, columns.as_dict(), list(label_names)])[:24]
-    if not (folder / "rows.json").exists():
+    if not sound(folder):
         with new_folder(folder) as building:
             _write_rows(table, tuple(label_names), building)
     digest = json.loads((folder / "rows.json").read_text())["digest"]

@@ -22,7 +22,7 @@ from evenodd.rows.faults import Faults
 from evenodd.rows.labels import tidy_label
 from evenodd.rows.load import Source
 from evenodd.settings import DataSettings
-from evenodd.storage import FORMAT, digest_of, empty_folder, new_folder
+from evenodd.storage import FORMAT, digest_of, empty_folder, new_folder, sound
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ def read_table(source: Source, columns: Columns, settings: DataSettings, cache: 
     asked = {"format": FORMAT, "digest": source.digest, "columns": columns.as_dict()}
     folder = cache / "tables" / digest_of(asked)[:24]
     faults = Faults(settings.source, source.reader.unit)
-    if not (folder / "table.json").exists():
+    if not sound(folder):
         with new_folder(folder) as building:
             _write_table(source.reader, columns, building, faults)
             if faults:

@@ -14,7 +14,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from evenodd.rows.rows import Split
-from evenodd.storage import FORMAT, new_folder
+from evenodd.storage import FORMAT, new_folder, sound
 
 if TYPE_CHECKING:
     import torch
@@ -121,7 +121,7 @@ def token_store(
     about = f"{FORMAT}:{split.digest}:{max_length}:{plain.to_str()}"
     digest = hashlib.sha256(about.encode()).hexdigest()
     folder = cache / "tokens" / digest[:24]
-    if not (folder / "tokens.json").exists():
+    if not sound(folder):
         plain.enable_truncation(max_length)
         with new_folder(folder) as building:
             _write(split, plain, building, batch_rows)

@@ -2,12 +2,13 @@
 
 from mlflow.exceptions import MlflowException as TrackingError
 
+from evenodd.tracking.files import sound_files
+from evenodd.tracking.leases import Lease, LeaseLostError, lease
 from evenodd.tracking.registry import (
     ModelEntry,
     Version,
     aliases,
     drop_half_registered,
-    exclusive,
     find_version,
     load_model,
     log_model,
@@ -19,10 +20,10 @@ from evenodd.tracking.registry import (
 )
 from evenodd.tracking.runs import (
     DONE_TAG,
-    NOT_STARTED_AFTER_SECONDS,
     active_run_id,
     artifact_json,
     artifact_text,
+    check_artifacts,
     close_interrupted,
     configure,
     connect,
@@ -45,17 +46,21 @@ from evenodd.tracking.runs import (
     start_run,
     tracking_uri,
 )
+from evenodd.tracking.store import StoreUnreachableError
 
 __all__ = [
     "DONE_TAG",
-    "NOT_STARTED_AFTER_SECONDS",
+    "Lease",
+    "LeaseLostError",
     "ModelEntry",
+    "StoreUnreachableError",
     "TrackingError",
     "Version",
     "active_run_id",
     "aliases",
     "artifact_json",
     "artifact_text",
+    "check_artifacts",
     "close_interrupted",
     "configure",
     "connect",
@@ -63,12 +68,12 @@ __all__ = [
     "describe",
     "download",
     "drop_half_registered",
-    "exclusive",
     "experiment_name",
     "find_runs",
     "find_version",
     "flush",
     "get_run",
+    "lease",
     "load_model",
     "log_dataset",
     "log_figures",
@@ -84,6 +89,7 @@ __all__ = [
     "register",
     "set_alias",
     "set_tags",
+    "sound_files",
     "start_run",
     "tag_version",
     "tracking_uri",

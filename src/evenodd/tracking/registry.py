@@ -1,10 +1,10 @@
-"""Models: logged, registered, found, loaded; and locks that every client of the registry sees."""
+"""Models: logged, registered, found, loaded."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from evenodd.tracking.processes import PROCESS_TAG, process_is_gone, process_name
+from evenodd.tracking import store
+from evenodd.tracking.files import first_line, record_files, sound_files
+from evenodd.tracking.leases import OWNER_TAG
 from evenodd.tracking.runs import DONE_TAG, active_run_id
 
 log = logging.getLogger(__name__)
-
 
 FACTS = "evenodd"
 """Key of our own facts in a logged model's metadata: MLflow has a meaning of its own for others, such as `task`."""
@@ -69,6 +70,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
         model_config={"truncation": True},
         tags={key: str(value) for key, value in entry.tags.items()},
     )
+    record_files(str(info.model_uri))
     return str(info.model_uri)
 
 
@@ -89,8 +91,8 @@ def log_onnx(path: Path, entry: ModelEntry, inputs: tuple[str, ...]) -> str:
     return str(info.model_uri)
 
 
-def register(model_uri: str, entry: ModelEntry, aliases: tuple[str, ...]) -> str:
-    """A version of the registered model with its aliases; its number. The last step of a run."""
+def register(model_uri: str, entry: ModelEntry) -> str:
+    """A version of the registered model; its number. Aliases are set when the run is done."""
     client = MlflowClient()
     run_id = active_run_id()
     _ensure_registered(client, entry.registered_name)
@@ -103,21 +105,22 @@ def register(model_uri: str, entry: ModelEntry, aliases: tuple[str, ...]) -> str
         description=entry.description,
         model_id=model_uri.removeprefix("models:/"),
     )
-    for alias in aliases:
-        client.set_registered_model_alias(entry.registered_name, alias, version.version)
     return str(version.version)
 
 
 def drop_half_registered(registered_name: str) -> None:
-    """Deletes versions whose run was interrupted after registering them."""
+    """Deletes versions that this package's runs registered and did not live to call done."""
     client = MlflowClient()
     for version in client.search_model_versions(f"name = '{registered_name}'"):
         if version.run_id and version.run_id != active_run_id():
             try:
                 run = client.get_run(version.run_id)
-            except MlflowException:
-                continue
-            if run.info.status in ("KILLED", "FAILED") and DONE_TAG not in run.data.tags:
+            except MlflowException as error:
+                if store.is_missing(error):
+                    continue
+                raise
+            ended, tags = run.info.status in ("KILLED", "FAILED"), run.data.tags
+            if ended and OWNER_TAG in tags and DONE_TAG not in tags:
                 log.info("version %s of %s was half registered and is deleted", version.version, registered_name)
                 with suppress(MlflowException):  # another process was first
                     client.delete_model_version(registered_name, version.version)
@@ -155,8 +158,9 @@ def find_version(reference: str, default_name: str) -> Version:
     if not separator:
         name, rest = default_name, reference
     try:
-        by_number = rest.isdigit()
-        found = client.get_model_version(name, rest) if by_number else client.get_model_version_by_alias(name, rest)
+        with store.answering():
+            by_number = rest.isdigit()
+            found = client.get_model_version(name, rest) if by_number else client.get_model_version_by_alias(name, rest)
     except MlflowException as error:
         raise ValueError(f"model='{reference}': not in the registry. {_known_versions(client, name)}") from error
     return Version(name, str(found.version), str(found.run_id), f"models:/{name}/{found.version}", dict(found.tags))
@@ -165,7 +169,8 @@ def find_version(reference: str, default_name: str) -> Version:
 def aliases(registered_name: str) -> dict[str, str]:
     """Alias to version number."""
     try:
-        return {k: str(v) for k, v in MlflowClient().get_registered_model(registered_name).aliases.items()}
+        with store.answering():
+            return {k: str(v) for k, v in MlflowClient().get_registered_model(registered_name).aliases.items()}
     except MlflowException:
         return {}
 
@@ -181,52 +186,17 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
         MlflowClient().set_model_version_tag(version.name, version.version, key, value)
 
 
-@contextmanager
-def exclusive(name: str, purpose: str) -> Iterator[None]:
-    """Holds a lock that every client of this tracking server sees: a registered model that only one can create.
-
-    A lock whose process on this machine is gone is taken over.
-
-    Raises:
-        RuntimeError: somebody else holds it.
-    """
-    client, lock = MlflowClient(), f"{name}.lock"
-    for attempt in (1, 2):
-        try:
-            client.create_registered_model(lock, tags={PROCESS_TAG: process_name()}, description=purpose)
-            break
-        except MlflowException as error:
-            if attempt == 2 or not _drop_dead_lock(client, lock):
-                raise RuntimeError(
-                    f"{purpose}: another one is under way (lock '{lock}'). Try again when it is done."
-                ) from error
-    try:
-        yield
-    finally:
-        client.delete_registered_model(lock)
-
-
-def _drop_dead_lock(client: MlflowClient, lock: str) -> bool:
-    try:
-        tag = client.get_registered_model(lock).tags.get(PROCESS_TAG)
-    except MlflowException:
-        return True
-    if tag is None or not process_is_gone(tag):
-        return False
-    client.delete_registered_model(lock)
-    return True
-
-
 def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A logged classifier and its tokenizer, by `models:/…` URI.
 
     Raises:
         RuntimeError: its files are gone or damaged.
     """
+    folder = sound_files(uri)
     try:
-        parts = mlflow.transformers.load_model(uri, return_type="components")
+        parts = mlflow.transformers.load_model(str(folder), return_type="components")
     except (MlflowException, SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise RuntimeError(f"model '{uri}' cannot be loaded: {_first_line(error)}") from error
+        raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
     return parts["model"], parts["tokenizer"]
 
 
@@ -236,14 +206,11 @@ def model_metadata(uri: str) -> dict[str, Any]:
     Raises:
         RuntimeError: its files are gone or damaged.
     """
+    folder = sound_files(uri)
     try:
-        return dict((mlflow.models.get_model_info(uri).metadata or {})[FACTS])
-    except (MlflowException, OSError, yaml.YAMLError, KeyError, TypeError) as error:
-        raise RuntimeError(f"model '{uri}' cannot be read: {_first_line(error)}") from error
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        return dict((mlflow.models.get_model_info(str(folder)).metadata or {})[FACTS])
+    except (MlflowException, OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise RuntimeError(f"model '{uri}' cannot be read: {first_line(error)}") from error
 
 
 def _known_versions(client: MlflowClient, name: str) -> str:

@@ -3,6 +3,7 @@
 from evenodd.training.average import mix_weights
 from evenodd.training.ceiling import ceiling_figures, operations_per_token, training_flops
 from evenodd.training.fit import Fit, FitContext, FitData, fit
+from evenodd.training.history import AfterEachStep
 from evenodd.training.losses import label_weights
 from evenodd.training.objective import DistillObjective, LabelObjective, needs_live_teacher
 from evenodd.training.precision import best_device, choose_precision
@@ -10,6 +11,7 @@ from evenodd.training.predict import predict_logits
 from evenodd.training.targets import JoinedTargets, TeacherTargets, target_megabytes, teacher_targets
 
 __all__ = [
+    "AfterEachStep",
     "DistillObjective",
     "Fit",
     "FitContext",

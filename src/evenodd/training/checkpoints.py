@@ -1,24 +1,26 @@
-"""Checkpoints that an interruption cannot fool: each is marked once all of it is written."""
+"""Checkpoints: each is sealed once all of it is written, and gone on from only if it is whole."""
 
 from __future__ import annotations
 
 import json
 import logging
-import shutil
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import torch
 from transformers import TrainerCallback
+from transformers.trainer import TRAINER_STATE_NAME
+
+from evenodd.storage import discard, read_seal, seal, sound
+from evenodd.training.processes import rank_and_world
 
 log = logging.getLogger(__name__)
-
-MARKER = "complete"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """What the mark of a complete checkpoint says.
+    """What the seal of a checkpoint says.
 
     Attributes:
         precision, processes: of the fit; what goes on otherwise does not end where the fit would have.
@@ -33,9 +35,9 @@ class Mark:
 
 
 class Clock(TrainerCallback):
-    """Counts the seconds of a fit over its interruptions, and marks a checkpoint once all its files are written.
+    """Counts the seconds of a fit over its interruptions, and seals a checkpoint once all its files are written.
 
-    A checkpoint without the mark was interrupted.
+    A checkpoint without a seal was interrupted.
 
     Args:
         before: mark of the checkpoint that the fit goes on from; of a fit that begins, one without seconds.
@@ -52,20 +54,18 @@ class Clock(TrainerCallback):
         self.start = time.perf_counter()
 
     def on_save(self, args, state, control, **kwargs):
+        if rank_and_world()[1] > 1:
+            torch.distributed.barrier()  # every process has its random state there
         if not state.is_world_process_zero:
             return
         last_epoch = round(state.epoch) if control.should_training_stop else 0
         mark = replace(self.before, seconds=self.seconds, last_epoch=last_epoch)
-        path = Path(args.output_dir) / f"checkpoint-{state.global_step}" / MARKER
-        written = path.with_suffix(".partial")
-        written.write_text(json.dumps(asdict(mark)), encoding="utf-8")
-        written.rename(path)
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", asdict(mark))
 
 
 def read_mark(checkpoint: Path) -> Mark:
-    """What the mark of a complete checkpoint says."""
-    said = json.loads((checkpoint / MARKER).read_text(encoding="utf-8"))
-    return Mark(**({"precision": "", "processes": 0} | said))
+    """What the seal of a sound checkpoint says."""
+    return Mark(**read_seal(checkpoint))
 
 
 def drop_others(folder: Path, begun: Mark) -> None:
@@ -84,13 +84,23 @@ def drop_others(folder: Path, begun: Mark) -> None:
         begun.precision,
     )
     for path in folder.glob("checkpoint-*"):
-        shutil.rmtree(path)
+        discard(path)
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; those that an interruption cut short are removed."""
+    """The newest checkpoint that a fit can go on from; those that are incomplete or damaged are removed.
+
+    One whose best epoch lies in a checkpoint that is gone is removed too: the fit would end with other weights.
+    """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-    complete = [path for path in found if (path / MARKER).exists()]
-    for path in set(found) - set(complete):
-        shutil.rmtree(path, ignore_errors=True)
-    return complete[-1] if complete else None
+    whole = [path for path in found if sound(path)]
+    while whole and _best_of(whole[-1]) not in {path.name for path in whole}:
+        log.warning("%s is left out: the checkpoint of its best epoch is gone.", whole[-1])
+        discard(whole.pop())
+    return whole[-1] if whole else None
+
+
+def _best_of(checkpoint: Path) -> str:
+    """Name of the checkpoint with the best epoch's weights; its own where no epoch was scored."""
+    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    return Path(state["best_model_checkpoint"] or checkpoint).name

@@ -8,6 +8,8 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from evenodd import interruption
+
 log = logging.getLogger(__name__)
 
 Report = Callable[[dict[str, float], int], None]
@@ -32,6 +34,20 @@ class Reporter(TrainerCallback):
             self.report(named, state.global_step)
         if logs and "eval_f1_macro" in logs:
             log.info("epoch %d | validation macro-F1 %.4f", round(state.epoch), logs["eval_f1_macro"])
+
+
+class AfterEachStep(TrainerCallback):
+    """Calls a function after every step of training; what it raises ends the fit, whose checkpoints stay.
+
+    A signal that was swallowed on its way ends the fit there too.
+    """
+
+    def __init__(self, check: Callable[[], None]) -> None:
+        self.check = check
+
+    def on_step_end(self, args, state, control, **kwargs):
+        interruption.check()
+        self.check()
 
 
 def tidy(history: list[dict[str, Any]]) -> list[dict[str, Any]]:

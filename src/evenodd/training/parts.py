@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from evenodd.storage import new_folder
+from evenodd.storage import seal, unsealed_folder
 
 MARKS = "parts"
 STALE_SECONDS = 2 * 24 * 3600
@@ -80,7 +80,7 @@ def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill:
     _remove_stale(folder.parent)
     while not folder.is_dir():
         if not building.is_dir():
-            with new_folder(building) as empty:
+            with unsealed_folder(building) as empty:
                 begin(empty)
                 (empty / MARKS).write_bytes(bytes(count))
         try:
@@ -91,6 +91,7 @@ def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill:
             if not folder.is_dir():
                 fill(building, parts)
                 if parts.whole and _is_there(building, parts):
+                    seal(building, without=(MARKS,))
                     os.rename(building, folder)
                     (folder / MARKS).unlink(missing_ok=True)
         except OSError:

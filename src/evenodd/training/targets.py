@@ -20,7 +20,7 @@ from transformers import PreTrainedModel
 
 from evenodd.encoders.encoder import state_digest
 from evenodd.rows import TokenStore
-from evenodd.storage import FORMAT
+from evenodd.storage import FORMAT, sound
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.parts import Parts, fill_together
 from evenodd.training.precision import Precision, autocast
@@ -100,7 +100,7 @@ def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, p
         RuntimeError: a hidden state is too large for float16, or not a number.
     """
     path = folder / _key(teacher, store, precision)
-    if path.is_dir():
+    if sound(path):
         log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
     else:
         log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))

@@ -1,0 +1,62 @@
+"""The files of a logged model: their digests are recorded when it is logged, and checked whenever it is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from evenodd.storage import DamagedError, check_digests, digests
+from evenodd.tracking.store import answering
+
+log = logging.getLogger(__name__)
+
+FILES_TAG = "evenodd.files"
+WRITTEN_BY_READERS = ("registered_model_meta",)
+"""MLflow writes the version by which a model is read into its folder."""
+
+
+def record_files(uri: str) -> None:
+    """Records the digests of all files of a model that was just logged: weights, tokenizer, configuration, task."""
+    found = digests(Path(mlflow.artifacts.download_artifacts(uri)), without=WRITTEN_BY_READERS)
+    MlflowClient().set_logged_model_tags(_model_id(uri), {FILES_TAG: json.dumps(found)})
+
+
+def sound_files(uri: str) -> Path:
+    """The files of a logged model on this machine, none of them other than when it was logged.
+
+    Args:
+        uri: `models:/ID` of a logged model, or `models:/NAME/VERSION`.
+
+    Raises:
+        RuntimeError: files are gone or damaged; the message names the first.
+        StoreUnreachableError: the store does not answer.
+    """
+    try:
+        with answering():
+            folder = Path(mlflow.artifacts.download_artifacts(uri))
+            recorded = MlflowClient().get_logged_model(_model_id(uri)).tags.get(FILES_TAG)
+    except (MlflowException, OSError) as error:
+        raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
+    if recorded is None:
+        log.warning("model '%s' was logged without digests of its files: they are not checked", uri)
+        return folder
+    try:
+        check_digests(folder, json.loads(recorded))
+    except DamagedError as error:
+        raise RuntimeError(f"model '{uri}' cannot be loaded: {error} Fit it again, or name another version.") from error
+    return folder
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _model_id(uri: str) -> str:
+    name, _, version = uri.removeprefix("models:/").partition("/")
+    return str(MlflowClient().get_model_version(name, version).source).removeprefix("models:/") if version else name
