@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = {
     "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
     "variants": {"teacher": {"train": {"epochs": 6}}, "student": {"train": {"epochs": 4}}},
-    "evidence": {"behaviour_suite": False, "bootstrap_samples": 100},
+    "evidence": {"suite": "none", "bootstrap_samples": 100},
     "data": {"max_length": 32},
     "export": {"kinds": "fp32", "speed": "short"},
     "gates": {"above_floor": False, "max_ece": 1.0},
