@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -13,10 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+import transformers
+import yaml
+from release_models import WORDS, tiny_tokenizer
 from serving_bundle import shared_bundle
 from serving_process import Served
 
 ROOT = Path(__file__).resolve().parents[2]
+SIGNS = {"calm": "rain", "loud": "never", "odd": "group"}
 SOURCES = ("src", "serving", "pyproject.toml", "README.md", "LICENSE")
 
 pytestmark = pytest.mark.slow
@@ -99,6 +104,60 @@ def test_the_command_shows_its_entry_points(site: Path, environ: dict[str, str],
     )
     assert done.returncode == 0, done.stderr
     assert "distill_odd" in done.stdout
+
+
+LINES = """
+from evenodd import Project
+project = Project("moods.csv", teacher="encoder", config="small.yaml")
+odd, lora = project.fit("odd"), project.fit("lora", seeds=2)
+print(project.compare(odd, lora).verdict)
+answer = odd.predict(["a day with rain"])[0]
+print(answer.label, answer.decision, answer.score)
+project.export(odd)
+"""
+SMALL = {
+    "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
+    "variants": {
+        "teacher": {"train": {"epochs": 6}},
+        "student": {"train": {"epochs": 3}},
+        "lora": {"train": {"epochs": 2}},
+    },
+    "evidence": {"bootstrap_samples": 200},
+    "data": {"max_length": 32},
+    "export": {"kinds": "fp32"},
+}
+
+
+def test_the_lines_of_the_readme_run_in_an_empty_folder(environ: dict[str, str], tmp_path: Path) -> None:
+    """Rows, models and figures of the installed package: nothing of it may look for the checkout."""
+    write_moods(tmp_path)
+    shown = python(LINES, tmp_path, environ).splitlines()
+    assert shown[-1].split()[0] in SIGNS
+    assert (tmp_path / "mlflow.db").is_file()
+    assert list(tmp_path.glob(".evenodd/bundles/*/bundle.json"))
+
+
+def write_moods(folder: Path) -> None:
+    """An encoder of four small layers, and rows whose label a single word decides."""
+    transformers.set_seed(0)
+    config = transformers.BertConfig(
+        vocab_size=len(tiny_tokenizer()),
+        hidden_size=32,
+        num_hidden_layers=4,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=72,
+        initializer_range=0.1,
+    )
+    transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
+    tiny_tokenizer().save_pretrained(folder / "encoder")
+    dice, plain = random.Random(3), [word for word in WORDS if word not in SIGNS.values()]
+    rows = ["text,mood"]
+    for number in range(600):
+        label = list(SIGNS)[number % 3]
+        rows.append(f"{' '.join([*dice.choices(plain, k=dice.randint(3, 8)), SIGNS[label]])} {number:03d},{label}")
+    (folder / "moods.csv").write_text("\n".join(rows), encoding="utf-8")
+    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
 
 
 def test_the_command_serves_a_bundle(site: Path, environ: dict[str, str], tmp_path: Path) -> None:
