@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -9,6 +10,7 @@ import pytest
 from finished_runs import Made, add_finished
 
 from evenodd.console import main
+from evenodd.flow.entries import ENTRIES
 from evenodd.flow.materials import gather
 from evenodd.flow.plan import make_plan
 from evenodd.settings import make_request
@@ -40,3 +42,10 @@ def test_a_teacher_at_chance_is_refused_in_one_line(
     assert tracking.aliases("rows") == {}
     (student,) = tracking.find_runs({"variant": "odd"}, finished=False)
     assert student.info.status == "FAILED"
+    (advised,) = re.findall(r"-P (teacher\.epochs=\d+)", line)
+    name, _, value = advised.partition("=")
+    followed = make_plan("odd", ENTRIES["distill_odd"].request({**said, name: value}))
+    assert followed.teacher
+    assert followed.teacher.settings.train.epochs == int(value) > plan.teacher.settings.train.epochs
+    assert followed.teacher.fingerprint(materials.corpus.digest, materials.encoder_digest) != fingerprint
+    assert followed.settings.train == plan.settings.train

@@ -16,7 +16,7 @@ from evenodd.flow.adapters import sensitive_layers
 from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import FittedRun
 from evenodd.flow.plan import make_plan
-from evenodd.flow.schedule import fits, pool
+from evenodd.flow.schedule import fits, places
 from evenodd.settings import make_request, resolve_settings
 
 
@@ -206,7 +206,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
         name = names.get(fingerprint, "")
         return found(name) if name in seen["finished"] else None
 
-    monkeypatch.setattr(pool, "fit_variant", fit)
+    monkeypatch.setattr(places, "fit_variant", fit)
     monkeypatch.setattr(fits, "find_fitted", find)
     monkeypatch.setattr(fits.tracking, "set_alias", lambda model, alias, version: None)
     seen["name_of"] = name_of  # type: ignore[assignment]

@@ -16,6 +16,8 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from evenodd.evidence.metrics import FloatArray, IntArray, Scored, classification_metrics, confusion, rates
 
 FLOOR_NAMES = ("majority", "tfidf")
+MORE_EPOCHS = 3
+"""So many times the epochs of a teacher that learnt nothing are advised."""
 GUESS_DRAWS = 2000
 GUESS_QUANTILE = 0.95
 
@@ -165,12 +167,13 @@ def mean_floors(found: Sequence[Floors]) -> Floors:
     return Floors(first.scored, metrics, no_skill, seconds)
 
 
-def check_teacher(validation_metrics: Mapping[str, float], floors: Floors) -> None:
+def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, epochs: int) -> None:
     """Refuse to distil from a teacher that does no better than a guess.
 
     Args:
         validation_metrics: with `f1_macro` or `validation/f1_macro`.
         floors: fitted on the same split.
+        epochs: that the teacher was trained.
 
     Raises:
         ValueError: no macro-F1 among the metrics.
@@ -183,5 +186,6 @@ def check_teacher(validation_metrics: Mapping[str, float], floors: Floors) -> No
     if not score > floor:
         raise RuntimeError(
             f"distilling from a teacher whose validation macro-F1 {score:.3f} does not beat the no-skill floor "
-            f"{floor:.3f} is refused: train it longer (-P epochs=...), with another learning rate, or on more rows."
+            f"{floor:.3f} is refused: train it longer (-P teacher.epochs={MORE_EPOCHS * epochs}), with another "
+            "learning rate (-P teacher.learning_rate=…), or on more rows."
         )

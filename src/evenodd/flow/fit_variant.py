@@ -138,7 +138,8 @@ def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> Fit
         return None
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, parent=parent)
     metrics = tracking.get_run(teacher.run_id).data.metrics
-    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors)
+    epochs = plan.teacher.settings.train.epochs
+    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors, epochs=epochs)
     tracking.set_tags({"teacher_run_id": teacher.run_id})
     return teacher
 
