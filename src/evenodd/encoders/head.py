@@ -58,9 +58,7 @@ def output_layer(model: PreTrainedModel) -> nn.Linear | None:
     layers = [
         module
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and not name.startswith(inside)
-        and module.out_features == model.config.num_labels
+        if isinstance(module, nn.Linear) and not name.startswith(inside) and module.out_features == outputs
     ]
     return layers[-1] if layers else None
 

@@ -64,12 +64,20 @@ class Dialect:
 
 @dataclass(frozen=True)
 class _Reading:
-    """How well a dialect fits: width of the header, share of the rows that are as wide, rows over several lines."""
+    """How well a dialect fits.
+
+    Attributes:
+        width: fields of the header.
+        share: of the rows that are as wide.
+        merged: rows over several lines.
+        spaced: rows with a blank before a field's quote.
+    """
 
     dialect: Dialect
     width: int
     share: float
     merged: int
+    spaced: int
 
 
 def find_dialect(head: Sequence[str], first: str, *, whole: bool) -> Dialect:
@@ -94,11 +102,12 @@ def find_dialect(head: Sequence[str], first: str, *, whole: bool) -> Dialect:
 def _best_quotes(lines: Sequence[str], delimiter: str, skip: int, whole: bool) -> _Reading:
     """The usual quotes unless others fit better."""
     usual = _read(lines, Dialect(delimiter, skip=skip), whole)
+    if usual.spaced:
+        spaced = _read(lines, Dialect(delimiter, spaced=True, skip=skip), whole)
+        usual = max(usual, spaced, key=lambda reading: (reading.share, -reading.spaced))
     if usual.share == 1 and not usual.merged:
         return usual
     others: list[Dialect] = []
-    if any(f'{delimiter} "' in line for line in lines):
-        others.append(Dialect(delimiter, spaced=True, skip=skip))
     if any('\\"' in line for line in lines):
         others.append(Dialect(delimiter, "escaped", skip=skip))
     if not _are_enclosed(lines, delimiter):
@@ -114,7 +123,7 @@ def _best_quotes(lines: Sequence[str], delimiter: str, skip: int, whole: bool) -
 
 def _read(lines: Sequence[str], dialect: Dialect, whole: bool) -> _Reading:
     records = dialect.records(lines)
-    width = good = rows = merged = 0
+    width = good = rows = merged = spaced = 0
     while True:
         start = records.line_num
         try:
@@ -131,7 +140,8 @@ def _read(lines: Sequence[str], dialect: Dialect, whole: bool) -> _Reading:
             continue
         rows, good = rows + 1, good + (len(fields) == width)
         merged += records.line_num - start > 1
-    return _Reading(dialect, width, good / rows if rows else 1.0, merged)
+        spaced += any(field[:1] == " " and field.lstrip()[:1] == '"' for field in fields)
+    return _Reading(dialect, width, good / rows if rows else 1.0, merged, spaced)
 
 
 def _are_enclosed(lines: Sequence[str], delimiter: str) -> bool:

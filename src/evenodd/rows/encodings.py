@@ -34,9 +34,9 @@ NOT_TEXT = (
     (b"\x28\xb5\x2f\xfd", "compressed with zstd. Only gzip is read"),
 )
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-HIGH, LETTER = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z]")
+HIGH, LONG_RUN = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
 WESTERN_SHARE = 0.4
-"""Of the letters in lines that are not ASCII: more of them beyond ASCII are another script than Latin."""
+"""Of the bytes beyond ASCII, those in runs of three and more: more of them are words of another script than Latin."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def _decodes(path: Path, name: str) -> bool:
 
 def _by_lines(path: Path) -> Encoding:
     """Of a file that is not UTF-8 throughout: Windows-1252, or UTF-8 with broken lines."""
-    high = letters = 0
+    high = in_runs = 0
     with open_bytes(path) as file:
         for line in file:
             if line.isascii():
@@ -159,8 +159,8 @@ def _by_lines(path: Path) -> Encoding:
                 continue
             if CONTROL.search(line) or _is_text(line, "utf-8") or not _is_text(line, "cp1252"):
                 return Encoding("utf-8", clean=False)
-            high, letters = high + len(HIGH.findall(line)), letters + len(LETTER.findall(line))
-    if high > WESTERN_SHARE * (high + letters):
+            high, in_runs = high + len(HIGH.findall(line)), in_runs + sum(map(len, LONG_RUN.findall(line)))
+    if in_runs > WESTERN_SHARE * high:
         raise ValueError(
             f"data={str(path)!r}: the text is not UTF-8 and its letters are not Latin. Save it as UTF-8, or name its "
             "code page: -P data.encoding=cp1251 (Cyrillic), cp1253 (Greek), gb18030, shift_jis, …"

@@ -151,8 +151,8 @@ class FilesReader:
     def __init__(self, files: Sequence[Path], encoding: str | None = None) -> None:
         self.files, self.readers = files, [open_file(path, encoding) for path in files]
         first = self.readers[0]
-        self.columns, self.declared, self.unit = first.columns, first.declared, first.unit
-        self.doubt = first.doubt
+        self.columns, self.declared, self.doubt = first.columns, first.declared, first.doubt
+        self.unit = "line" if any(reader.unit == "line" for reader in self.readers) else "row"
         self.remarks = tuple(
             f"{path.name}: {remark}"
             for path, reader in zip(files, self.readers, strict=True)
@@ -173,7 +173,7 @@ class FilesReader:
                     f"{path.name} has no column {', '.join(lacking)}: there are {', '.join(reader.columns)}"
                 )
                 continue
-            faults.file, faults.unit = path.name, reader.unit
+            faults.file = path.name
             own_names = {own: name for own, name in zip(there, columns, strict=True) if own is not None}
             for chunk in reader.chunks(list(own_names), faults):
                 chunk.columns = {own_names[own]: values for own, values in chunk.columns.items()}
