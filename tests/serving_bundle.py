@@ -118,7 +118,7 @@ def seal(folder: Path) -> None:
     """Write the digests and the samples' probabilities of the files that are there into bundle.json."""
     path = folder / "bundle.json"
     description = json.loads(path.read_text())
-    names = [*description["graphs"].values(), "tokenizer.json"]
+    names = [*description["graphs"].values(), "tokenizer.json", *(["card.md"] if (folder / "card.md").exists() else [])]
     description["files"] = {
         name: {
             "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),

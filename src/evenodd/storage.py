@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import logging
@@ -172,3 +173,33 @@ def empty_folder(folder: Path) -> None:
     """Delete the files of a folder."""
     for path in folder.iterdir():
         path.unlink()
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Gives `new` the name `folder`. A folder that was there is called `new` afterwards.
+
+    Where the system can exchange two names there is no moment without a whole folder; elsewhere the old one is moved
+    aside first.
+
+    Raises:
+        OSError: neither can be renamed.
+    """
+    if not folder.exists():
+        os.rename(new, folder)
+    elif not _exchange(new, folder):
+        aside = new.with_name(f".{new.name}-{uuid.uuid4().hex[:12]}")
+        os.rename(folder, aside)
+        os.rename(new, folder)
+        os.rename(aside, new)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Exchange two names in one step; False where the system or the file system cannot."""
+    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
+    names = os.fsencode(first), os.fsencode(second)
+    if hasattr(libc, "renameat2"):
+        return bool(libc.renameat2(here, names[0], here, names[1], swap) == 0)
+    if hasattr(libc, "renamex_np"):
+        return bool(libc.renamex_np(*names, swap) == 0)
+    return False

@@ -186,7 +186,7 @@ def test_the_served_bento_answers_as_the_registered_model(served, environ) -> No
     texts = [row["text"] for row in sample_rows(seed=1, rows=500)]
     with mlflow_store(environ["MLFLOW_TRACKING_URI"]):
         scorer = open_scorer("champion", "sample")
-    expected = [scorer.label_names[number] for number in scorer.logits(texts).argmax(axis=1)]
+    expected = [scorer.label_names[number] for number in scorer.decision.labels(scorer.probabilities(texts))]
     found = [result["label"] for part in (texts[:250], texts[250:]) for result in classify(served, part)]
     assert sum(a != b for a, b in zip(expected, found, strict=True)) == 0
 

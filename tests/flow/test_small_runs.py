@@ -118,7 +118,8 @@ def test_four_labels_go_from_rows_to_the_service(store):
     scorer = open_scorer(winner, "four")
     np.testing.assert_allclose(engine.score(texts), scorer.probabilities(texts), atol=1e-4)
     told = [engine.decision.answer(row) for row in engine.score(texts)]
-    assert [one["label"] for one in told] == [scorer.label_names[n] for n in scorer.logits(texts).argmax(axis=1)]
+    answers = scorer.classifier.answer(texts)
+    assert [(one["label"], one["decision"]) for one in told] == [(answer.label, answer.decision) for answer in answers]
     figures = tracking.get_run(only_run(tracking, variant=winner, seed="0").info.run_id).data.metrics
     assert {f"test/f1_label_{name}" for name in SIGNS} <= set(figures)
 

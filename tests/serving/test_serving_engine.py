@@ -14,7 +14,8 @@ from serving_bundle import WORDS, copy_bundle, reference_probabilities, seal, sh
 from tokenizers import Tokenizer
 
 from evenodd.classifier.bundle import bundle_folders, read_bundle, read_bundles
-from evenodd.classifier.engine import Engine, batches_by_length, open_engine
+from evenodd.classifier.engine import Engine, open_engine
+from evenodd.classifier.scoring import batches_by_length
 from evenodd.classifier.session import missing_for_cuda
 from evenodd.classifier.text import Windows, find_words, leave_out
 from serving.drift import Drift, population_stability
@@ -178,12 +179,29 @@ SPOILED = [
     ({"decision.review": "0.3"}, "decision.review='0.3'"),
     ({"decision.pooling": "sum"}, "decision.pooling='sum'"),
     ({"decision.margin": 1}, "unknown ['margin']"),
+    ({"max_length": 129, "window_overlap": 8}, "max_length=129: the graph does not take"),
+    ({"max_length": 100_000}, "max_length=100000: the graph does not take"),
+    ({"max_length": "32"}, "max_length='32'"),
+    ({"max_length": True}, "max_length=True"),
+    ({"pad_token_id": -1}, "pad_token_id=-1"),
+    ({"window_overlap": 1.5}, "window_overlap=1.5"),
+    ({"variant": ""}, "variant=''"),
+    ({"provider": "gpu"}, "provider='gpu'"),
+    ({"layer_map": [0]}, "layer_map=[0]"),
+    ({"metrics": {"test/f1_macro": "0.9"}}, "metrics="),
+    ({"reference.score_edges": [1, 0]}, "reference="),
+    ({"graphs": {"best": "model.onnx"}}, "graphs={'best'"),
+    ({"recommended.tpu": "fp32"}, "recommended.tpu"),
+    ({"samples": [{"text": 1, "probabilities": {}}]}, "samples[0]: a text"),
+    ({"samples": [{"text": "x", "probabilities": {"fp32": [0.9, 0.9]}}]}, "sum to 1"),
+    ({"surprise": 1}, "'surprise' is unknown"),
     ({"recommended.cpu": "int8"}, "recommended.cpu='int8'"),
     ({"inputs": ["attention_mask"]}, "input_ids is needed"),
     ({"inputs": ["input_ids", "attention_mask"]}, "inputs are"),
     ({"samples": []}, "samples is empty"),
     ({"window_overlap": 31}, "window_overlap=31"),
-    ({"files": {"tokenizer.json": {"sha256": "0"}}}, "no digest of 'model.onnx'"),
+    ({"files": {"tokenizer.json": {"sha256": "0" * 64, "bytes": 1}}}, "no digest of 'model.onnx'"),
+    ({"files": {"tokenizer.json": {"sha256": "0"}}}, "64 hexadecimal digits"),
 ]
 
 
@@ -216,6 +234,13 @@ def swap_tokenizer(folder: Path) -> None:
     change_bundle(folder, {"samples": old})
 
 
+def link_card(folder: Path) -> None:
+    """The same bytes from elsewhere, which may change after they were checked."""
+    elsewhere = folder.parent / "card.md"
+    (folder / "card.md").rename(elsewhere)
+    (folder / "card.md").symlink_to(elsewhere)
+
+
 def cut_graph(folder: Path) -> None:
     """A cut file with a digest that fits."""
     path = folder / "model.onnx"
@@ -224,7 +249,8 @@ def cut_graph(folder: Path) -> None:
 
     change_bundle(folder, {"files": {**json.loads((folder / "bundle.json").read_text())["files"]}})
     description = json.loads((folder / "bundle.json").read_text())
-    description["files"]["model.onnx"]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    whole = {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "bytes": path.stat().st_size}
+    description["files"]["model.onnx"] = whole
     (folder / "bundle.json").write_text(json.dumps(description))
 
 
@@ -238,9 +264,17 @@ def cut_graph(folder: Path) -> None:
         (lambda folder: (folder / "bundle.json").unlink(), "no bundle.json"),
         (swap_tokenizer, "samples are not reproduced"),
         (cut_graph, "cannot load it"),
-        (lambda folder: change_bundle(folder, {"files": {**_files(folder), "../x": {"sha256": "0"}}}), "outside"),
+        (
+            lambda folder: change_bundle(folder, {"files": {**_files(folder), "../x": {"sha256": "0"}}}),
+            "inside the folder",
+        ),
+        (lambda folder: (folder / "hook.py").write_text("raise SystemExit"), "hook.py: not listed"),
+        (link_card, "card.md: a link"),
     ],
-    ids=["flipped bit", "no graph", "no tokenizer", "half a file", "nothing", "swapped tokenizer", "cut", "outside"],
+    ids=[
+        *("flipped bit", "no graph", "no tokenizer", "half a file", "nothing", "swapped tokenizer", "cut", "outside"),
+        *("unlisted", "link"),
+    ],
 )
 def test_bundle_with_wrong_files_is_refused(tmp_path: Path, spoil: Any, reason: str) -> None:
     """Digests show what was changed; samples show what was swapped together with its digest."""

@@ -2,3 +2,7 @@
 
 It needs NumPy, ONNX Runtime and tokenizers, and travels in the Bento and in the registered model.
 """
+
+from evenodd.classifier.classifier import Answer, Classifier
+
+__all__ = ["Answer", "Classifier"]

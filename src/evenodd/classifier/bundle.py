@@ -4,34 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from evenodd.classifier.manifest import CHECKED, EXACT, manifest_faults
 from evenodd.task import Decision, Task
 
 FORMAT = 2
 MANIFEST = "bundle.json"
-TOKENIZER = "tokenizer.json"
 CARD = "card.md"
-CHECKED, EXACT = "checked", "fp32"
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
-REQUIRED: dict[str, type | tuple[type, ...]] = {
-    "name": str,
-    "variant": str,
-    "task": dict,
-    "decision": dict,
-    "max_length": int,
-    "window_overlap": int,
-    "pad_token_id": int,
-    "inputs": list,
-    "graphs": dict,
-    "recommended": dict,
-    "files": dict,
-    "samples": list,
-}
 MODEL_FIELDS = (
     "name",
     "variant",
@@ -135,7 +118,7 @@ def read_bundle(folder: Path) -> Bundle:
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
         raise ValueError(f"bundle {folder}: format={found!r}; this version reads format {FORMAT}. Export it again.")
-    faults = [*_missing_fields(description)] or [*_graph_faults(description)]
+    faults = manifest_faults(description)
     if faults:
         raise ValueError(f"bundle {folder}: {' '.join(faults)} Export it again.")
     try:
@@ -172,63 +155,32 @@ def bundle_folders(given: tuple[Path, ...], inside: Path) -> tuple[Path, ...]:
     return tuple(sorted(path.parent for path in inside.glob(f"*/{MANIFEST}")))
 
 
-def _missing_fields(description: dict[str, Any]) -> Iterable[str]:
-    for name, kind in REQUIRED.items():
-        if name not in description:
-            yield f"bundle.json has no {name!r}."
-        elif not isinstance(description[name], kind) or isinstance(description[name], bool):
-            yield f"{name}={description[name]!r} has the wrong type."
-
-
-def _graph_faults(description: dict[str, Any]) -> Iterable[str]:
-    graphs, files = description["graphs"], description["files"]
-    if not graphs:
-        yield "graphs is empty."
-    for name in [*graphs.values(), "tokenizer.json"]:
-        if name not in files:
-            yield f"files holds no digest of {name!r}."
-    for device, kind in description["recommended"].items():
-        if kind not in graphs and not (kind == CHECKED and description.get("checked")):
-            yield f"recommended.{device}={kind!r} is none of the graphs {list(graphs)}."
-    checked = description.get("checked")
-    if checked is not None and not _can_check(checked, graphs):
-        yield f"checked={checked!r}: a kind out of {list(graphs)}, fp32 beside it and a margin above 0 are needed."
-    unknown = [name for name in description["inputs"] if name not in INPUTS]
-    if unknown or "input_ids" not in description["inputs"]:
-        yield f"inputs={description['inputs']}: allowed are {', '.join(INPUTS)}, and input_ids is needed."
-    if not description["samples"]:
-        yield "samples is empty: nothing shows that the graph and the tokenizer belong together."
-    overlap = description["window_overlap"]
-    if not 0 <= overlap < description["max_length"] - 2:
-        yield f"window_overlap={overlap} with max_length={description['max_length']}: it must be smaller."
-
-
-def _can_check(checked: Any, graphs: dict[str, Any]) -> bool:
-    if not isinstance(checked, dict) or checked.get("kind") not in graphs or EXACT not in graphs:
-        return False
-    return _is_number(checked.get("margin")) and checked["margin"] > 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
 def _check_files(folder: Path, files: dict[str, Any]) -> None:
-    """Every file is inside the folder, there, and has the size and the digest that bundle.json says."""
+    """Every file that is listed is there with its size and digest, and nothing else is.
+
+    Raises:
+        ValueError: a file is missing, changed, a link, or not listed.
+    """
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in {MANIFEST, *files})
+    links = sorted(path.name for path in folder.iterdir() if path.is_symlink())
+    if strange or links:
+        raise ValueError(
+            f"bundle {folder}: {', '.join(strange or links)}: {'not listed' if strange else 'a link'}, so nothing in "
+            f"{MANIFEST} vouches for it. Take it out, or export the bundle again."
+        )
     for name, expected in files.items():
         path = folder / name
-        if path.resolve().parent != folder.resolve():
-            raise ValueError(f"bundle {folder}: files names {name!r}, which is outside the folder.")
         if not path.is_file():
             raise ValueError(f"bundle {folder}: {name} is missing. Export it again.")
-        digest = _sha256(path)
-        if digest != expected.get("sha256"):
+        found = file_digest(path)
+        if found != expected:
             raise ValueError(
-                f"bundle {folder}: {name} has SHA-256 {digest[:12]}..., bundle.json says "
-                f"{str(expected.get('sha256'))[:12]}...: the file was changed or cut. Export it again."
+                f"bundle {folder}: {name} has SHA-256 {found['sha256'][:12]}... and {found['bytes']:,} bytes, not "
+                f"{expected['sha256'][:12]}... and {expected['bytes']:,}: it was changed or cut. Export it again."
             )
 
 
-def _sha256(path: Path) -> str:
+def file_digest(path: Path) -> dict[str, Any]:
+    """SHA-256 and size in bytes of a file."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}

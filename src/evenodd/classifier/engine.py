@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from evenodd.classifier.bundle import CHECKED, EXACT, TOKENIZER, Bundle
-from evenodd.classifier.session import DEVICES, GraphSession, choose_provider, open_session
+from evenodd.classifier.bundle import Bundle
+from evenodd.classifier.manifest import CHECKED, TOKENIZER
+from evenodd.classifier.scoring import Reading, Scoring
+from evenodd.classifier.session import DEVICES, GraphSession, choose_provider, graph_errors, open_session
 from evenodd.classifier.text import Windows
 
 logger = logging.getLogger(__name__)
 
 SAMPLE_TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.05}
-# Padded tokens of one run, and those of them that may be padding. A core gains little from large batches and loses
-# every padded token; a GPU is the other way round.
-TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384, "tensorrt": 16_384}
-PADDING_BUDGET = {"cpu": 12, "cuda": 8_192, "tensorrt": 8_192}
-ROUND_BUDGETS = 2
 WARM_UP = ((1, 8), (8, 16), (8, 64))
 
 
@@ -54,7 +51,7 @@ class EngineOptions:
     token_budget: int | None = None
 
 
-class Engine:
+class Engine(Scoring):
     """One bundle's graph, or the two of `checked`, in sessions. Not to be used by two threads at once.
 
     Raises:
@@ -67,37 +64,17 @@ class Engine:
         asked = settings.provider or description.get("provider", "auto")
         self.bundle = bundle
         self.graph = settings.graph or _recommended(description, DEVICES[choose_provider(asked)])
-        self.decision = bundle.decision
-        self.run_again = 0
-        tokenizer = bundle.folder / TOKENIZER
-        self._windows = Windows(tokenizer, max_length=bundle.max_length, overlap=bundle.window_overlap)
-        self._kinds = bundle.graph_kinds(self.graph)
-        self._margin = float((bundle.checked or {})["margin"]) if self.graph == CHECKED else None
-        paths = {kind: bundle.graph_path(kind) for kind in self._kinds}
-        self._sessions: dict[str, GraphSession] = {
-            kind: open_session(path, asked=asked, threads=settings.threads) for kind, path in paths.items()
-        }
-        self._session = self._sessions[self._kinds[0]]
-        self.token_budget = settings.token_budget or TOKEN_BUDGET[self.provider]
-        self._inputs = description["inputs"]
-        for kind, path in paths.items():
-            _check_inputs(self._sessions[kind], self._inputs, path.name)
-        self._pad = int(description["pad_token_id"])
-
-    @property
-    def provider(self) -> str:
-        """`cpu`, `cuda` or `tensorrt`: what the session really runs on."""
-        return self._session.provider
-
-    @property
-    def depends_on_batch(self) -> bool:
-        """Whether a text's score depends a little on the texts beside it; see GraphSession."""
-        return self._session.depends_on_batch
-
-    @property
-    def round_tokens(self) -> int:
-        """Tokens that a round of the batcher gathers: more than one run holds, so that sorting has a choice."""
-        return ROUND_BUDGETS * self.token_budget
+        inputs = tuple(description["inputs"])
+        sessions = {}
+        for kind in bundle.graph_kinds(self.graph):
+            path = bundle.graph_path(kind)
+            sessions[kind] = open_session(path, asked=asked, threads=settings.threads)
+            _check_inputs(sessions[kind], inputs, path.name)
+        self._first = next(iter(sessions.values()))
+        windows = Windows(bundle.folder / TOKENIZER, max_length=bundle.max_length, overlap=bundle.window_overlap)
+        reading = Reading(windows, inputs, int(description["pad_token_id"]))
+        margin = float((bundle.checked or {})["margin"]) if self.graph == CHECKED else None
+        super().__init__(reading, bundle.decision, sessions, margin=margin, token_budget=settings.token_budget)
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -107,67 +84,11 @@ class Engine:
             "graph": self.graph,
             "sha256": files[graphs[self._kinds[0]]]["sha256"],
             "provider": self.provider,
-            "providers": self._session.providers,
-            "matrix_products": self._session.placement,
+            "providers": self._first.providers,
+            "matrix_products": self._first.placement,
             "depends_on_batch": self.depends_on_batch,
             "checked": self.bundle.checked if self.graph == CHECKED else None,
         }
-
-    def tokenize(self, texts: Sequence[str]) -> list[list[list[int]]]:
-        """For each text its windows of token ids."""
-        return self._windows.split(texts)
-
-    def score_windows(self, windows: Sequence[Sequence[int]], exact: Sequence[bool] = ()) -> np.ndarray:
-        """Calibrated probabilities of each window, float64, (windows, labels), in the order given.
-
-        Windows are sorted by length and cut into batches that hold few tokens of padding. In the graph `checked`, those
-        that come out too near a boundary are run again in float32, and `run_again` counts them.
-
-        Args:
-            windows: token ids.
-            exact: for each window whether its score may depend on no other: it runs by itself, or in `checked` in
-                float32. Empty: none.
-        """
-        rows = np.empty((len(windows), len(self.decision.label_names)))
-        apart = [i for i in range(len(windows)) if exact and exact[i]]
-        together = [i for i in range(len(windows)) if not (exact and exact[i])]
-        fast = self._kinds[0]
-        self._run(fast, windows, self._batches(windows, together), rows)
-        if self._margin is None:
-            self._run(fast, windows, [[i] for i in apart], rows)
-            return rows
-        near = self.decision.near_boundary(rows[together], self._margin)
-        again = [*apart, *(i for i, close in zip(together, near, strict=True) if close)]
-        self._run(EXACT, windows, self._batches(windows, again), rows)
-        self.run_again += len(again)
-        return rows
-
-    def _batches(self, windows: Sequence[Sequence[int]], chosen: Sequence[int]) -> Iterable[list[int]]:
-        """Numbers of the windows chosen, in batches of like length."""
-        lengths = [len(windows[i]) for i in chosen]
-        for batch in batches_by_length(lengths, self.token_budget, PADDING_BUDGET[self.provider]):
-            yield [chosen[i] for i in batch]
-
-    def _run(self, kind: str, windows: Sequence[Sequence[int]], batches: Iterable[list[int]], rows: np.ndarray) -> None:
-        """Fills the rows of the batches with one graph's probabilities."""
-        for batch in batches:
-            logits = self._sessions[kind].run(self._feed([windows[i] for i in batch]))
-            rows[batch] = self.decision.probabilities(logits)
-
-    def needs_exact(self, counts: Sequence[int]) -> bool:
-        """Whether texts of so many windows have to be scored exactly for their labels to be the float32 graph's.
-
-        A boundary kept by every window is kept by the highest of them; it need not be by their mean.
-        """
-        highest = self.decision.pooling == "max" and self.decision.positive is not None
-        return self._margin is not None and not highest and max(counts, default=0) > 1
-
-    def score(self, texts: Sequence[str]) -> np.ndarray:
-        """Calibrated probabilities of texts of any length, float64, (texts, labels)."""
-        split = self.tokenize(texts)
-        exact = [self.needs_exact([len(parts)]) for parts in split for _ in parts]
-        rows = self.score_windows([window for parts in split for window in parts], exact)
-        return self.decision.pool_texts(rows, [len(parts) for parts in split])
 
     def check_samples(self) -> float:
         """Score the bundle's own samples with every graph in use. Returns the largest difference found.
@@ -201,24 +122,22 @@ class Engine:
         return difference
 
     def warm_up(self) -> None:
-        """Run a few shapes, so that the first request does not pay for buffers and kernels."""
-        for rows, tokens in WARM_UP:
-            windows = [[self._pad] * min(tokens, self.bundle.max_length)] * rows
-            for kind in self._kinds:
-                self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.decision.label_names))))
+        """Run a few shapes, so that the first request does not pay for buffers and kernels, and the longest window.
 
-    def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """Padded int64 inputs, (windows, tokens of the longest), of those that the graph has."""
-        longest = max(len(window) for window in windows)
-        ids = np.full((len(windows), longest), self._pad, dtype=np.int64)
-        mask = np.zeros_like(ids)
-        for row, window in enumerate(windows):
-            ids[row, : len(window)] = window
-            mask[row, : len(window)] = 1
-        feed = {"input_ids": ids, "attention_mask": mask}
-        if "token_type_ids" in self._inputs:
-            feed["token_type_ids"] = np.zeros_like(ids)
-        return {name: feed[name] for name in self._inputs}
+        Raises:
+            ValueError: the graph does not take windows of the bundle's `max_length`.
+        """
+        longest = self.bundle.max_length
+        try:
+            for rows, tokens in (*WARM_UP, (1, longest)):
+                windows = [[self._reading.pad] * min(tokens, longest)] * rows
+                for kind in self._kinds:
+                    self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.decision.label_names))))
+        except graph_errors() as fault:
+            raise ValueError(
+                f"bundle {self.bundle.folder}: max_length={longest}: the graph does not take such a window "
+                f"({str(fault).splitlines()[0][:200]}). Export it again."
+            ) from None
 
 
 def open_engine(bundle: Bundle, settings: Options) -> Engine:
@@ -236,25 +155,6 @@ def open_engine(bundle: Bundle, settings: Options) -> Engine:
         engine.provider, difference,
     )  # fmt: skip
     return engine
-
-
-def batches_by_length(lengths: Sequence[int], token_budget: int, padding_budget: int) -> Iterable[list[int]]:
-    """Indices in batches of similar length, longest first, so that a batch is padded to its first row.
-
-    A batch holds at most `token_budget` tokens with padding and at most `padding_budget` tokens of padding, or one row.
-    """
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    batch: list[int] = []
-    padding = 0
-    for i in order:
-        longest = lengths[batch[0]] if batch else lengths[i]
-        padding += longest - lengths[i]
-        if batch and (padding > padding_budget or (len(batch) + 1) * longest > token_budget):
-            yield batch
-            batch, padding = [], 0
-        batch.append(i)
-    if batch:
-        yield batch
 
 
 def _recommended(description: dict[str, Any], device: str) -> str:

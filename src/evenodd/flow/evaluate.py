@@ -108,15 +108,14 @@ def score_file(scorer: Scorer, settings: Settings) -> Evaluated:
     """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest."""
     rows = load_rows(settings.data, label_names=scorer.label_names, cache=settings.home / "cache")
     texts = list(rows.texts)
-    logits = scorer.logits(texts)
-    probabilities = scorer.decision.probabilities(logits)
+    probabilities, decision = scorer.probabilities(texts), scorer.decision
     figures = classification_metrics(
         rows.labels,
         probabilities,
         label_names=scorer.label_names,
-        positive=scorer.positive,
-        predictions=logits.argmax(axis=1),
-    ) | decision_metrics(scorer.decision, logits, rows.labels)
+        positive=decision.positive_label,
+        predictions=decision.labels(probabilities),
+    ) | decision_metrics(decision, decision.logits(probabilities), rows.labels)
     named = {f"evaluate/{key}": value for key, value in figures.items()}
     tracking.log_metrics(named)
     if settings.run.predictions:

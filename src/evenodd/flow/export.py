@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evenodd import __version__, tracking
-from evenodd.classifier.bundle import CHECKED, EXACT
+from evenodd.classifier.manifest import CHECKED, EXACT
 from evenodd.flow.bundles import bundle_of, bundle_tags, check_bundle
 from evenodd.flow.materials import Materials, gather
 from evenodd.release import (

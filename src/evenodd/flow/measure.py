@@ -16,13 +16,12 @@ from scipy.special import softmax
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from evenodd.classifier import Classifier
 from evenodd.evidence import Decision, Scored, classification_metrics, decision_metrics, fit_decision
 from evenodd.evidence.suites.behaviour import BehaviourReport, Suite, score_suite, untrained
 from evenodd.evidence.suites.own import open_suite
 from evenodd.flow.materials import Materials
-from evenodd.release.encode import TextEncoder, plain_tokenizer
-from evenodd.release.graph import model_inputs
-from evenodd.release.parity import torch_logits
+from evenodd.release.torch_session import torch_classifier
 from evenodd.settings import Settings
 from evenodd.training import predict_logits
 
@@ -47,27 +46,32 @@ def measure(
 ) -> Measured:
     """Scores validation and test once, in float32, and fits temperature, threshold and review band on validation.
 
+    The decision is fitted on the first window of each text; figures are of whole texts, as they will be answered.
     The counts of the data report stand among the figures, so that runs on other rows compare.
     """
     corpus = materials.corpus
-    logits = {name: predict_logits(model, materials.tokens(name, tokenizer)) for name in ("validation", "test")}
+    tokens = {name: materials.tokens(name, tokenizer) for name in ("validation", "test")}
+    logits = {name: predict_logits(model, store) for name, store in tokens.items()}
     decision = fit_decision(
         logits["validation"],
         corpus.validation.labels,
         settings.decision,
         corpus.task,
     )
+    classifier = classifier_of(model, tokenizer, decision, settings)
     metrics = materials.data_report.to_metrics()
     metrics |= {f"data/dropped_{kind}": float(corpus.counts.get(kind, 0)) for kind in ("duplicates", "label_conflicts")}
     scored: dict[str, Scored] = {}
     for name, found in logits.items():
         split = getattr(corpus, name)
+        cut = np.flatnonzero(tokens[name].lengths >= settings.data.max_length)
+        found[cut] = decision.logits(classifier.score([split.texts[row] for row in cut]))
         scored[name] = Scored(split.labels, decision.probabilities(found), split.row_ids, found)
         metrics |= _split_metrics(name, scored[name], decision, corpus)
     suite = unseen_suite(corpus.train.texts, settings)
     behaviour = None
     if suite is not None:
-        called = text_logits(model, tokenizer, suite.texts, settings).argmax(axis=1) == decision.positive
+        called = decision.labels(classifier.score(suite.texts)) == decision.positive
         behaviour = score_suite(suite, called)
         metrics |= {f"behaviour/{key}": value for key, value in behaviour.metrics().items()}
     return Measured(metrics, decision, scored, behaviour)
@@ -110,13 +114,12 @@ def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
     return left
 
 
-def text_logits(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, texts: list[str], settings: Settings
-) -> np.ndarray:
-    """Logits of free texts, cut at `max_length`: float32, (texts, labels)."""
-    inputs = model_inputs(model, tokenizer)
-    encoder = TextEncoder(plain_tokenizer(tokenizer), tuple(inputs), tokenizer.pad_token_id, settings.data.max_length)
-    return torch_logits(model, encoder, texts)
+def classifier_of(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decision: Decision, settings: Settings
+) -> Classifier:
+    """What answers texts with a model that was just fitted."""
+    overlap, max_length = settings.decision.window_overlap, settings.data.max_length
+    return torch_classifier(model, tokenizer, decision, max_length=max_length, window_overlap=overlap)
 
 
 def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -> dict[str, float]:

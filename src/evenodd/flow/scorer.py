@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +11,11 @@ from typing import Any
 import numpy as np
 
 from evenodd import tracking
+from evenodd.classifier import Classifier
 from evenodd.classifier.bundle import read_bundle
 from evenodd.classifier.engine import EngineOptions, open_engine
 from evenodd.flow.bundles import bundle_of
-from evenodd.release.encode import TextEncoder, plain_tokenizer
-from evenodd.release.graph import model_inputs
-from evenodd.release.parity import torch_logits
+from evenodd.release.torch_session import torch_classifier
 from evenodd.task import Decision, Task
 
 RUN_ID = re.compile(r"[0-9a-f]{32}")
@@ -25,37 +23,35 @@ RUN_ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Scorer:
-    """A model that gives logits for texts.
+    """A classifier and where it comes from.
 
     Attributes:
         name: for tables and logs.
-        decision: temperature, threshold and review band; holds the label names.
-        logits: texts to float32, (n, labels).
+        classifier: answers texts.
         lineage: run, version, data digest, as far as known.
     """
 
     name: str
-    decision: Decision
-    logits: Callable[[Sequence[str]], np.ndarray]
+    classifier: Classifier
     lineage: dict[str, Any]
+
+    @property
+    def decision(self) -> Decision:
+        """Temperature, threshold and review band; holds the label names."""
+        return self.classifier.decision
 
     @property
     def label_names(self) -> tuple[str, ...]:
         """In the order of their numbers."""
         return self.decision.label_names
 
-    @property
-    def positive(self) -> str | None:
-        """The label that the threshold is about."""
-        return self.decision.positive_label
-
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated: float64, (n, labels)."""
-        return self.decision.probabilities(self.logits(texts))
+        return self.classifier.score(texts)
 
     def is_positive(self, texts: Sequence[str]) -> np.ndarray:
         """Whether the model calls them by the positive label: bool, (n,)."""
-        return self.logits(texts).argmax(axis=1) == self.decision.positive
+        return self.decision.labels(self.probabilities(texts)) == self.decision.positive
 
 
 def open_scorer(reference: str, registered_name: str) -> Scorer:
@@ -80,22 +76,17 @@ def open_scorer(reference: str, registered_name: str) -> Scorer:
 
 
 def torch_scorer(name: str, uri: str, lineage: dict[str, Any]) -> Scorer:
-    """A logged torch model."""
+    """A logged torch model, which reads long texts in windows as the service does."""
     model, tokenizer = tracking.load_model(uri)
     facts = tracking.model_metadata(uri)
-    inputs, pad = model_inputs(model, tokenizer), tokenizer.pad_token_id
-    encoder = TextEncoder(plain_tokenizer(tokenizer), tuple(inputs), pad, facts["max_length"])
     decision = Decision.from_dict(facts["decision"], Task.from_dict(facts["task"]))
+    lengths = {name: facts[name] for name in ("max_length", "window_overlap")}
     lineage = {**lineage, "data_digest": facts["data"]["digest"], "variant": facts["variant"]}
-    return Scorer(name, decision, lambda texts: torch_logits(model, encoder, texts), lineage)
+    return Scorer(name, torch_classifier(model, tokenizer, decision, **lengths), lineage)
 
 
 def _bundle_scorer(path: Path) -> Scorer:
     bundle = read_bundle(path)
-    engine, about = open_engine(bundle, EngineOptions()), bundle.description
+    about = bundle.description
     lineage = {"run_id": about["run_id"], "version": about["version"], "data_digest": about["data"].get("digest")}
-
-    def logits(texts: Sequence[str]) -> np.ndarray:
-        return bundle.decision.logits(engine.score(texts))
-
-    return Scorer(f"bundle {bundle.variant}", bundle.decision, logits, json.loads(json.dumps(lineage)))
+    return Scorer(f"bundle {bundle.variant}", Classifier(open_engine(bundle, EngineOptions())), lineage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import logging
 import shutil
@@ -16,12 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from evenodd.classifier.bundle import CARD, CHECKED, EXACT, FORMAT, MANIFEST, TOKENIZER, read_bundle
+from evenodd.classifier.bundle import CARD, FORMAT, MANIFEST, file_digest, read_bundle
+from evenodd.classifier.manifest import CHECKED, EXACT, TOKENIZER
 from evenodd.classifier.text import fitting_overlap
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
 from evenodd.release.parity import rows_logits
 from evenodd.release.sessions import open_session
+from evenodd.storage import replace_folder
 from evenodd.task import Decision, Task
 
 log = logging.getLogger(__name__)
@@ -105,9 +106,7 @@ def write_bundle(
         manifest = _describe(work, graphs, contents, reference_texts)
         (work / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         read_bundle(work)
-        if out.exists():
-            out.rename(Path(holder) / "replaced")
-        work.rename(out)
+        replace_folder(work, out)
     log.info("bundle %s | %s | recommended %s", out.name, ", ".join(graphs.paths), graphs.recommended)
     return out
 
@@ -198,9 +197,3 @@ class _Scorer:
             "length_edges": length_edges.tolist(),
             "length_counts": np.histogram(lengths, length_edges)[0].tolist(),
         }
-
-
-def file_digest(path: Path) -> dict[str, Any]:
-    """SHA-256 and size in bytes of a file."""
-    with path.open("rb") as file:
-        return {"sha256": hashlib.file_digest(file, "sha256").hexdigest(), "bytes": path.stat().st_size}

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from evenodd.classifier.bundle import EXACT
+from evenodd.classifier.manifest import EXACT
 from evenodd.release.encode import TextEncoder
 from evenodd.release.parity import rows_logits
 from evenodd.release.sessions import open_session, run_session

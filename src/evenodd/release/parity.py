@@ -13,6 +13,7 @@ from sklearn.metrics import f1_score
 
 from evenodd.release.encode import TextEncoder, sorted_batches
 from evenodd.release.sessions import run_session
+from evenodd.release.torch_session import TorchSession
 from evenodd.settings import ExportSettings
 
 
@@ -49,14 +50,9 @@ def torch_logits(model: torch.nn.Module, encoder: TextEncoder, texts: Sequence[s
     """Logits of a transformers classifier in float32 and eval mode: float32, (n, labels)."""
     rows = encoder.encode(texts)
     out: dict[int, np.ndarray] = {}
-    was_training = model.training
-    model.eval()
-    device = next(model.parameters()).device
-    with torch.inference_mode():
-        for index, feeds in sorted_batches(rows, encoder):
-            tensors = {name: torch.from_numpy(value).to(device) for name, value in feeds.items()}
-            out.update(zip(index, model(**tensors).logits.float().cpu().numpy(), strict=True))
-    model.train(was_training)
+    session = TorchSession(model)
+    for index, feeds in sorted_batches(rows, encoder):
+        out.update(zip(index, session.run(feeds), strict=True))
     return np.stack([out[i] for i in range(len(rows))])
 
 

@@ -1,0 +1,77 @@
+"""A classifier: texts in, answers out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, Options, open_engine
+from evenodd.classifier.scoring import Scoring
+from evenodd.task import Decision
+from evenodd.task.decision import FloatArray
+
+CHUNK = 2048
+"""Texts that are read and scored at a time, so that memory does not grow with their number."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of a text.
+
+    Attributes:
+        label: the label with the highest logit.
+        decision: the label after threshold and review band, or `review`.
+        score: calibrated probability of the positive label, or of the label when none is positive.
+        probabilities: calibrated, by label.
+        windows: in how many windows the text was read.
+    """
+
+    label: str
+    decision: str
+    score: float
+    probabilities: dict[str, float]
+    windows: int
+
+
+class Classifier:
+    """Answers texts of any length. Not to be used by two threads at once."""
+
+    def __init__(self, scoring: Scoring) -> None:
+        self._scoring = scoring
+
+    @classmethod
+    def open(cls, folder: Path, options: Options | None = None) -> Classifier:
+        """The classifier of a bundle, which has reproduced its samples and is warm.
+
+        Raises:
+            ValueError: the bundle is refused.
+            RuntimeError: the provider asked for did not come up.
+        """
+        return cls(open_engine(read_bundle(folder), options or EngineOptions()))
+
+    @property
+    def decision(self) -> Decision:
+        """Calibration, pooling, threshold and review band, with the labels' names."""
+        return self._scoring.decision
+
+    def answer(self, texts: Sequence[str]) -> list[Answer]:
+        """An answer for each text, in their order."""
+        return [
+            Answer(**self.decision.answer(row), windows=count)
+            for rows, counts in self._scored(texts)
+            for row, count in zip(rows, counts, strict=True)
+        ]
+
+    def score(self, texts: Sequence[str]) -> FloatArray:
+        """Calibrated probabilities, float64, (texts, labels)."""
+        parts = [rows for rows, _ in self._scored(texts)]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.decision.label_names)))
+
+    def _scored(self, texts: Sequence[str]) -> Iterator[tuple[FloatArray, list[int]]]:
+        for start in range(0, len(texts), CHUNK):
+            split = self._scoring.tokenize(texts[start : start + CHUNK])
+            yield self._scoring.score_split(split), [len(windows) for windows in split]
