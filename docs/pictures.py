@@ -102,7 +102,9 @@ def _running(command: list[str], folder: Path, environ: dict[str, str], ready: s
         yield
     finally:
         process.terminate()
-        process.wait(60)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(60)
+        process.kill()
 
 
 def _answers(address: str) -> bool:
