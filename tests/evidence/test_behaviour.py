@@ -154,8 +154,8 @@ def test_unreadable_suites_say_why(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no case in it"):
         load_suite(write_suite(tmp_path))
     broken = tmp_path / "broken.csv"
-    broken.write_bytes(b"functionality,test_case,label_gold\na,caf\xe9,hateful\n")
-    with pytest.raises(ValueError, match="not UTF-8"):
+    broken.write_bytes(b"functionality,test_case,label_gold\na,caf\xe9,hateful\nb,caf\xc3\xa9,hateful\n")
+    with pytest.raises(ValueError, match=r"^suite=.*\n.*not UTF-8\): line 2"):
         load_suite(broken)
 
 

@@ -2,7 +2,17 @@
 
 from evenodd.rows.corpus import load_corpus, load_rows
 from evenodd.rows.rows import Corpus, Split
-from evenodd.rows.texts import Texts, read_texts
+from evenodd.rows.texts import Texts, read_records, read_texts
 from evenodd.rows.tokens import TokenStore, token_store
 
-__all__ = ["Corpus", "Split", "Texts", "TokenStore", "load_corpus", "load_rows", "read_texts", "token_store"]
+__all__ = [
+    "Corpus",
+    "Split",
+    "Texts",
+    "TokenStore",
+    "load_corpus",
+    "load_rows",
+    "read_records",
+    "read_texts",
+    "token_store",
+]

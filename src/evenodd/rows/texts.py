@@ -1,14 +1,15 @@
-"""Texts to be scored: a file's or a folder's, chunk by chunk, read as training reads them."""
+"""Rows of one file that need no labels, read as training reads them: texts to be scored, cases of a suite."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
-from evenodd.rows.columns import find_text_column
+from evenodd.rows.chunks import Reader
+from evenodd.rows.columns import find_text_column, match_name
 from evenodd.rows.faults import Faults
 from evenodd.rows.files import open_file
 
@@ -48,17 +49,49 @@ def read_texts(
     reader = open_file(Path(source), encoding)
     column = find_text_column(str(source), reader.columns, text_column, reader.doubt)
     others = [name for name in reader.columns if name != column and reader.columns.count(name) == 1]
-    faults = Faults(str(source), reader.unit)
-    for chunk in reader.chunks([column, *others], faults):
+    for numbers, columns in _checked(reader, str(source), [column, *others], (column,)):
+        for start in range(0, len(numbers), rows):
+            part = {name: values[start : start + rows] for name, values in columns.items()}
+            yield Texts(part.pop(column), numbers[start : start + rows], part)
+
+
+def read_records(
+    source: Path | str, needed: Sequence[str], wanted: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str | None]]]:
+    """Stream the rows of one file with their numbers and named columns.
+
+    Args:
+        source: a file of any kind that is read.
+        needed: columns that have to be there.
+        wanted: columns whose values are None where they are not there.
+
+    Raises:
+        ValueError: as for `read_texts`; or a column is missing.
+    """
+    reader = open_file(Path(source))
+    there = {name: match_name(name, reader.columns) for name in (*needed, *wanted)}
+    missing = [name for name in needed if there[name] is None]
+    if missing:
+        found = ", ".join(reader.columns) or "none"
+        raise ValueError(f"data={str(source)!r}: columns missing: {', '.join(missing)}; found: {found}.")
+    own = [name for name in there.values() if name is not None]
+    for numbers, columns in _checked(reader, str(source), own, own):
+        for place, number in enumerate(numbers):
+            yield number, {name: columns[column][place] if column else None for name, column in there.items()}
+
+
+def _checked(
+    reader: Reader, source: str, names: Sequence[str], strict: Sequence[str]
+) -> Iterator[tuple[list[int], dict[str, list[str | None]]]]:
+    """Row numbers and columns of each chunk, blanks as None; in a `strict` column what is no text is a fault."""
+    faults = Faults(source, reader.unit)
+    for chunk in reader.chunks(names, faults):
         for (name, kind), positions in chunk.invalid.items():
-            if name == column:
+            if name in strict:
                 faults.bad_rows += len(positions)
                 faults.add(kind, chunk.numbers[positions].tolist())
         faults.raise_if_any()
-        columns = {name: _blanks_are_none(values) for name, values in chunk.columns.items()}
-        for start in range(0, len(chunk.numbers), rows):
-            part = {name: values[start : start + rows] for name, values in columns.items()}
-            yield Texts(part.pop(column), chunk.numbers[start : start + rows].tolist(), part)
+        yield chunk.numbers.tolist(), {name: _blanks_are_none(values) for name, values in chunk.columns.items()}
     faults.raise_if_any()
 
 

@@ -8,9 +8,6 @@ project's own).
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,7 +18,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from evenodd.evidence.suites.build import SUITE_PATH
+from evenodd.rows.files import digest_files
 from evenodd.rows.templates import normalise
+from evenodd.rows.texts import read_records
 
 LABELS = ("hateful", "non-hateful")
 NEEDED = ("functionality", "test_case", "label_gold")
@@ -35,6 +34,7 @@ NEUTRAL_MENTION = ("neutral_nh", "ident_neutral_nh")
 """Functionalities of a group that is named and nothing said against it."""
 
 Predict = Callable[[Sequence[str]], ArrayLike]
+Record = dict[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Suite:
         name: the file's name without its ending.
         cases: one row a case: `case_id` (str), `functionality`, `test_case`, `positive` (bool), `group` (`no group`
             where none is named).
-        digest: SHA-256 of the file.
+        digest: of the file's content.
     """
 
     name: str
@@ -126,33 +126,27 @@ def load_suite(path: Path | str | None = None) -> Suite:
     """Read a suite in HateCheck's columns; only `functionality`, `test_case` and `label_gold` are needed.
 
     Args:
-        path: a CSV file; None: the project's own suite.
+        path: a file of any kind that is read; None: the project's own suite.
 
     Raises:
-        ValueError: there is no such file, it is no UTF-8, a column is missing, or rows are faulty; all faults at
+        ValueError: there is no such file, it cannot be read, a column is missing, or rows are faulty; all faults at
             once, with line numbers.
     """
     file = SUITE_PATH if path is None else Path(path)
     if not file.is_file():
         raise ValueError(
-            f"suite={str(file)!r}: no such file. Pass a CSV in HateCheck's columns, or nothing for the project's own."
+            f"suite={str(file)!r}: no such file. Pass a file in HateCheck's columns, or nothing for the project's own."
         )
-    content = file.read_bytes()
     try:
-        reader = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""))
-    except UnicodeDecodeError as error:
-        raise ValueError(f"suite={str(file)!r}: byte {error.start} is not UTF-8. Save the file as UTF-8.") from error
-    missing = [name for name in NEEDED if name not in (reader.fieldnames or ())]
-    if missing:
-        found = ", ".join(reader.fieldnames or ()) or "none"
-        raise ValueError(f"suite={str(file)!r}: columns missing: {', '.join(missing)}; found: {found}.")
-    rows = list(_read_rows(reader))
+        rows = list(read_records(file, NEEDED, ("case_id", "target_ident")))
+    except ValueError as error:
+        raise ValueError(f"suite={str(file)!r}: {str(error).removeprefix(f'data={str(file)!r}: ')}") from error
     faults = [fault for line, row in rows for fault in _row_faults(line, row)] if rows else ["no case in it"]
     if faults:
         more = f"; and {len(faults) - MAX_FAULTS} more" if len(faults) > MAX_FAULTS else ""
         raise ValueError(f"suite={str(file)!r}: {'; '.join(faults[:MAX_FAULTS])}{more}.")
     cases = pd.DataFrame([_case(number, row) for number, (_, row) in enumerate(rows, start=1)])
-    return Suite(name=file.stem, cases=cases, digest=hashlib.sha256(content).hexdigest())
+    return Suite(name=file.stem, cases=cases, digest=digest_files([file]))
 
 
 def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> BehaviourReport:
@@ -218,31 +212,21 @@ def answered(suite: Suite, case_ids: ArrayLike, predicted_positive: ArrayLike) -
     return score_suite(replace(suite, cases=asked), [called[case] for case in asked["case_id"]])
 
 
-def _read_rows(reader: csv.DictReader[str]) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Each row with the line of the file that it starts on."""
-    line = reader.line_num + 1
-    for row in reader:
-        yield line, row
-        line = reader.line_num + 1
-
-
-def _row_faults(line: int, row: dict[str, Any]) -> Iterator[str]:
+def _row_faults(line: int, row: Record) -> Iterator[str]:
     for name in ("functionality", "test_case"):
-        if not (row[name] or "").strip():
+        if row[name] is None:
             yield f"line {line}: {name} is empty"
     if row["label_gold"] not in LABELS:
         yield f"line {line}: label_gold={row['label_gold']!r}, allowed are {' and '.join(LABELS)}"
-    if None in row:
-        yield f"line {line}: more values than columns"
 
 
-def _case(number: int, row: dict[str, Any]) -> dict[str, Any]:
+def _case(number: int, row: Record) -> dict[str, Any]:
     return {
-        "case_id": row.get("case_id") or str(number),
-        "functionality": row["functionality"].strip(),
+        "case_id": row["case_id"] or str(number),
+        "functionality": (row["functionality"] or "").strip(),
         "test_case": row["test_case"],
         "positive": row["label_gold"] == LABELS[0],
-        "group": (row.get("target_ident") or "").strip() or NO_GROUP,
+        "group": (row["target_ident"] or "").strip() or NO_GROUP,
     }
 
 
