@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import tell
-from benchmarks.recipes import QUALITY, recipes_here
-from benchmarks.sides import Side
+from benchmarks.recipes import QUALITY, RECIPES
+from benchmarks.workers import Worker
 
 SPEED, SHARE = "sentences_per_second", "share_of_ceiling"
 KEPT = (*QUALITY, SPEED, SHARE)
@@ -47,7 +47,7 @@ class Ledger:
 
 
 def measure_quality(
-    sides: Mapping[str, Side],
+    workers: Mapping[str, Worker],
     speeds: Mapping[str, Mapping[str, float]],
     scored: Sequence[str],
     seeds: Sequence[int],
@@ -56,7 +56,7 @@ def measure_quality(
     """Fits every recipe with every seed and scores it: first each with the first seed, so that a part compares.
 
     Args:
-        sides: by the way of a recipe.
+        workers: by the way of a recipe.
         speeds: figures by recipe, for the time that is left.
         scored: recipes.
         seeds: of their fits.
@@ -71,8 +71,8 @@ def measure_quality(
     work = [1 / speeds[name][SPEED] for name, _ in left]
     start = time.monotonic()
     for number, (name, seed) in enumerate(left, start=1):
-        ceiling = max(sides["ours"].products().values())
-        found = sides[recipes_here()[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
+        ceiling = max(workers["ours"].products().values())
+        found = workers[RECIPES[name].how].measure(name, None, seed=seed, epochs=ledger.about["epochs"])
         found[SHARE] = found["gflops"] / ceiling
         ledger.add(name, seed, found)
         minutes = (time.monotonic() - start) / 60 * sum(work[number:]) / sum(work[:number])

@@ -33,7 +33,7 @@ from transformers.utils import logging as transformers_logging
 
 from benchmarks.figures import tell, write_figures
 from benchmarks.memory import PeakMemory
-from benchmarks.recipes import Stopwatch
+from benchmarks.ways import Stopwatch
 from evenodd.encoders import init_student
 from evenodd.encoders.files import resolve_model
 from evenodd.rows import Corpus, load_corpus, token_store

@@ -1,7 +1,8 @@
 """Training speed: the class-room loop, transformers' Trainer and this project in one run, on the same rows.
 
 Three tasks: distilling a teacher into its odd layers, fine-tuning the teacher, and LoRA. `ours` is the peers' recipe,
-term for term, with about as many rows a step, in the precision that pays on this machine; the further lines of ours
+term for term, with about as many rows a step, in the precision that pays on this machine (peers are measured in bf16
+where that pays, else in float32 alone); the further lines of ours
 change what leaves quality as it is (frozen word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the
 teacher over all rows, which every student, seed and trial shares, is timed apart.
 
@@ -13,7 +14,7 @@ each, as what ours asks of the memory allocator and of oneDNN holds for a proces
 
     python -m benchmarks.training --quick          speeds alone, in under five minutes on two cores
     python -m benchmarks.training                  and the test macro-F1 that each recipe reaches over three seeds
-    python -m benchmarks.training --keep FOLDER    the same; if it is interrupted, it goes on with what is scored
+    python -m benchmarks.training --keep FOLDER    the same; if it is interrupted, it resumes with what is scored
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from typing import Any
 
 from benchmarks.figures import tell, write_figures
 from benchmarks.quality import SPEED, Ledger, measure_quality
-from benchmarks.recipes import QUALITY, recipes_here
-from benchmarks.sides import Side, Task, be_quiet
+from benchmarks.recipes import QUALITY, RECIPES, recipes_for
+from benchmarks.workers import Task, Worker, be_quiet
 from evenodd import __version__
 from evenodd.flow.logs import ENVIRONMENT
 
@@ -45,12 +46,12 @@ RATIOS = {
     "best_over_classroom": ("ours, frozen, no dropout", "classroom"),
     "ours_over_trainer_bf16_grouped": ("ours", "trainer bf16 grouped"),
     "best_over_trainer_bf16_grouped": ("ours, frozen, no dropout", "trainer bf16 grouped"),
+    "ours_over_trainer_fp32_grouped": ("ours", "trainer fp32 grouped"),
+    "best_over_trainer_fp32_grouped": ("ours, frozen, no dropout", "trainer fp32 grouped"),
     "teacher_over_trainer_fp32": ("teacher ours", "teacher trainer fp32"),
     "best_teacher_over_trainer_fp32": ("teacher ours, frozen, no dropout", "teacher trainer fp32"),
     "lora_over_trainer_fp32": ("lora ours", "lora trainer fp32"),
     "best_lora_over_trainer_fp32": ("lora ours, no dropout", "lora trainer fp32"),
-    "compiled_over_not": ("ours, compiled", "ours, frozen, no dropout"),
-    "packed_over_padded": ("ours, big batches, packed", "ours, big batches"),
 }
 
 
@@ -83,53 +84,55 @@ def run(
     with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as work:
         task = Task(data, model, home, Path(work), fitted=not quick)
         tell(f"preparing {data}")
-        with Side(task, ENVIRONMENT) as ours, Side(replace(task, cached=False)) as peers:
-            sides = {"ours": ours, "classroom": peers, "trainer": peers}
-            figures = summary(_rounds(sides, times, end)) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
+        with Worker(task, ENVIRONMENT) as ours, Worker(replace(task, cached=False)) as peers:
+            workers = {"ours": ours, "classroom": peers, "trainer": peers}
+            figures = summary(_rounds(workers, times, end)) | {"teacher_pass_seconds": ours.teacher_pass_seconds}
             recipes = figures["recipes"]
             if not quick:
                 ledger = Ledger(task.work / "scores.jsonl", teacher=ours.teacher, epochs=epochs, version=__version__)
                 for name, found in measure_quality(
-                    sides, recipes, tuple(scored) or tuple(recipes), range(seeds), ledger
+                    workers, recipes, tuple(scored) or tuple(recipes), range(seeds), ledger
                 ).items():
                     recipes[name] |= found
                 figures |= whole_fit_ratios(recipes)
     return figures
 
 
-def _rounds(sides: dict[str, Side], times: int, end: float) -> list[dict[str, dict[str, float]]]:
+def _rounds(workers: dict[str, Worker], times: int, end: float) -> list[dict[str, dict[str, float]]]:
     """Three rounds; two where the third would end after that moment of `time.monotonic`."""
     rounds: list[dict[str, dict[str, float]]] = []
     took = 0.0
     while len(rounds) < ROUNDS and (len(rounds) < LEAST_ROUNDS or time.monotonic() + took < end):
         start = time.monotonic()
-        rounds.append(_round(len(rounds) + 1, sides, times))
+        rounds.append(_round(len(rounds) + 1, workers, times))
         took = time.monotonic() - start
     return rounds
 
 
-def _round(number: int, sides: dict[str, Side], times: int) -> dict[str, dict[str, float]]:
+def _round(number: int, workers: dict[str, Worker], times: int) -> dict[str, dict[str, float]]:
     """Every recipe once: its figures, and `share_of_ceiling` of the faster product measured before it in the round."""
-    found: dict[str, dict[str, float]] = {"product": sides["ours"].products()}
-    for name, recipe in recipes_here().items():
-        figures = sides[recipe.how].measure(name, times * recipe.rows)
+    found: dict[str, dict[str, float]] = {"product": workers["ours"].products()}
+    here = recipes_for(found["product"])
+    for place, (name, recipe) in enumerate(here.items(), start=1):
+        figures = workers[recipe.how].measure(name, times * recipe.rows)
         for share, gflops in (("share_of_ceiling", "gflops"), ("share_of_ceiling_executed", "executed_gflops")):
             figures[share] = figures.pop(gflops) / max(found["product"].values())
         found[name] = figures
-    speeds = ", ".join(f"{name} {found[name]['sentences_per_second']:.0f}" for name in recipes_here())
-    tell(f"[{number}/{ROUNDS}] sentences a second: {speeds}")
+        speed = figures["sentences_per_second"]
+        tell(f"[round {number} of {ROUNDS}, {place} of {len(here)}] {name}: {speed:.0f} sentences a second")
     return found
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
     """Medians over the rounds: of every figure, and of the ratios taken within a round."""
-    recipes: dict[str, dict[str, Any]] = {
-        name: _medians([found[name] for found in rounds]) for name in rounds[0] if name != "product"
-    }
+    names = [name for name in rounds[0] if name != "product" and all(name in found for found in rounds)]
+    recipes: dict[str, dict[str, Any]] = {name: _medians([found[name] for found in rounds]) for name in names}
     for name, figures in recipes.items():
         figures["rounds"] = [found[name]["sentences_per_second"] for found in rounds]
     products = _medians([found["product"] for found in rounds])
-    return {"recipes": recipes, "product_gflops": products} | _medians([ratios(found) for found in rounds])
+    return {"recipes": recipes, "product_gflops": products} | _medians(
+        [ratios({name: found[name] for name in names}) for found in rounds]
+    )
 
 
 def _medians(rows: list[dict[str, float]]) -> dict[str, Any]:
@@ -138,7 +141,7 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
     """How many times as fast, by `RATIOS`, and ours' shares of the ceiling."""
-    here = {name: recipe for name, recipe in recipes_here().items() if name in recipes}
+    here = {name: recipe for name, recipe in RECIPES.items() if name in recipes}
     speed = {name: recipes[name]["sentences_per_second"] for name in here}
     found = {key: speed[ours] / speed[other] for key, (ours, other) in RATIOS.items() if {ours, other} <= speed.keys()}
     for share in ("share_of_ceiling", "share_of_ceiling_executed"):
@@ -197,8 +200,8 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=1, help="as many times the rows: for a GPU, 20 or more")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")
-    parser.add_argument("--scored", nargs="+", choices=recipes_here(), default=[], metavar="RECIPE",
-                        help="which are scored (default: all): " + "; ".join(recipes_here()))  # fmt: skip
+    parser.add_argument("--scored", nargs="+", choices=RECIPES, default=[], metavar="RECIPE",
+                        help="which are scored (default: all): " + "; ".join(RECIPES))  # fmt: skip
     parser.add_argument("--keep", type=Path, help="folder for the teacher and the scores: the same command, given "
                         "again, goes on with what is left (default: nothing is kept)")  # fmt: skip
     parser.add_argument("--home", type=Path, default=Path(".evenodd"))

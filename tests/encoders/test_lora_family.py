@@ -29,7 +29,7 @@ from evenodd.encoders.lora import add_hybrid_lora, add_lora, check_merge, merge_
 from evenodd.settings import DistillSettings, LoraSettings, TrainSettings
 from evenodd.training import DistillObjective, LabelObjective, fit, predict_logits, teacher_targets
 from evenodd.training.adalora import OrthogonalObjective, RankAllocation
-from evenodd.training.fit import AVERAGE_MAY_LOSE
+from evenodd.training.trainer import AVERAGE_MAY_LOSE
 
 RANK = LoraSettings(rank=4, alpha=8)
 SETTINGS = TrainSettings(epochs=3, learning_rate=5e-3, token_budget=128, max_rows=16, precision="fp32", log_steps=2)

@@ -212,7 +212,7 @@ def test_an_interrupted_fit_goes_on_and_registers_one_version(chain, store, envi
     assert process.wait(60) != 0
     again = mlflow_run("distill_odd", environ, config="configs/quick.yaml", home=str(home))
     assert again.returncode == 0, again.stderr[-3000:]
-    assert "going on from" in again.stderr
+    assert "resumed from" in again.stderr
     assert not [run for run in search(environ) if run.info.status == "RUNNING"]
     new = [v for v in client.search_model_versions("name = 'sample'") if v.version not in before]
     assert [version.tags["variant"] for version in new] == ["odd"]

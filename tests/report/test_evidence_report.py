@@ -28,15 +28,14 @@ from evenodd.report.comparison_plots import (
     plot_pareto,
     plot_scores,
 )
-from evenodd.report.data_plot import plot_data
+from evenodd.report.data_plot import plot_data, shown_labels
+from evenodd.report.highlights import highlights
 from evenodd.report.page import (
     Picture,
     Report,
     Section,
     figure_uri,
-    number_text,
     section_html,
-    table_html,
     write_report,
 )
 from evenodd.report.plots import (
@@ -49,6 +48,7 @@ from evenodd.report.plots import (
 )
 from evenodd.report.sections import cost_section, data_section, decision_section, quality_section
 from evenodd.report.table import comparison_table
+from evenodd.report.tables import number_text, table_html
 from evenodd.settings import DecisionSettings, EvidenceSettings
 from evenodd.task import Task
 
@@ -317,6 +317,45 @@ def test_report_is_one_file_that_says_everything(tmp_path: Path) -> None:
     assert "Synthetic data" not in real
 
 
+def test_the_first_screen_says_what_ships_and_what_it_costs() -> None:
+    """A reader who has ten seconds must not look for the winner, its loss and its cost in a table."""
+    costs = {"teacher": 21.3e6, "odd": 10.7e6}
+    made = [Candidate(n, {0: scored_run(i)}, {"operations_per_token": c}) for i, (n, c) in enumerate(costs.items())]
+    verdict = choose_winner(made, EvidenceSettings(bootstrap_samples=100), positive=1)
+    runs = pd.DataFrame(
+        {"variant": list(costs), "test/f1_macro": [0.8, 0.7], "cost/operations_per_token": costs.values()}
+    )
+    shown = {each.words: each.value for each in highlights(verdict, runs)}
+    assert shown["ships"] == verdict.winner == "odd"
+    assert shown["macro-F1 on test"] == "0.700"
+    assert shown["macro-F1 lost against teacher at most, with 95% confidence"] == f"{verdict.may_lose:.3f}"
+    assert shown["operations a token, 50% of teacher's"] == "10.7 M"
+
+
+@pytest.mark.parametrize("count", [2, 3, 77])
+def test_plots_hold_any_number_of_labels_with_long_names(count: int) -> None:
+    """Seventy-seven lines in one legend, or a picture of five feet, is no picture."""
+    names = tuple(f"card_payment_issue_{i:02d}_that_nobody_recognised" for i in range(count))
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, count, 20 * count)
+    logits = rng.normal(size=(len(labels), count)) + 3 * np.eye(count)[labels]
+    exponents = np.exp(logits)
+    scored = Scored(labels, exponents / exponents.sum(axis=1, keepdims=True), None, logits.astype(np.float32))
+    decision = fit_decision(
+        scored.logits, labels, DecisionSettings(), Task("binary" if count == 2 else "multiclass", names)
+    )
+    texts = tuple(f"text {i}" for i in range(len(labels)))
+    split = SimpleNamespace(texts=texts, labels=labels)
+    rows = SimpleNamespace(train=split, validation=split, test=split, label_names=names, positive=None)
+    for figure in (plot_confusion(scored, names), plot_precision_recall(scored, decision), plot_data(rows)):
+        assert max(figure.get_size_inches()) < 16
+        assert figure_uri(figure)
+        assert all(len(legend.get_texts()) <= 8 for legend in figure.legends)
+    shown = [label for _, labels in shown_labels(rows) for label in labels]
+    assert sorted(shown) == list(range(count))
+    assert len(shown_labels(rows)) == min(count, 8)
+
+
 def test_long_tables_open_on_request() -> None:
     """A report that begins with forty rows of training texts is not read to its verdict."""
     rows = pd.DataFrame({"text": [f"text {i}" for i in range(40)]})
@@ -343,7 +382,7 @@ def test_sections_say_what_was_measured() -> None:
         [floors.metrics[name]["test/f1_macro"] for name in ("majority", "tfidf")]
     )
     (_, costs), *_ = cost_section(runs).tables
-    assert costs.set_index("variant").loc["odd", "macro-F1"] == pytest.approx(0.78)
+    assert float(costs.set_index("figure").loc["macro-F1 on test", "odd"]) == pytest.approx(0.78)
     found = data_report(rows)
     assert data_section(found, plot_data(rows)).paragraphs == tuple(found.sentences())
 

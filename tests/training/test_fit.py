@@ -28,7 +28,7 @@ from evenodd.training import (
     teacher_targets,
 )
 from evenodd.training.checkpoints import Mark, last_checkpoint
-from evenodd.training.fit import EncoderTrainer
+from evenodd.training.trainer import EncoderTrainer
 
 SETTINGS = TrainSettings(epochs=3, learning_rate=3e-3, token_budget=128, max_rows=16, precision="fp32", log_steps=2)
 

@@ -21,7 +21,7 @@ from evenodd.training import LabelObjective, ceiling, ceiling_figures, choose_pr
 from evenodd.training import precision as probed
 from evenodd.training.arguments import OneDevice
 from evenodd.training.checkpoints import last_checkpoint
-from evenodd.training.fit import _take_autocast_off
+from evenodd.training.fit import _remove_autocast
 from evenodd.training.precision import Precision, autocast, product_rates
 
 
@@ -38,7 +38,7 @@ def test_a_fitted_model_computes_in_float32_again() -> None:
 
     model.forward = patched  # type: ignore[method-assign]
     assert not torch.equal(model(texts), expected)
-    _take_autocast_off(model)
+    _remove_autocast(model)
     assert torch.equal(model(texts), expected)
 
 

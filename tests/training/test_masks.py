@@ -119,11 +119,10 @@ class NoWaiting(TrainerCallback):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("packed", [False, True])
-def test_no_step_of_a_fit_waits_for_the_gpu(packed: bool, tmp_path: Path) -> None:
+def test_no_step_of_a_fit_waits_for_the_gpu(tmp_path: Path) -> None:
     """The meta device knows nothing of Trainer's own part of a step."""
     data = fit_data(96)
-    settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3, packed=packed)
+    settings = TrainSettings(epochs=2, token_budget=64, learning_rate=1e-3)
     model = tiny_model()
     model.set_attn_implementation("sdpa")
     found = fit(model, data, settings, LabelObjective(), context(tmp_path, callbacks=(NoWaiting(),)))
@@ -147,7 +146,7 @@ def test_a_fit_with_ready_masks_ends_where_one_without_does(tmp_path: Path, monk
         return model, all(seen)
 
     ours, ready = weights("ready")
-    module = importlib.import_module("evenodd.training.fit")
+    module = importlib.import_module("evenodd.training.trainer")
     monkeypatch.setattr(module, "mask_type", lambda model: None)
     theirs, still_ready = weights("plain")
     assert ready

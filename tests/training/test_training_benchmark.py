@@ -17,10 +17,12 @@ import torch
 from release_models import tiny_model
 from training_rows import planted_labels, random_store
 
-from benchmarks import quality, recipes, scale, training
+from benchmarks import bench as shared
+from benchmarks import quality, scale, training, ways
 from benchmarks.__main__ import commands
+from benchmarks.bench import Bench, part_of
 from benchmarks.memory import PeakMemory
-from benchmarks.recipes import RECIPES, Bench, part_of, run_recipe
+from benchmarks.recipes import RECIPES, recipes_for, run_recipe
 from evenodd.rows import TokenStore
 from evenodd.training import teacher_targets
 
@@ -49,7 +51,7 @@ def test_few_rows_have_the_lengths_of_all(bench: Bench, count: int) -> None:
 @pytest.mark.parametrize("name", ["classroom", "trainer fp32", "ours, frozen, no dropout", "teacher ours", "lora ours"])
 def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sentences a second of a recipe that skipped some are not its speed."""
-    monkeypatch.setattr(recipes, "CLASSROOM_TOKENS", 16)
+    monkeypatch.setattr(ways, "CLASSROOM_TOKENS", 16)
     before = {key: value.clone() for key, value in bench.teacher.state_dict().items()}
     seen: list[int] = []
     collate = TokenStore.collate
@@ -73,7 +75,7 @@ def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, mo
 
 def test_a_peer_that_groups_by_length_has_all_rows_to_group(bench: Bench) -> None:
     """Among few rows it pads as much as at random, and whoever is measured beside it looks quick."""
-    recipe = replace(RECIPES["trainer bf16 grouped"], bf16=False)
+    recipe = RECIPES["trainer fp32 grouped"]
     found = run_recipe(bench, recipe, 96)
     assert (found.rows, found.steps) == (96, 3)
     assert found.tokens != bench.train.lengths[bench.rows(96)].sum()
@@ -86,10 +88,10 @@ def test_a_peer_that_groups_by_length_has_all_rows_to_group(bench: Bench) -> Non
 def test_ours_takes_as_many_rows_a_step_as_the_peers(rows: int, bench: Bench) -> None:
     """Fewer, larger steps would be another recipe; more, smaller ones a handicap."""
     lengths = bench.train.lengths[bench.rows(rows)]
-    budget = recipes.budget_for(8, lengths)
-    per_step = recipes._mean_rows(lengths, budget)
+    budget = ways.budget_for(8, lengths)
+    per_step = ways._mean_rows(lengths, budget)
     assert 8 <= per_step < 10
-    assert recipes._mean_rows(lengths, budget - 8) < 8 or budget - 8 < 8 * lengths.mean()
+    assert ways._mean_rows(lengths, budget - 8) < 8 or budget - 8 < 8 * lengths.mean()
 
 
 @pytest.mark.parametrize("count", [64, 128])
@@ -98,10 +100,10 @@ def test_few_batches_are_padded_as_all_are(count: int) -> None:
     train = random_store(4000, longest=60)
     few = Bench(*[cast(Any, None)] * 3, train, *[cast(Any, None)] * 6)
     lengths, random = train.lengths, np.random.default_rng(9)
-    usual = np.mean([recipes._padded(lengths, random) / lengths.mean() for _ in range(20)])
+    usual = np.mean([shared._padded(lengths, random) / lengths.mean() for _ in range(20)])
     rows = few.usual_batches(few.rows(count))
     assert sorted(rows) == sorted(few.rows(count))
-    assert recipes._padded(lengths[rows]) / lengths[rows].mean() == pytest.approx(usual, rel=0.03)
+    assert shared._padded(lengths[rows]) / lengths[rows].mean() == pytest.approx(usual, rel=0.03)
 
 
 def figures_of(sentences_per_second: float, share: float) -> dict[str, float]:
@@ -119,7 +121,7 @@ def test_ratios_are_ours_over_theirs() -> None:
     assert found["best_share_of_ceiling_executed"] == 0.2
 
 
-def test_a_slow_round_slows_both_sides_of_a_ratio() -> None:
+def test_a_slow_round_slows_both_parts_of_a_ratio() -> None:
     """Medians of each line, divided, would mix a peer's quiet round with a loud one of ours."""
     rounds = []
     for load, ratio in ((1.0, 15.0), (4.0, 16.0), (2.0, 14.0)):
@@ -140,7 +142,7 @@ def test_a_slow_round_slows_both_sides_of_a_ratio() -> None:
 
 
 class Slow:
-    """Stands for a side on which everything takes long."""
+    """Stands for a worker on which everything takes long."""
 
     def measure(self, name: str, rows: int) -> dict[str, float]:
         return figures_of(1.0, 1.0) | {"gflops": 90.0, "executed_gflops": 45.0}
@@ -149,22 +151,39 @@ class Slow:
         return {"fp32": 300.0, "bf16": 150.0}
 
 
+@pytest.mark.parametrize(("bf16", "grouped"), [(1.0, "trainer fp32 grouped"), (900.0, "trainer bf16 grouped")])
+def test_peers_run_in_the_better_precision(bf16: float, grouped: str) -> None:
+    """At 1 GFLOP/s a peer in bf16 takes an hour in which nothing is said, and ours looks a thousand times as fast."""
+    here = recipes_for({"fp32": 100.0, "bf16": bf16})
+    assert [name for name, recipe in here.items() if recipe.grouped] == [grouped]
+    assert ("trainer bf16" in here) == (bf16 > 100)
+    assert set(RECIPES) - set(here) <= {"trainer bf16", "trainer bf16 grouped", "trainer fp32 grouped"}
+
+
+def test_every_recipe_is_told_when_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """Minutes of silence look like a machine that hangs."""
+    workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
+    found = training._rounds(workers, 1, 0.0)[0]
+    said = capsys.readouterr().err
+    assert all(f"] {name}: 1 sentences a second" in said for name in found if name != "product")
+
+
 @pytest.mark.parametrize(("left", "rounds"), [(-1.0, 2), (0.0, 2), (60.0, 3), (float("inf"), 3)])
 def test_there_are_fewer_rounds_where_time_is_short_and_never_one(left: float, rounds: int) -> None:
     """A single round is no median, and a short run of seven minutes is none."""
-    sides: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
-    assert len(training._rounds(sides, 1, time.monotonic() + left)) == rounds
+    workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
+    assert len(training._rounds(workers, 1, time.monotonic() + left)) == rounds
 
 
 def test_the_ceiling_is_the_faster_product() -> None:
     """Against a slow bfloat16 product, a float32 fit would be above the ceiling."""
-    sides: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
-    found = training._rounds(sides, 1, 0.0)[0]["ours"]
+    workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
+    found = training._rounds(workers, 1, 0.0)[0]["ours"]
     assert (found["share_of_ceiling"], found["share_of_ceiling_executed"]) == (0.3, 0.15)
 
 
 class Counting:
-    """Stands for a side: counts its fits and scores by seed."""
+    """Stands for a worker: counts its fits and scores by seed."""
 
     def __init__(self, fits: int) -> None:
         self.fits, self.asked = fits, list[tuple[str, int]]()
@@ -186,10 +205,10 @@ def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
     scored, seeds = ("classroom", "ours"), range(3)
     speeds = {"classroom": figures_of(10, 0.1), "ours": figures_of(300, 0.1)}
 
-    def measure(epochs: int, side: Counting) -> dict[str, dict[str, float]]:
+    def measure(epochs: int, worker: Counting) -> dict[str, dict[str, float]]:
         ledger = quality.Ledger(tmp_path / "scores.jsonl", teacher="one", epochs=epochs)
-        sides = cast(Any, dict.fromkeys(("classroom", "ours"), side))
-        return quality.measure_quality(sides, speeds, scored, seeds, ledger)
+        workers = cast(Any, dict.fromkeys(("classroom", "ours"), worker))
+        return quality.measure_quality(workers, speeds, scored, seeds, ledger)
 
     first, second, third = Counting(3), Counting(9), Counting(9)
     with pytest.raises(KeyboardInterrupt):

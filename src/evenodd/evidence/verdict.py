@@ -52,6 +52,7 @@ class Verdict:
             difference with its bounds and p, McNemar's counts and p, sign-flip p, seeds_agree, rows_needed, and
             more_seeds: that many rows would do it only with more seeds.
         reference: the variant that losses are counted from; None when no variant may win.
+        confidence: with which the bounds of `losses` hold together.
         losses: table by variant that may win: loss of macro-F1 against the reference, and at_most, its upper bound.
         sentences: the verdict in plain words, one thought each.
     """
@@ -64,6 +65,7 @@ class Verdict:
     scores: pd.DataFrame
     pairs: pd.DataFrame
     reference: str | None = None
+    confidence: float = 0.95
     losses: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["loss", "at_most"]))
     sentences: tuple[str, ...] = ()
 

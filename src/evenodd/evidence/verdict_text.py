@@ -19,7 +19,7 @@ def sentences(verdict: Verdict, candidates: Sequence[Candidate], settings: Evide
         return _no_winner(verdict.excluded)
     by_name = {c.name: c for c in candidates}
     seeds = int(verdict.scores["seeds"].iloc[0])
-    lines = [_headline(verdict, by_name, settings, seeds), _reason(verdict, by_name)]
+    lines = [_headline(verdict, by_name, seeds), _reason(verdict, by_name)]
     lines += [_tie_sentence(verdict, name, settings, seeds) for name in verdict.tied if name != verdict.best]
     worse = [name for name in by_name if name not in verdict.tied and name not in verdict.excluded]
     lines += [_worse_sentence(verdict, name) for name in worse]
@@ -38,14 +38,14 @@ def _no_winner(excluded: Mapping[str, str]) -> tuple[str, ...]:
     return ("No winner: no variant may ship.", f"{reasons[0].upper()}{reasons[1:]}.")
 
 
-def _headline(verdict: Verdict, by_name: Mapping[str, Candidate], settings: EvidenceSettings, seeds: int) -> str:
+def _headline(verdict: Verdict, by_name: Mapping[str, Candidate], seeds: int) -> str:
     """What ships, its score, what it may lose and what it costs."""
     winner, reference = str(verdict.winner), str(verdict.reference)
     rows = int(verdict.scores["rows"].iloc[0])
     score = f"validation macro-F1 {_score(verdict, winner):.3f} on {rows:,} rows and {seeds} seed{'s'[: seeds > 1]}"
     loss = ""
     if winner != reference:
-        level = f"{100 * (1 - settings.alpha):.3g} % confidence"
+        level = f"{100 * verdict.confidence:.3g} % confidence"
         loss = f" It loses at most {verdict.may_lose:.3f} macro-F1 against {reference}, with {level}."
     return f"{winner} ships: {score}.{loss}{_cost_words(by_name[winner], by_name[reference])}"
 

@@ -24,6 +24,7 @@ from evenodd.release.gates import Gate
 from evenodd.report.behaviour_plot import plot_behaviour
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.report.data_plot import plot_data
+from evenodd.report.highlights import highlights
 from evenodd.report.page import Report, Section, write_report
 from evenodd.report.sections import (
     augmentation_section,
@@ -197,7 +198,7 @@ def _report(
         "seeds": f"{len({run.seed for run in runs})}{', each with its own splits' if len(compared.tests) > 1 else ''}",
     }
     title = f"{', '.join(dict.fromkeys(run.variant for run in runs))} on {corpus.name}"
-    return Report(title, facts, table, verdict, sections, corpus.synthetic)
+    return Report(title, facts, table, verdict, sections, corpus.synthetic, highlights(verdict, frame))
 
 
 def _sections_of(run: FinishedRun, materials: Materials) -> list[Section]:

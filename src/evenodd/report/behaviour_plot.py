@@ -10,10 +10,15 @@ from matplotlib.figure import Figure
 from evenodd.evidence.suites.behaviour import NO_GROUP, BehaviourReport
 
 
+def in_words(name: object) -> str:
+    """A name of a suite's functionality or figure for people: `contempt_h` is "contempt"."""
+    return str(name).removesuffix("_nh").removesuffix("_h").replace("_", " ")
+
+
 def plot_behaviour(report: BehaviourReport) -> Figure:
     """Heat map of accuracy, functionality by group, positive ones on top; empty cells have no case."""
     table = report.by_functionality_and_group
-    table["row"] = table["functionality"] + "  (" + table["label_gold"] + ")"
+    table["row"] = table["functionality"].map(in_words) + "  (" + table["label_gold"] + ")"
     groups = sorted(table["group"].unique(), key=lambda group: (group == NO_GROUP, group))
     grid = table.pivot(index="row", columns="group", values="accuracy").loc[table["row"].unique(), groups]
     figure = Figure(figsize=(3.2 + 0.85 * len(groups), 1.6 + 0.27 * len(grid)), layout="constrained")
@@ -23,8 +28,9 @@ def plot_behaviour(report: BehaviourReport) -> Figure:
     figure.colorbar(image, ax=axes, label="accuracy", shrink=0.5)
     figures = report.metrics()
     axes.set_title(
-        f"Suite {report.suite}, {len(report.cases)} cases: balanced accuracy {figures['balanced_accuracy']:.3f} "
-        f"(recall {figures['recall']:.3f}, specificity {figures['specificity']:.3f})",
+        f"Suite {in_words(report.suite)}, {len(report.cases)} cases: balanced accuracy "
+        f"{figures['balanced_accuracy']:.3f} (recall {figures['recall']:.3f}, "
+        f"specificity {figures['specificity']:.3f})",
         fontsize=10,
     )
     return figure

@@ -10,9 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import t as student_t
 
-from evenodd.report.plots import COLOURS, GREY, check_history, draw_curve, label_axes, look, new_figure
+from evenodd.report.plots import COLOURS, GREY, check_history, draw_curve, label_axes, legend_beneath, look, new_figure
 
-FEW_VARIANTS = 5
 SCORES = {"f1_macro": "Macro-F1", "average_precision": "Average precision"}
 
 
@@ -37,10 +36,7 @@ def plot_all_curves(history: pd.DataFrame) -> Figure:
             if len(rows):
                 draw_curve(ax, rows, str(variant), look(index))
         label_axes(ax, "Epoch", words, words.partition(" (")[0])
-    if history["variant"].nunique() > FEW_VARIANTS:
-        figure.legend(*axes[1].get_legend_handles_labels(), frameon=False, fontsize=9, loc="outside right center")
-    else:
-        axes[1].legend(frameon=False, fontsize=10)
+    legend_beneath(figure, axes[1])
     return figure
 
 

@@ -28,6 +28,8 @@ from evenodd.evidence.metrics import (
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+FEW_LABELS, CELLS_WITH_TEXT = 8, 12
+LONGEST_NAME, LETTERS_PER_INCH = 28, 14
 GREY, PALE = "#6B6B6B", "#D9D9D9"
 HISTORY_COLUMNS = ("variant", "seed", "epoch", "split", "metric", "value")
 
@@ -56,6 +58,20 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
     ax.set_ylabel(y, fontsize=11)
     if title:
         ax.set_title(title, loc="left", fontsize=12, fontweight="bold")
+
+
+def legend_beneath(figure: Figure, ax: Axes) -> None:
+    """One legend under all panels, where it covers no line."""
+    handles, names = ax.get_legend_handles_labels()
+    width = max((len(name) for name in names), default=1)
+    columns = max(1, min(len(names), int(figure.get_size_inches()[0] * LETTERS_PER_INCH / (width + 6))))
+    figure.legend(handles, names, frameon=False, fontsize=9, loc="outside lower center", ncols=columns)
+
+
+def shorten(name: str) -> str:
+    """A name of bounded length for an axis or a legend: its middle is left out, as names that begin alike end apart."""
+    half = LONGEST_NAME // 2
+    return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def look(index: int) -> dict[str, Any]:
@@ -114,48 +130,58 @@ def plot_curves(history: pd.DataFrame, variant: str) -> Figure:
             if len(rows):
                 draw_curve(ax, rows, split, look(index), dashed=split == "train")
         label_axes(ax, "Epoch", words, f"{variant}: {'loss' if metric == 'loss' else words}")
-        if len(shown):
-            ax.legend(frameon=False, fontsize=10)
+    legend_beneath(figure, max(axes, key=lambda ax: len(ax.lines)))
     return figure
 
 
 def plot_confusion(scored: Scored, label_names: Sequence[str]) -> Figure:
     """Counts of true against predicted label, shaded by the share of the true label."""
     classes = len(label_names)
+    few = classes <= CELLS_WITH_TEXT
     counts = confusion(scored.labels, scored.predictions, classes)
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = max(3.6, 0.8 * classes + 2.2)
+    side = max(3.6, 0.8 * classes + 2.2) if few else 5 + 0.12 * classes
     figure, (ax,) = new_figure(width=side + 0.4, height=side)
     ax.imshow(share, cmap="Blues", vmin=0, vmax=1)
     ax.grid(False)
-    for true, predicted in np.ndindex(classes, classes):
+    for true, predicted in np.ndindex(classes, classes) if few else ():
         ink = "white" if share[true, predicted] > 0.55 else "#222222"
         words = f"{counts[true, predicted]:,}\n{100 * share[true, predicted]:.0f} %"
         ax.text(predicted, true, words, ha="center", va="center", color=ink, fontsize=12 if classes < 5 else 9)
-    ax.set_xticks(range(classes), label_names)
-    ax.set_yticks(range(classes), label_names)
+    names = [shorten(name) for name in label_names]
+    size = 10 if few else 6
+    long = not few or sum(map(len, names)) > 30
+    ax.set_xticks(range(classes), names, rotation=60 if long else 0, ha="right" if long else "center", fontsize=size)
+    ax.set_yticks(range(classes), names, fontsize=size)
     label_axes(ax, "Predicted", "True", f"macro-F1 {rates(counts)[2].mean():.3f}")
     return figure
 
 
 def plot_precision_recall(scored: Scored, decision: Decision) -> Figure:
     """Precision against recall of the positive label, with the decision's threshold; every label for more than two."""
-    figure, (ax,) = new_figure()
-    shown = range(len(decision.label_names)) if decision.positive is None else [decision.positive]
-    for index, label in enumerate(shown):
+    found = _average_precisions(scored, decision)
+    hardest = sorted(found, key=lambda label: found[label])[:FEW_LABELS]
+    figure, (ax,) = new_figure(height=3.8 + 0.18 * len(hardest))
+    for index, label in enumerate(sorted(hardest)):
         hits, scores = scored.labels == label, scored.probabilities[:, label]
-        if not hits.any():
-            continue
         recall, precision = _pr_curve(hits, scores)
-        words = f"{decision.label_names[label]} (average precision {average_precision(hits, scores):.3f})"
+        words = f"{shorten(decision.label_names[label])} (average precision {found[label]:.3f})"
         ax.step(recall, precision, where="post", color=COLOURS[index % len(COLOURS)], linewidth=1.8, label=words)
         ax.axhline(float(hits.mean()), color=GREY, linewidth=1, linestyle=":")
     if decision.positive is not None and decision.threshold is not None:
         _draw_threshold(ax, scored, decision.positive, decision.threshold)
     ax.set(xlim=(0, 1.01), ylim=(0, 1.02))
-    label_axes(ax, "Recall", "Precision", "Precision and recall")
-    ax.legend(frameon=False, fontsize=9, loc="lower left")
+    hidden = f" of the {len(hardest)} hardest of {len(found)} labels" if len(found) > len(hardest) else ""
+    label_axes(ax, "Recall", "Precision", f"Precision and recall{hidden}")
+    legend_beneath(figure, ax)
     return figure
+
+
+def _average_precisions(scored: Scored, decision: Decision) -> dict[int, float]:
+    """Average precision by label that has rows: of the positive one, or of all."""
+    shown = range(len(decision.label_names)) if decision.positive is None else [decision.positive]
+    hits = {label: scored.labels == label for label in shown}
+    return {k: average_precision(found, scored.probabilities[:, k]) for k, found in hits.items() if found.any()}
 
 
 def _pr_curve(hits: np.ndarray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -189,7 +215,7 @@ def plot_reliability(before: Scored, after: Scored) -> Figure:
     edge = max(0.0, lowest - 0.05)
     ax.set(xlim=(edge, 1.01), ylim=(edge, 1.02))
     label_axes(ax, "Confidence in the label", "Share right", "Reliability")
-    ax.legend(frameon=False, fontsize=10, loc="upper left")
+    legend_beneath(figure, ax)
     return figure
 
 
@@ -224,7 +250,7 @@ def plot_risk_coverage(scored: Scored, decision: Decision) -> Figure:
         share, error = decided.mean(), (outcome != scored.labels)[decided].mean()
         words = f"in force: {100 * (1 - share):.0f} % to people, {100 * error:.1f} % wrong of the rest"
         ax.plot(share, 100 * error, "o", color=COLOURS[1], markersize=9, markeredgecolor="white", label=words, zorder=5)
-        ax.legend(frameon=False, fontsize=9, loc="upper left")
+        legend_beneath(figure, ax)
     ax.set_xlim(0, 1.02)
     ax.set_ylim(0, max(1.0, 130 * float(risk[start:].max())))
     label_axes(ax, "Share decided without a person", "Errors among them (%)", "Risk and coverage")

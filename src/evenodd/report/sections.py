@@ -14,11 +14,32 @@ from evenodd.evidence.datareport import DataReport
 from evenodd.evidence.floors import Floors
 from evenodd.evidence.metrics import Scored
 from evenodd.evidence.suites.own import near_in_words
+from evenodd.report.behaviour_plot import in_words
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.report.page import Picture, Section
 from evenodd.report.plots import plot_confusion, plot_precision_recall, plot_reliability, plot_risk_coverage
+from evenodd.report.tables import LARGE, number_text
 
 LISTED = 25
+COSTS = {
+    "cost/operations_per_token": "operations a token",
+    "cost/parameters": "parameters",
+    "cost/trainable_parameters": "trained parameters",
+    "cost/trainable_share": "share of parameters trained",
+    "cost/model_mb": "size in float32, MB",
+    "cost/latency_p50_ms": "latency of one text, ms",
+    "cost/latency_spread_ms": "its spread, ms",
+    "cost/train_seconds": "training, s",
+    "cost/train_rows_per_second": "training, texts a second",
+    "cost/train_tokens_per_second": "training, tokens a second",
+    "cost/train_gflops": "training, GFLOP/s",
+    "cost/product_gflops": "fastest matrix product, GFLOP/s",
+    "cost/share_of_ceiling": "share of that product's speed",
+    "cost/padding_share": "padding among the tokens",
+    "cost/threads": "threads",
+}
+"""Figures of a run and what they are called; others stand in the tracking store alone."""
+DRAWN_COSTS = {"operations_per_token": "Operations a token", "latency_p50_ms": "Median latency of one text (ms)"}
 
 
 def quality_section(runs: pd.DataFrame, history: pd.DataFrame, floors: Floors) -> Section:
@@ -90,13 +111,14 @@ def behaviour_section(
         functionalities: one row per functionality.
         near: sentences next to those of the suite, with what the model says; None: not asked.
     """
-    known = {key.replace("_", " "): value for key, value in figures.items() if value == value}
+    known = {in_words(key): value for key, value in figures.items() if value == value}
     totals = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
     picture = Picture(
         heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
     )
     words = f"Sentences that matter, never trained on: {totals}."
     table = functionalities.drop(columns="index", errors="ignore")
+    table = table.assign(functionality=table["functionality"].map(in_words)).rename(columns=in_words)
     tables: tuple[tuple[str, pd.DataFrame], ...] = (("By functionality", table),)
     if near is None:
         return Section("Behaviour", (words,), (picture,), tables)
@@ -134,7 +156,7 @@ def augmentation_section(found: Augmentation) -> Section:
 def data_section(found: DataReport, figure: Figure) -> Section:
     """The data report: findings in words, the tables, the doubtful labels that come first."""
     tables = (
-        ("Rows", found.counts.reset_index()),
+        ("Rows", found.counts.T.reset_index()),
         ("Words per text", found.lengths.reset_index()),
         ("Twins across splits", found.leaks),
         (f"Most doubtful training labels, {min(LISTED, len(found.label_errors))} of {len(found.label_errors):,}",
@@ -150,16 +172,29 @@ def cost_section(runs: pd.DataFrame) -> Section:
     Args:
         runs: one row per run: `variant`, `test/f1_macro`, and whichever `cost/...` columns were measured.
     """
-    costs = [name for name in runs if str(name).startswith("cost/")]
+    costs = [name for name in COSTS if name in runs]
     table = runs.groupby("variant", sort=False)[["test/f1_macro", *costs]].mean()
-    table = table.rename(columns=lambda name: str(name).removeprefix("test/").removeprefix("cost/"))
     pictures: tuple[Picture, ...] = ()
-    if "latency_p50_ms" in table and table["latency_p50_ms"].notna().any():
-        figure = plot_pareto(table, cost="latency_p50_ms", words="Median latency of one text (ms)")
-        pictures = (Picture(figure, "Macro-F1 against latency, one mark per variant."),)
-    return Section("Cost", (), pictures, (("Means over seeds", _spoken(table.reset_index())),))
+    drawn = table.rename(columns=lambda name: str(name).partition("/")[2])
+    for cost, words in DRAWN_COSTS.items():
+        if cost in drawn and drawn[cost].notna().any():
+            figure = plot_pareto(drawn, cost=cost, words=words)
+            pictures = (*pictures, Picture(figure, f"Macro-F1 on test against {words.lower()}, one mark per variant."))
+    words = (
+        "Operations and parameters are counted and the same in every run: they decide which variant is the cheapest. "
+        "Seconds and milliseconds are measured, differ from run to run and decide nothing."
+    )
+    return Section("Cost", (words,), pictures, (("Means over seeds", _by_figure(table)),))
 
 
-def _spoken(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with headings for people."""
-    return table.rename(columns=lambda name: str(name).replace("f1_macro", "macro-F1").replace("_", " "))
+def _by_figure(table: pd.DataFrame) -> pd.DataFrame:
+    """A row per figure and a column per variant, as texts: few variants are narrower than many figures."""
+    titles = {"test/f1_macro": "macro-F1 on test", **COSTS}
+    places = {key: 3 if key == "test/f1_macro" or table[key].abs().max() < LARGE else 1 for key in table}
+    whole = {key for key in table if (table[key].dropna() == table[key].dropna().round()).all()}
+    rows = [
+        {"figure": titles[key]}
+        | {name: number_text(float(value), 0 if key in whole else places[key]) for name, value in table[key].items()}
+        for key in table
+    ]
+    return pd.DataFrame(rows)

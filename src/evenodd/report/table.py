@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
+from evenodd.report.render import render_part
 from evenodd.task import Task
 
 MISSING = "–"
@@ -48,17 +48,19 @@ def columns_for(task: Task | None) -> tuple[Column, ...]:
     """The columns of every comparison; the positive label's F1 where there is such a label."""
     number = None if task is None else task.positive_index
     named = () if task is None or number is None else ((task.label_keys[number], task.labels[number]),)
-    own = tuple(Column(f"test/f1_label_{key}", f"{name}-F1", _share) for key, name in named)
+    own = tuple(Column(f"test/f1_label_{key}", f"test F1 of {name}", _share) for key, name in named)
     return (
-        Column("train/loss", "train loss", _share),
+        Column("train/loss", "training loss", _share),
         Column("test/accuracy", "test accuracy", _share),
-        Column("test/f1_macro", "macro-F1", _share),
+        Column("validation/f1_macro", "validation macro-F1", _share),
+        Column("test/f1_macro", "test macro-F1", _share),
         *own,
-        Column("test/average_precision", "average precision", _share),
+        Column("test/average_precision", "test average precision", _share),
         Column("cost/model_mb", "size MB", _amount, spread=False),
         Column("cost/parameters", "parameters", _count, spread=False),
+        Column("cost/operations_per_token", "operations a token", _count, spread=False),
         Column("cost/trainable_parameters", "trainable parameters", _count, spread=False),
-        Column("cost/train_seconds", "seconds", _amount),
+        Column("cost/train_seconds", "training seconds", _amount),
         Column("cost/latency_p50_ms", "latency ms", _amount),
     )
 
@@ -81,7 +83,7 @@ class ComparisonTable:
 
     def to_text(self) -> str:
         """Aligned columns for a terminal; the winner carries a star."""
-        marked = [(f"{'* ' if kind == 'winner' else '  '}{row[0]}", *row[1:]) for row, kind in self._marked()]
+        marked = [(f"{'* ' if kind == 'winner' else '  '}{row[0]}", *row[1:]) for row, kind in self.marked]
         grid = [(f"  {self.titles[0]}", *self.titles[1:]), *marked]
         widths = [max(len(row[i]) for row in grid) for i in range(len(self.titles))]
         lines = ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in grid]
@@ -93,25 +95,17 @@ class ComparisonTable:
         rule = f"|---|{'---:|' * (len(self.titles) - 1)}"
         lines = [
             f"| {' | '.join(f'**{cell}**' if kind == 'winner' else cell for cell in map(_escape_pipe, row))} |"
-            for row, kind in self._marked()
+            for row, kind in self.marked
         ]
         return "\n".join([head, rule, *lines, "", self.note])
 
     def to_html(self) -> str:
         """A table element with a class per kind of row, everything escaped."""
-        head = "".join(f'<th scope="col">{html.escape(title)}</th>' for title in self.titles)
-        lines = []
-        for row, kind in self._marked():
-            first = f'<th scope="row">{html.escape(row[0])}</th>'
-            cells = "".join(f"<td>{html.escape(cell)}</td>" for cell in row[1:])
-            lines.append(f'<tr class="{kind}">{first}{cells}</tr>')
-        body = "\n".join(lines)
-        return (
-            f'<table class="comparison">\n<caption>{html.escape(self.note)}</caption>\n<thead><tr>{head}</tr></thead>\n'
-            f"<tbody>\n{body}\n</tbody>\n</table>"
-        )
+        return render_part("comparison", self)
 
-    def _marked(self) -> list[tuple[tuple[str, ...], str]]:
+    @property
+    def marked(self) -> list[tuple[tuple[str, ...], str]]:
+        """Each row with its kind."""
         return list(zip(self.rows, self.kinds, strict=True))
 
 

@@ -94,8 +94,6 @@ class TrainSettings(Frozen):
     max_grad_norm: float = Field(1.0, gt=0)
     token_budget: int = Field(1024, ge=32, description="real and padding tokens of a batch")
     max_rows: int = Field(64, ge=1, description="rows of a batch at most")
-    packed: bool = Field(False, description="no padding: rows one after another; for a GPU and batches of unlike rows")
-    compile: bool = Field(False, description="torch.compile: takes a minute or more; for a GPU and fits of many steps")
     class_weight: Literal["none", "balanced", "sqrt"] | Annotated[float, Field(gt=0)] = Field(
         "sqrt", description="weight of rare labels in the loss, or the positive label's weight as a number"
     )

@@ -2,8 +2,9 @@
 
 from evenodd.training.average import mix_weights
 from evenodd.training.ceiling import ceiling_figures, operations_per_token, training_flops
-from evenodd.training.fit import Fit, FitContext, FitData, fit
+from evenodd.training.fit import fit
 from evenodd.training.history import AfterEachStep
+from evenodd.training.inputs import Fit, FitContext, FitData
 from evenodd.training.losses import label_weights
 from evenodd.training.objective import DistillObjective, LabelObjective, needs_live_teacher
 from evenodd.training.precision import best_device, choose_precision

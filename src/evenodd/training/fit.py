@@ -1,111 +1,26 @@
-"""Fitting: transformers' Trainer over batches by token budget, with checkpoints that a later call goes on from."""
+"""Fitting: transformers' Trainer over batches by token budget, with checkpoints that a later call resumes from."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, NoReturn
+from dataclasses import replace
 
-import numpy as np
-import torch
 from torch import nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.utils.data import DataLoader
-from transformers import (
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    PrinterCallback,
-    Trainer,
-    TrainerCallback,
-)
+from transformers import PreTrainedModel
 
 from evenodd.encoders.encoder import word_embeddings
-from evenodd.rows import TokenStore
 from evenodd.settings import TrainSettings
-from evenodd.training.adalora import RankAllocation
-from evenodd.training.arguments import trainer_arguments
-from evenodd.training.average import WeightAverage
-from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.ceiling import ceiling_figures
-from evenodd.training.checkpoints import Clock, Mark, drop_others, last_checkpoint, read_mark
-from evenodd.training.history import Report, Reporter, tidy
-from evenodd.training.objective import Batch, Objective
+from evenodd.training.checkpoints import Mark, drop_others, last_checkpoint, read_mark
+from evenodd.training.inputs import Fit, FitContext, FitData
+from evenodd.training.objective import Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
-from evenodd.training.predict import predict_logits
-from evenodd.training.processes import (
-    check_gpus,
-    rank_and_world,
-    run_in_processes,
-    share_of_batch,
-    sum_over_processes,
-)
-from evenodd.training.progress import Progress
-from evenodd.training.speedups.adapters import lean_adapters
-from evenodd.training.speedups.compiled import check_compilable, compiled_layers, not_compiled
+from evenodd.training.processes import check_gpus, run_in_processes
+from evenodd.training.speedups import apply_speedups, needed_tokens
 from evenodd.training.speedups.dropout import DropoutPool
-from evenodd.training.speedups.first_token import first_token_in_last_layer
-from evenodd.training.speedups.masks import mask_type, ready_mask
-from evenodd.training.speedups.memory import freed_memory_kept
-from evenodd.training.speedups.packing import check_packable, pack, packed_attention
-from evenodd.training.speedups.vocabulary import used_tokens_only
+from evenodd.training.trainer import EncoderTrainer
 
 log = logging.getLogger(__name__)
-
-Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
-AVERAGE_MAY_LOSE = 0.02
-
-
-@dataclass(frozen=True)
-class FitData:
-    """Token ids and labels (int64, (rows,)) of the rows that a fit trains on and is measured by.
-
-    `turns` names the rows that take turns over the epochs, as `TokenBudgetSampler` describes them.
-    """
-
-    train: TokenStore
-    train_labels: np.ndarray
-    validation: TokenStore
-    validation_labels: np.ndarray
-    turns: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class FitContext:
-    """What surrounds a fit.
-
-    Attributes:
-        folder: checkpoints; emptied by whoever no longer needs them.
-        seed: of batches and dropout.
-        score: (logits, labels) to metrics; `f1_macro` chooses the best epoch.
-        report: called with named metrics and the step they belong to.
-        callbacks: further callbacks of transformers' Trainer.
-    """
-
-    folder: Path
-    seed: int
-    score: Score
-    report: Report = lambda metrics, step: None
-    callbacks: tuple[TrainerCallback, ...] = ()
-
-
-@dataclass(frozen=True)
-class Fit:
-    """A finished fit: `history` holds rows of step, epoch, metric and value; `figures` the cost metrics.
-
-    Attributes:
-        averaged: whether the weights are the mean of the late ones, not those of the best epoch.
-        score: macro-F1 on validation of the weights left.
-    """
-
-    history: list[dict[str, Any]]
-    figures: dict[str, float]
-    best_epoch: int = 0
-    train_loss: float = field(default=float("nan"))
-    averaged: bool = False
-    score: float = float("nan")
 
 
 def fit(
@@ -117,20 +32,16 @@ def fit(
     that patience ended early, the weights of its best epoch on validation macro-F1. The best epoch's are left as well
     where the mean's macro-F1 is more than .02 below: there the fit was still learning fast.
 
-    A folder with a complete checkpoint of an earlier, interrupted call is gone on from: with the same random numbers,
+    A folder with a complete checkpoint of an earlier, interrupted call is resumed: with the same random numbers,
     patience and history, and its metrics are reported again, so the weights are those of a call that ran through. One
-    in another precision or number of processes is begun anew.
+    in another precision or number of processes starts anew.
 
     Raises:
-        ValueError: more processes than GPUs, batches that cannot be packed, or nothing to compile with.
+        ValueError: more processes than GPUs.
         RuntimeError: the loss is not a number, or one of several processes failed.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
-    if settings.packed:
-        check_packable(model, objective.takes_packed)
-    if settings.compile:
-        check_compilable(best_device(), packed=settings.packed)
     precision = choose_precision(settings.precision, best_device())
     settings = settings.model_copy(update={"precision": precision})
     drop_others(context.folder, _begun(settings))
@@ -140,7 +51,7 @@ def fit(
     else:
         fitted = _fit(model, data, settings, objective, context)
     figures = fitted.figures
-    with _needed_tokens(model, objective):
+    with needed_tokens(model, all_tokens=objective.reads_all_tokens):
         figures |= ceiling_figures(
             model,
             data.train.lengths if data.turns is None else data.train.lengths[data.turns <= 0],
@@ -172,20 +83,15 @@ def _fit(
 ) -> Fit:
     resume = last_checkpoint(context.folder)
     before = read_mark(resume) if resume else _begun(settings)
-    with (
-        used_tokens_only(model, (data.train, data.validation)),
-        _needed_tokens(model, objective),
-        packed_attention(model) if settings.packed else nullcontext(),
-        lean_adapters(model),
-        compiled_layers(model) if settings.compile else nullcontext(),
-        freed_memory_kept(),
-    ):
+    dropout = DropoutPool()
+    context = replace(context, callbacks=(*context.callbacks, dropout))
+    with apply_speedups(model, (data.train, data.validation), dropout, all_tokens=objective.reads_all_tokens):
         trainer = EncoderTrainer(model, data, settings, objective, context, before)
         if resume:
-            log.info("going on from %s", resume)
+            log.info("resumed from %s", resume)
         trainer.train(resume_from_checkpoint=str(resume) if resume else None)
         averaged = trainer.take_average()
-    _take_autocast_off(model)
+    _remove_autocast(model)
     return trainer.finish(averaged)
 
 
@@ -193,218 +99,9 @@ def _begun(settings: TrainSettings) -> Mark:
     return Mark(settings.precision, settings.processes)
 
 
-def _needed_tokens(model: nn.Module, objective: Objective) -> AbstractContextManager[object]:
-    """The last layer on the first token, unless the objective compares the others too."""
-    return nullcontext() if objective.reads_all_tokens else first_token_in_last_layer(model)
-
-
-def _take_autocast_off(model: nn.Module) -> None:
+def _remove_autocast(model: nn.Module) -> None:
     """accelerate leaves its mixed-precision `forward` on the model: float32 scores would be bfloat16 ones. It leaves a
     mark too, and would give none to a further fit of the model or of a student copied from it.
     """
     for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
         model.__dict__.pop(name, None)
-
-
-class EncoderTrainer(Trainer):
-    """transformers' Trainer with our batches, objective and evaluation."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        data: FitData,
-        settings: TrainSettings,
-        objective: Objective,
-        context: FitContext,
-        before: Mark,
-    ) -> None:
-        self.data, self.settings, self.context = data, settings, context
-        self.objective: Objective = objective
-        self.encoder = model
-        self.training_mode = False
-        self.dropout = DropoutPool()
-        self.mask_type = mask_type(model)
-        self.precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
-        self.sampler = TokenBudgetSampler(
-            data.train.lengths,
-            token_budget=settings.token_budget,
-            max_rows=settings.max_rows,
-            min_rows=settings.processes,
-            seed=context.seed,
-            turns=data.turns,
-        )
-        self.clock = Clock(before)
-        ranks_move = any(isinstance(callback, RankAllocation) for callback in context.callbacks)
-        self.average = WeightAverage(0.0 if ranks_move else settings.average_share)
-        arguments = trainer_arguments(
-            settings,
-            context.folder,
-            seed=context.seed,
-            precision=self.precision,
-            log_steps=min(settings.log_steps, len(self.sampler)),
-        )
-        if before.last_epoch:
-            arguments.num_train_epochs = before.last_epoch
-        super().__init__(
-            model=model,
-            args=arguments,
-            train_dataset=_Positions(len(data.train)),
-            eval_dataset=_Positions(len(data.validation)),
-            callbacks=[
-                EarlyStoppingCallback(settings.patience),
-                *context.callbacks,
-                self.average,
-                self.clock,
-                self.dropout,
-                Reporter(context.report),
-                Progress(self.sampler.mean_rows),
-            ],
-        )
-        self.model_accepts_loss_kwargs = False  # else labels are counted for each batch and the count sent to the GPU
-        self.remove_callback(PrinterCallback)
-
-    def get_train_dataloader(self) -> DataLoader:
-        """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
-        return _Loader(
-            _Positions(len(self.data.train)),
-            batch_sampler=self.sampler,
-            collate_fn=self._collate,
-            pin_memory=self.args.device.type == "cuda",
-        )
-
-    def training_step(self, model, inputs, num_items_in_batch=None):
-        """Loss and gradients of a batch. Trainer's own also walks over all modules and asks which packages there are:
-        2 ms of a step of 55.
-        """
-        if not self.training_mode:
-            model.train()
-            self.training_mode = True
-        with self.compute_loss_context_manager():
-            loss = self.compute_loss(model, self._on_device(inputs))
-        self.accelerator.backward(loss)
-        return loss.detach()
-
-    def _on_device(self, batch: Batch) -> Batch:
-        """The batch where the model is. A GPU copies it from pinned memory while the host goes on."""
-        device = self.args.device
-        return {name: value if value is None else value.to(device, non_blocking=True) for name, value in batch.items()}
-
-    def floating_point_ops(self, inputs):
-        """Not asked of Trainer, whose count walks over all parameters in every step: see `training_flops`."""
-        return 0
-
-    def _clip_grad_norm(self, model):
-        """The norm of all gradients, which are cut to `max_grad_norm` where it is more. Else a CPU leaves them alone,
-        where torch multiplies them by one; a GPU would have to wait for the answer.
-        """
-        if self.args.device.type != "cpu":
-            return super()._clip_grad_norm(model)
-        trained = [parameter for parameter in model.parameters() if parameter.grad is not None]
-        norm = get_total_norm([parameter.grad for parameter in trained])
-        if not norm <= self.args.max_grad_norm:
-            clip_grads_with_norm_(trained, self.args.max_grad_norm, norm)
-        return norm
-
-    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Sum over the rows divided by the rows of an average batch: every row weighs alike.
-
-        Several processes hold a share of the batch each and average their gradients, hence the factor.
-        """
-        with nullcontext() if self.settings.compile else self.dropout.in_use():
-            terms, _ = self.objective.terms(model, inputs)
-        total = torch.stack(list(terms.values())).sum()
-        return total * rank_and_world()[1] / self.sampler.mean_rows
-
-    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
-        """Validation metrics under `eval_…`, from one pass over sorted batches."""
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in self._validate().items()}
-        self.training_mode = False
-        self.log(dict(metrics))
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
-        return metrics
-
-    def take_average(self) -> bool:
-        """Puts the mean of the late weights in place of the best epoch's where `fit` says so; whether it did."""
-        best = self.state.best_metric
-        self.score = float("nan") if best is None else best
-        if not self.average.count or best is None or round(self.state.epoch or 0) < self.settings.epochs:
-            return False
-        self.average.swap(self.encoder)
-        found = self._validate()["f1_macro"]
-        taken = found >= best - AVERAGE_MAY_LOSE
-        if not taken:
-            self.average.swap(self.encoder)
-        log.info(
-            "weights averaged over %d late steps | validation macro-F1 %.4f (best epoch %.4f) | %s",
-            self.average.count,
-            found,
-            best,
-            "taken" if taken else "best epoch kept",
-        )
-        self.score = found if taken else best
-        return taken
-
-    def _validate(self) -> dict[str, float]:
-        share = rank_and_world()
-        with not_compiled() if self.settings.compile else nullcontext():
-            logits = predict_logits(self.encoder, self.data.validation, precision=self.precision, share=share)
-        logits = sum_over_processes(logits, self.args.device)
-        if not np.isfinite(logits).all():
-            self._diverged("validation logits are not finite")
-        return self.context.score(logits, self.data.validation_labels)
-
-    def finish(self, averaged: bool) -> Fit:
-        """What was measured."""
-        history = list(self.state.log_history)
-        losses = [entry["loss"] for entry in history if "loss" in entry]
-        if losses and not np.isfinite(losses[-1]):
-            self._diverged(f"the training loss is {losses[-1]}")
-        scored = [entry for entry in history if "eval_f1_macro" in entry]
-        best = max(scored, key=lambda entry: entry["eval_f1_macro"], default={"epoch": 0})
-        rows = len(self.sampler.ordered) * round(float(self.state.epoch or 0))
-        seconds = self.clock.seconds
-        figures = {
-            "cost/threads": float(torch.get_num_threads()),
-            "cost/train_seconds": seconds,
-            "cost/train_rows_per_second": rows / seconds,
-            "cost/train_tokens_per_second": rows * self.sampler.mean_tokens / seconds,
-            "cost/padding_share": 0.0 if self.settings.packed else self.sampler.padding_share,
-            "train/averaged_weights": float(averaged),
-        }
-        last = losses[-max(1, len(losses) // max(len(scored), 1)) :]
-        loss = float(np.mean(last)) if last else float("nan")
-        return Fit(tidy(history), figures, round(best["epoch"]), loss, averaged, self.score)
-
-    def _diverged(self, what: str) -> NoReturn:
-        raise RuntimeError(f"{what}: training diverged. Lower train.learning_rate={self.settings.learning_rate}.")
-
-    def _collate(self, rows: list[int]) -> Batch:
-        positions = np.asarray(share_of_batch(rows))
-        batch: Batch = {"labels": torch.from_numpy(self.data.train_labels[positions])}
-        if self.settings.packed:
-            return batch | pack(self.data.train, positions, self.encoder) | self.objective.fields(positions)
-        batch |= self.data.train.collate(positions, pad_to_multiple=1)
-        if self.mask_type is not None:
-            batch["ready_mask"] = ready_mask(batch["attention_mask"], self.mask_type)
-        return batch | self.objective.fields(positions)
-
-
-class _Loader(DataLoader):
-    """Tells its sampler which epoch it is."""
-
-    def set_epoch(self, epoch: int) -> None:
-        sampler: Any = self.batch_sampler
-        sampler.set_epoch(epoch)
-
-
-class _Positions(torch.utils.data.Dataset):
-    """Row positions; collating looks up what lies there."""
-
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __getitem__(self, index: int) -> int:
-        return index

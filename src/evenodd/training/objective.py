@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from evenodd.settings import DistillSettings
 from evenodd.training.losses import attention_loss, hidden_loss, label_loss, soft_target_loss
-from evenodd.training.speedups.packing import Packing
 from evenodd.training.targets import JoinedTargets, TeacherTargets
 
 Batch = dict[str, Any]
@@ -25,11 +24,6 @@ class Objective(Protocol):
     @property
     def reads_all_tokens(self) -> bool:
         """Whether a term reads more of the last layer than its first token."""
-        ...
-
-    @property
-    def takes_packed(self) -> bool:
-        """Whether a batch may be packed: see `evenodd.training.speedups.packing`."""
         ...
 
     def fields(self, rows: np.ndarray) -> Batch:
@@ -49,7 +43,6 @@ class LabelObjective:
     """
 
     reads_all_tokens = False
-    takes_packed = True
 
     def __init__(self, weight: Tensor | None = None) -> None:
         self.weight = weight
@@ -90,7 +83,6 @@ class DistillObjective:
         self.teacher_layers = teacher_layers
         self.reads_all_tokens = needs_live_teacher(settings)
         self.targets = None if self.reads_all_tokens else targets
-        self.takes_packed = self.targets is not None  # a live teacher reads padded batches
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None and self.targets is None else None
         if self.targets is None and self.teacher is None:
             raise ValueError("distillation: neither cached targets nor a live teacher that these terms can use.")
@@ -111,7 +103,7 @@ class DistillObjective:
             terms["label"] = s.label_weight * label_loss(output.logits, batch["labels"], self.weight)
         if s.hidden_weight:
             layers = tuple(range(1, len(self.teacher_layers) + 1))
-            states = self._states(output.hidden_states, layers, batch.get("packing"))
+            states = self._states(output.hidden_states, layers)
             mask = batch["attention_mask"] if s.hidden_tokens == "all" else None
             terms["hidden"] = s.hidden_weight * hidden_loss(states, teacher["teacher_hidden"], s.hidden_loss, mask)
         if s.attention_weight:
@@ -124,14 +116,10 @@ class DistillObjective:
     def _compared(self) -> tuple[int, ...]:
         return self.teacher_layers[-1:] if self.settings.hidden_layers == "last" else self.teacher_layers
 
-    def _states(
-        self, hidden_states: tuple[Tensor, ...], layers: tuple[int, ...], packing: Packing | None = None
-    ) -> Tensor:
+    def _states(self, hidden_states: tuple[Tensor, ...], layers: tuple[int, ...]) -> Tensor:
         if self.settings.hidden_layers == "last":
             layers = layers[-1:]
         chosen = [hidden_states[layer] for layer in layers]
-        if packing is not None:  # the last layer's are first tokens already
-            chosen = [state if state.shape[1] == 1 else packing.first_tokens(state) for state in chosen]
         if self.settings.hidden_tokens == "first":
             chosen = [state[:, 0] for state in chosen]
         return torch.stack(chosen, 1)
@@ -154,9 +142,7 @@ class DistillObjective:
 
 
 def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model takes of a batch: token ids, and the mask in the form that was made for it or the rows' places."""
-    if "packing" in batch:
-        return {name: batch[name] for name in ("input_ids", "position_ids", "packing")}
+    """What a model takes of a batch: token ids, and the mask in the form that was made for it."""
     mask = batch["ready_mask"] if "ready_mask" in batch else batch["attention_mask"]
     return {"input_ids": batch["input_ids"], "attention_mask": mask}
 

@@ -16,15 +16,14 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.bert.modeling_bert import eager_attention_forward
 
 from evenodd.training.speedups.attention import attention_modules, heads
-from evenodd.training.speedups.packing import Packing, attend_packed
 
 
 @contextmanager
 def first_token_in_last_layer(model: nn.Module) -> Iterator[bool]:
     """Within it, the last layer gives (batch, 1, hidden) and not (batch, tokens, hidden); whether it does.
 
-    So it does of a packed batch, whose other layers are those of `packed_attention`. Models of other families, and what
-    is no sequence classifier, run as they are. Adapters on the layer's projections stay in use.
+    Models of other families, and what is no sequence classifier, run as they are. Adapters on the layer's projections
+    stay in use.
 
     Args:
         model: changed within the context only; its weights and names are not touched.
@@ -38,19 +37,12 @@ def first_token_in_last_layer(model: nn.Module) -> Iterator[bool]:
 
 @contextmanager
 def _on_first_token(attention: Any) -> Iterator[None]:
-    of_batch: list[Packing | None] = [None]
-
-    def attend(
-        hidden_states: Tensor, attention_mask: Tensor | None = None, packing: Packing | None = None, **kwargs: Any
-    ) -> tuple[Tensor, Any]:
-        of_batch[0] = packing
-        if packing is not None:
-            return packing.first_tokens(attend_packed(attention.self, hidden_states, packing)), None
+    def attend(hidden_states: Tensor, attention_mask: Tensor | None = None, **kwargs: Any) -> tuple[Tensor, Any]:
         return _attend(attention.self, hidden_states, attention_mask, **kwargs)
 
     def shorten(module: nn.Module, arguments: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         attended, states = arguments
-        return attended, states[:, :1] if of_batch[0] is None else of_batch[0].first_tokens(states)
+        return attended, states[:, :1]
 
     attention.self.forward = attend
     residual = attention.output.register_forward_pre_hook(shorten)

@@ -20,18 +20,18 @@ import numpy as np
 import torch
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.bench import CLASSROOM_TOKENS, Bench, part_of, scores
 from benchmarks.memory import PeakMemory
-from benchmarks.recipes import CLASSROOM_TOKENS, QUALITY, Bench, Measured, part_of, recipes_here, run_recipe, scores
+from benchmarks.recipes import QUALITY, RECIPES, Measured, run_recipe
 from evenodd.encoders import load_encoder
 from evenodd.encoders.encoder import best_attention, state_digest
 from evenodd.encoders.files import resolve_model
 from evenodd.rows import TokenStore, load_corpus, token_store
 from evenodd.settings import DataSettings, TrainSettings
 from evenodd.training import FitContext, FitData, LabelObjective, choose_precision, fit, teacher_targets
-from evenodd.training.fit import Score
-from evenodd.training.precision import DTYPES, best_device, measure_product
+from evenodd.training.inputs import Score
+from evenodd.training.precision import best_device, measure_rates
 
-PRODUCT_SIZE = {"cpu": 2048, "cuda": 8192}
 WARM_UP_ROWS = 32
 QUICK_SCORED_ROWS = 128
 
@@ -56,7 +56,7 @@ class Task:
     cached: bool = True
 
 
-class Side:
+class Worker:
     """A process that measures recipes, one after another, as it is asked.
 
     Args:
@@ -78,7 +78,7 @@ class Side:
         self.process = context.Process(target=_measure_as_asked, args=(self.theirs, task, dict(environ)), daemon=True)
         self.teacher, self.teacher_pass_seconds = "", 0.0
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> Worker:
         self.process.start()
         self.theirs.close()
         self.teacher, self.teacher_pass_seconds = self._answer()
@@ -127,15 +127,15 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
     while True:
         asked = pipe.recv()
         if asked is None:
-            pipe.send({name: _product(dtype) for name, dtype in DTYPES.items()})
+            pipe.send(measure_rates(best_device()))
             continue
         name, rows, how = asked
         if name not in warm:
             start = time.perf_counter()
-            run_recipe(bench, recipes_here()[name], WARM_UP_ROWS)
+            run_recipe(bench, RECIPES[name], WARM_UP_ROWS)
             warm[name] = time.perf_counter() - start
         with PeakMemory() as memory:
-            found = run_recipe(bench, recipes_here()[name], rows, **how)
+            found = run_recipe(bench, RECIPES[name], rows, **how)
         about = {"first_use_seconds": warm[name], "peak_mb": memory.rss_mb}
         pipe.send(_figures(found) | about | _device_peak())
 
@@ -147,11 +147,6 @@ def _device_peak() -> dict[str, float]:
     peak = torch.cuda.max_memory_allocated() / 2**20
     torch.cuda.reset_peak_memory_stats()
     return {"peak_device_mb": peak}
-
-
-def _product(dtype: torch.dtype) -> float:
-    device = best_device()
-    return measure_product(dtype, torch.device(device), size=PRODUCT_SIZE[device])
 
 
 def prepare(task: Task) -> tuple[Bench, str, float]:
@@ -184,7 +179,7 @@ def _looked_at(task: Task, store: TokenStore, labels: np.ndarray) -> tuple[Token
 
 
 def _fit_teacher(teacher: Any, data: FitData, score: Score, folder: Path) -> None:
-    """The weights of the process that was first, so that both sides distil one teacher."""
+    """The weights of the process that was first, so that both workers distil one teacher."""
     weights = folder / "weights.pt"
     if weights.is_file():
         teacher.load_state_dict(torch.load(weights, weights_only=True, map_location=teacher.device))

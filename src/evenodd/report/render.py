@@ -1,0 +1,31 @@
+"""The report's templates. Whatever is filled in is escaped, so that names and texts from outside stay text."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+PARTS = "parts.html"
+
+
+@functools.cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("evenodd.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def render(name: str, **values: Any) -> str:
+    """A whole template."""
+    return _environment().get_template(name).render(**values)
+
+
+def render_part(macro: str, *values: Any) -> str:
+    """One macro of `parts.html`."""
+    return str(getattr(_environment().get_template(PARTS).module, macro)(*values)).strip()
