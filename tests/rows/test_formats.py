@@ -301,12 +301,23 @@ def test_a_class_with_too_few_rows_is_told_with_the_way_out(tmp_path: Path) -> N
     path = tmp_path / "rows.csv"
     path.write_text(table() + "".join(f"rare {n},odd\n" for n in range(3)))
     message = faults_of(path, tmp_path)
-    assert "label odd: 3 usable rows, 10 are needed for three splits" in message
+    assert "too few usable rows: odd (3); a label needs 7 for three splits" in message
     assert "-P labels=bad,good" in message
     assert load(path, tmp_path, labels="bad,good").counts["dropped/odd"] == 3
 
 
 PRINTED = st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"])
+
+
+def test_many_classes_of_a_few_rows_each_are_in_every_split(tmp_path: Path) -> None:
+    """Seventy-seven intents in six hundred rows are an ordinary start; a class without test rows has no score."""
+    path = tmp_path / "intents.csv"
+    path.write_text("utterance,intent\n" + "".join(f"utterance {n},intent {n % 77}\n" for n in range(600)))
+    found = load(path, tmp_path)
+    assert len(found.label_names) == 77
+    assert all(len(set(split.labels.tolist())) == 77 for split in found.splits)
+
+
 BITS = st.one_of(
     st.binary(max_size=200),
     st.text(alphabet='text,label;\t|"\\\n\r {}[]:0a\u00e9\ud7ff', max_size=200).map(lambda text: text.encode()),

@@ -171,9 +171,9 @@ def test_plain_number_labels_are_names(tmp_path: Path) -> None:
 
 def test_one_class_and_too_few_rows_are_refused(tmp_path: Path) -> None:
     """A split without a label has no macro-F1, and a classifier of one class none at all."""
-    rows = make_rows(27)
+    rows = make_rows(18)
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
-    assert "label hate: 9 usable rows, 10 are needed for three splits" in faults_of(path, tmp_path)
+    assert "too few usable rows: hate (6); a label needs 7 for three splits" in faults_of(path, tmp_path)
     assert "one class only (noHate)" in faults_of(path, tmp_path, labels="noHate")
 
 
@@ -238,4 +238,4 @@ def test_a_file_with_no_readable_row_reports_its_lines_and_not_its_columns(tmp_p
 def test_a_limit_that_is_too_small_is_named_as_the_cause(tmp_path: Path) -> None:
     """The data are enough; the setting is what to change."""
     path = write_jsonl(tmp_path / "rows.jsonl", make_rows())
-    assert "label hate: 5 usable rows within limit=15, 10 are needed" in faults_of(path, tmp_path, limit=15)
+    assert "too few usable rows within limit=15: hate (5); a label needs 7" in faults_of(path, tmp_path, limit=15)

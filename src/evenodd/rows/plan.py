@@ -10,7 +10,7 @@ import numpy as np
 
 from evenodd.rows.clean import Repeats, find_repeats
 from evenodd.rows.faults import Faults
-from evenodd.rows.labels import choose_task, doubtful_names
+from evenodd.rows.labels import SHOWN, choose_task, counted, doubtful_names
 from evenodd.rows.rows import SPLITS
 from evenodd.rows.split import assign_splits, connect_groups, renumber, take_rows
 from evenodd.rows.table import RowTable
@@ -19,7 +19,8 @@ from evenodd.task import Task
 
 logger = logging.getLogger(__name__)
 
-LEAST_ROWS = 10
+LEAST_ROWS = 7
+"""Of a label: with the usual shares, one of them is for validation and one for test."""
 EXAMPLES = 100
 
 
@@ -125,16 +126,15 @@ def _groups(table: RowTable, split: np.ndarray) -> np.ndarray:
 
 
 def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSettings, faults: Faults) -> None:
-    counts, rare = _counts_of(label, len(names)), list[str]()
-    if sum(many > 0 for many in counts) < 2:
-        faults.general.append(f"one class only ({', '.join(names) or 'none'}): a classifier needs two labels or more")
-    for name, many in zip(names, counts, strict=True):
-        if many < LEAST_ROWS:
-            usable = f"{many} usable {'row' if many == 1 else 'rows'}"
-            within = f" within limit={settings.limit}" if settings.limit else ""
-            faults.general.append(f"label {name}: {usable}{within}, {LEAST_ROWS} are needed for three splits")
-            rare.append(name)
-    if rare and len(names) - len(rare) > 1:
+    counts = dict(zip(names, _counts_of(label, len(names)), strict=True))
+    if sum(many > 0 for many in counts.values()) < 2:
+        faults.general.append(f"one class only ({', '.join(names)}): a classifier needs two labels or more")
+    rare = {name: many for name, many in counts.items() if many < LEAST_ROWS}
+    if not rare:
+        return
+    within = f" within limit={settings.limit}" if settings.limit else ""
+    faults.general.append(f"too few usable rows{within}: {counted(rare)}; a label needs {LEAST_ROWS} for three splits")
+    if 1 < len(names) - len(rare) <= SHOWN:
         kept = ",".join(name for name in names if name not in rare)
         faults.general.append(f"the other labels can be used without them: -P labels={kept}")
 
