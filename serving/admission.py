@@ -13,7 +13,9 @@ from dataclasses import dataclass
 TURN_TOKENS = 1024
 # Of the queue, what one client may fill while others find it open.
 CLIENT_SHARE = 0.5
-CLIENT_TURNS = 2
+# On a slow machine seconds are few tokens: a client may still have one long request and some short ones in the queue,
+# and another finds room beside them.
+CLIENT_TOKENS = TURN_TOKENS * 3 // 2
 # Part of the deadline that an estimate may fill: rates vary.
 SAFETY = 0.8
 RATE_SECONDS = 3.0
@@ -136,10 +138,11 @@ class Admission:
         return now - self._refused < SILENT_SECONDS <= now - self._accepted
 
     def _check(self, cost: int, client: str) -> None:
-        share = max(CLIENT_SHARE * self.limits.max_wait * self.rate.value, CLIENT_TURNS * TURN_TOKENS)
-        if self.wait > self.limits.max_wait:
+        fits = self.limits.max_wait * self.rate.value
+        held = self._by_client.get(client, 0)
+        if self._turns > max(fits, CLIENT_TOKENS + TURN_TOKENS):
             raise OverloadedError("queue", self.wait)
-        if self._by_client[client] > share:
+        if held and held + min(cost, TURN_TOKENS) > max(CLIENT_SHARE * fits, CLIENT_TOKENS):
             raise OverloadedError("client", self.wait)
         self._check_finish(cost)
 

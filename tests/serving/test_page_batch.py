@@ -129,7 +129,21 @@ def test_scores_sort_both_ways(site: str, visit: Visit) -> None:
 
 def test_formula_cells_are_disarmed(fake: Fake, visit: Visit, tmp_path: Path) -> None:
     """A downloaded file that runs a stranger's formula in a spreadsheet, or numbers spoilt by the cure."""
-    armed = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1", " =1+1", "＝1+1", '=HYPERLINK("x")']
+    armed = [
+        "=1+1",
+        "+1+1",
+        "-1+1",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        " =1+1",
+        "＝1+1",
+        "\u200d=1",
+        "\u2060=1",
+        "\u00ad=1",
+        "\x01=1",
+        '=HYPERLINK("x")',
+    ]
     numbers = ["-5", "+3.2", "-1e5", "-.5"]
     rows = [["=id", text, "plain"] for text in armed] + [[number, "text", number] for number in numbers]
     page = visit(fake()[1])

@@ -133,7 +133,7 @@ def test_full_queue_refuses_at_once_and_takes_again_later(stage: SimpleNamespace
 
     async def scenario() -> None:
         first = await occupy(stage)
-        waiting = [stage.batcher.submit(["people " * 900], client=client).future for client in ("a", "b")]
+        waiting = [stage.batcher.submit(["people " * 900], client=client).future for client in "abc"]
         await asyncio.sleep(0)
         with pytest.raises(OverloadedError, match="queue"):
             stage.batcher.submit(["sun"], client="another")
@@ -152,12 +152,28 @@ def test_one_client_leaves_room_for_others(stage: SimpleNamespace) -> None:
 
     async def scenario() -> None:
         first = await occupy(stage)
-        greedy = [stage.batcher.submit(["people " * 900], client="greedy").future for _ in range(3)]
+        greedy = [stage.batcher.submit(["people " * 900], client="greedy").future for _ in range(2)]
         with pytest.raises(OverloadedError, match="client"):
-            stage.batcher.submit(["people"], client="greedy")
+            stage.batcher.submit(["people " * 900], client="greedy")
         other = stage.batcher.submit(["sun"], client="other").future
         stage.engine.gate.set()
         await asyncio.gather(first, other, *greedy)
+
+    asyncio.run(scenario())
+
+
+def test_slow_machine_has_room_for_two_clients(stage: SimpleNamespace) -> None:
+    """Where two seconds are a few hundred tokens, one long request filled the queue, and nobody else was answered."""
+    stage.batcher.admission.rate = Rate(100.0)
+
+    async def scenario() -> None:
+        first = await occupy(stage)
+        greedy = [stage.batcher.submit(["people " * 900], client="greedy").future]
+        with pytest.raises(OverloadedError, match="client"):
+            stage.batcher.submit(["people " * 900], client="greedy")
+        others = [stage.batcher.submit(["sun"], client=client).future for client in ("greedy", "other")]
+        stage.engine.gate.set()
+        await asyncio.gather(first, *others, *greedy)
 
     asyncio.run(scenario())
 
