@@ -7,9 +7,11 @@ once with a thread each do.
 from __future__ import annotations
 
 import gc
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -20,6 +22,9 @@ from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
 from evenodd.training import best_device
 
+log = logging.getLogger(__name__)
+
+INSTALL = "pip install 'evenodd[ray]'."
 FAULTS = (*search.FAULTS, tracking.TrackingError)
 
 Outcome = FittedRun | str
@@ -56,16 +61,25 @@ def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = Non
         from evenodd.flow.schedule.cluster import places_of
 
         return max(1, min(places_of(cluster), len(plans)))
+    if find_spec("ray") is None:
+        log.info("ray is not installed, so one fit runs after another: %s", INSTALL)
+        return 1
     places = torch.cuda.device_count() if best_device() == "cuda" else torch.get_num_threads()
     return max(1, min(places, len(plans)))
 
 
 @contextmanager
 def open_places(jobs: int, cluster: str | None = None) -> Iterator[Places]:
-    """Places for so many fits at once; on an error, fits that are running are interrupted."""
+    """Places for so many fits at once; on an error, fits that are running are interrupted.
+
+    Raises:
+        RuntimeError: more than one place, or a cluster, without Ray.
+    """
     if jobs == 1 and not cluster:
         yield InProcess()
         return
+    if find_spec("ray") is None:
+        raise RuntimeError(f"{f'engine={cluster}' if cluster else f'jobs={jobs}'} needs ray, not installed: {INSTALL}")
     from evenodd.flow.schedule.cluster import RayTasks
 
     with RayTasks(jobs, cluster) as tasks:
