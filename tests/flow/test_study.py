@@ -208,6 +208,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
 
     monkeypatch.setattr(places, "fit_variant", fit)
     monkeypatch.setattr(fits, "find_fitted", find)
+    monkeypatch.setattr(fits, "measure_latencies", lambda runs: None)
     monkeypatch.setattr(fits.tracking, "set_alias", lambda model, alias, version: None)
     seen["name_of"] = name_of  # type: ignore[assignment]
     return seen

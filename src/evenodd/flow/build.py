@@ -175,7 +175,7 @@ def _distillation(
 
 def _weights(plan: Plan, materials: Materials) -> torch.Tensor | None:
     corpus = materials.corpus
-    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    positive = corpus.task.positive_index
     first = slice(None) if materials.turns is None else materials.turns <= 0
     labels = torch.tensor(corpus.train.labels[first])  # of one epoch
     return label_weights(labels, len(corpus.label_names), plan.settings.train.class_weight, positive)

@@ -68,7 +68,7 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     """
     runs = [read_run(run_id) for run_id in run_ids]
     corpus = materials.corpus
-    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    positive = corpus.task.positive_index
     divided = divisions(materials, settings)
     floors = mean_floors([each.floors for each in divided])
     floor = max(floors.best("validation"), 0.0)

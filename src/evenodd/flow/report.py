@@ -102,7 +102,7 @@ def augmentation(compared: Comparison, materials: Materials, settings: Settings)
         for run in (*compared.runs, *compared.counterparts)
     ]
     same = [arm for arm in arms if any(_holds(arm.test, split) for split in compared.tests)]
-    positive = corpus.label_names.index(corpus.positive) if corpus.positive else None
+    positive = corpus.task.positive_index
     return compare_augmentation(same, settings.evidence, positive=positive)
 
 

@@ -66,6 +66,13 @@ def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials
     divisions(materials, settings)
     tracking.configure(settings.experiment)
     seeds, trials = settings.evidence.seeds, settings.tune.trials
+    log.info(
+        "%s | model '%s', experiment '%s' | next: %s | finished fits are taken as they are",
+        stage,
+        settings.name,
+        settings.experiment,
+        ", ".join(f"{name}{f' × {seeds} seeds' if seeds > 1 else ''}" for name in names),
+    )
     title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"
     with tracking.start_run(title, tags={"stage": stage, "synthetic": str(materials.corpus.synthetic).lower()}):
         tracking.log_settings(settings, ("run", "data", "teacher", "evidence", "tune"))

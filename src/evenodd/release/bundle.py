@@ -31,7 +31,7 @@ BINS = 10
 
 SAMPLE_TEXTS = (
     "Have a nice day.",
-    "I hate Mondays.",
+    "Nobody likes Mondays.",
     "They should all go back to where they came from.",
     "12345 67890",
     "👍🏽 👩‍👩‍👧‍👦 🇪🇺 !!!",

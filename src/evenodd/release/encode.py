@@ -16,7 +16,7 @@ Feeds = dict[str, np.ndarray]
 
 PROBE_TEXTS = (
     "They moved here last year.",
-    "I hate Mondays, but I don't hate people!",
+    "I don't like Mondays, but people are fine!",
     "12345 67890",
     "👍🏽 👩‍👩‍👧‍👦 🇪🇺",
     "שלום עולם، مرحبا بالعالم",
