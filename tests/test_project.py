@@ -87,7 +87,7 @@ def test_a_file_becomes_answers_and_a_bundle(project: Project, odd: Model) -> No
     bundle = project.export(odd).bundle
     assert (bundle / "bundle.json").is_file()
     assert project.package(odd).tag == "not built"
-    assert project.promote(odd, gates__max_ece=1.0).version == odd.version
+    assert project.promote(odd, gates__above_floor=False, gates__max_ece=1.0).version == odd.version
     figures = project.evaluate(odd, data="moods.csv").figures
     assert figures["evaluate/f1_macro"] > 0.5
     champion = project.evaluate(data="moods.csv").figures
