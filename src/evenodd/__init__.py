@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evenodd.project import Answer, Model, Project
+    from evenodd.project import Model, Project
 
 __version__ = "0.2.0"
-__all__ = ["Answer", "Model", "Project", "__version__"]
+__all__ = ["Model", "Project", "__version__"]
 
 
 def __getattr__(name: str) -> Any:

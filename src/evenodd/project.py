@@ -20,6 +20,7 @@ from evenodd.flow.logs import configure_logging, quieten_libraries
 from evenodd.settings import Request, Settings, full_name, make_request, unknown
 
 if TYPE_CHECKING:
+    from evenodd.classifier import Answer
     from evenodd.flow.compare import Compared
     from evenodd.flow.evaluate import Evaluated
     from evenodd.flow.export import Exported
@@ -27,23 +28,6 @@ if TYPE_CHECKING:
     from evenodd.flow.package import Packaged
     from evenodd.flow.promote import Promoted
     from evenodd.flow.scorer import Scorer
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model says of one text.
-
-    Attributes:
-        label: the label.
-        decision: a label, or `review` where a person should look.
-        score: calibrated probability of the positive label, or of the likeliest where there is no positive one.
-        probabilities: by label.
-    """
-
-    label: str
-    decision: str
-    score: float
-    probabilities: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -82,19 +66,8 @@ class Model:
         return _metrics_of(self.best)
 
     def predict(self, texts: Sequence[str]) -> list[Answer]:
-        """What the best run's model says of each text: what the service answers."""
-        found, decision = self._scorer.probabilities(list(texts)), self._scorer.decision
-        rows = zip(decision.labels(found), decision.decide(found), found, strict=True)
-        names, positive = self._scorer.label_names, decision.positive
-        return [
-            Answer(
-                names[number],
-                decided,
-                float(row.max() if positive is None else row[positive]),
-                dict(zip(names, map(float, row), strict=True)),
-            )
-            for number, decided, row in rows
-        ]
+        """What the best run's model says of each text, as the service says it."""
+        return self._scorer.classifier.answer(list(texts))
 
     @cached_property
     def _scorer(self) -> Scorer:
