@@ -21,7 +21,7 @@ from serving_bundle import shared_bundle
 from serving_process import Served
 
 ROOT = Path(__file__).resolve().parents[2]
-SIGNS = {"calm": "rain", "loud": "never", "odd": "group"}
+SIGNS = {"calm": "rain", "loud": "never", "even-tempered": "group"}
 SOURCES = ("src", "serving", "pyproject.toml", "README.md", "LICENSE")
 
 pytestmark = pytest.mark.slow
@@ -152,7 +152,7 @@ def write_moods(folder: Path) -> None:
     transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
     tiny_tokenizer().save_pretrained(folder / "encoder")
     dice, plain = random.Random(3), [word for word in WORDS if word not in SIGNS.values()]
-    rows = ["text,mood"]
+    rows = ["text,label"]
     for number in range(600):
         label = list(SIGNS)[number % 3]
         rows.append(f"{' '.join([*dice.choices(plain, k=dice.randint(3, 8)), SIGNS[label]])} {number:03d},{label}")
