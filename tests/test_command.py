@@ -1,8 +1,9 @@
-"""The command line: what is wrong is told in one line, early, with exit code 2."""
+"""The command line: what is wrong is told in one line, early, with an exit code that says what kind it is."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -20,11 +21,16 @@ from mlflow.exceptions import MlflowException
 from evenodd.console import main, parse
 from evenodd.encoders.catalog import VARIANTS
 from evenodd.flow.entries import ENTRIES, Entry
+from evenodd.flow.promote import NotPromotedError
+from evenodd.interruption import SignalError
 from evenodd.settings import Request, Settings, field_paths, is_among
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = st.from_regex(r"[a-z][a-z_.]{0,12}", fullmatch=True).filter(lambda name: name != "help")
 SECONDS = 15
+FREE = "Free some space: the same command goes on from what is kept."
+FULL = f"distill_odd: the disk is full. {FREE}"
+GOES_ON = "The same command goes on from the last checkpoint."
 
 
 @given(st.dictionaries(NAMES, st.text(max_size=10), max_size=5), st.sampled_from(["--{}={}", "{}={}", "--{} {}"]))
@@ -127,7 +133,12 @@ def run_by(run: Callable[[Request], Any], words: list[str], monkeypatch: pytest.
     [
         (ValueError("rows\n  are  wrong"), 2, "distill_odd: rows are wrong"),
         (RuntimeError("no hub"), 2, "distill_odd: no hub"),
-        (OSError(28, "No space left on device"), 2, "distill_odd: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device", "home/a"), 2, f"distill_odd: the disk is full (home/a). {FREE}"),
+        (RuntimeError("x (sqlite3.OperationalError) database or disk is full [SQL: UPDATE]"), 2, FULL),
+        (RuntimeError("cannot be read [SQL: SELECT 1]"), 2, "distill_odd: cannot be read"),
+        (NotPromotedError("a gate"), 3, "distill_odd: a gate"),
+        (SignalError(signal.SIGTERM), 143, f"distill_odd: ended by SIGTERM. {GOES_ON}"),
+        (SignalError(signal.SIGHUP), 129, f"distill_odd: ended by SIGHUP. {GOES_ON}"),
         (MlflowException("no server at\nhttp://tracking"), 2, "distill_odd: no server at http://tracking"),
         (KeyboardInterrupt(), 130, "distill_odd: interrupted. The same command goes on from the last checkpoint."),
     ],

@@ -7,7 +7,6 @@ next step of training.
 
 from __future__ import annotations
 
-import _thread
 import os
 import signal
 import sys
@@ -68,9 +67,14 @@ def _raise(number: int, frame: FrameType | None) -> None:
 def _send_again(lost: Any) -> None:
     """Called by Python with an error that it cannot raise where it came up."""
     if isinstance(lost.exc_value, SignalError):
-        threading.Timer(SEND_AGAIN_SECONDS, _thread.interrupt_main, (lost.exc_value.number,)).start()
+        threading.Timer(SEND_AGAIN_SECONDS, _send, (lost.exc_value.number,)).start()
     else:
         sys.__unraisablehook__(lost)
+
+
+def _send(number: int) -> None:
+    """Sends a signal to the main thread, which it wakes where it waits."""
+    signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def end_with_parent() -> None:

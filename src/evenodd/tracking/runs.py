@@ -312,11 +312,12 @@ def download(run_id: str, path: str, folder: Path | None = None) -> Path:
             local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=_made(folder))
     except (MlflowException, OSError) as error:
         raise ValueError(f"run {run_id} has no artifact '{path}'.") from error
-    written = json.loads(get_run(run_id).data.tags.get(DIGESTS_TAG, "{}")).get(path)
+    run = get_run(run_id)
+    written = json.loads(run.data.tags.get(DIGESTS_TAG, "{}")).get(path)
     if written is not None and not file_digest(Path(local)).startswith(written):
         raise DamagedError(
             f"run {run_id}: its artifact '{path}' is damaged: SHA-256 {file_digest(Path(local))[:12]}… instead of "
-            f"{written[:12]}…. Fit it again (-P fresh=true), or restore {local} from a backup."
+            f"{written[:12]}…. Fit it again (-P fresh=true), or restore {run.info.artifact_uri}/{path}."
         )
     return Path(local)
 
