@@ -181,7 +181,7 @@ class Acceptor:
         idle = next((one for one in self._server.server_state.connections if getattr(one, "idle", False)), None)
         if idle is None:
             return False
-        idle.transport.close()  # type: ignore[union-attr]
+        idle.transport.close()
         return True
 
     def _pause(self, seconds: float) -> None:

@@ -214,7 +214,7 @@ def _open_postgres(place: str, limit: int, client_limit: int, password: Path | N
         ) from None
 
     def connect() -> Connection:
-        secret = {} if password is None else {"password": password.read_text(encoding="utf-8").strip()}
+        secret: dict[str, Any] = {} if password is None else {"password": password.read_text(encoding="utf-8").strip()}
         opened: Connection = psycopg.connect(place, connect_timeout=WAIT_SECONDS, **secret)
         return opened
 
