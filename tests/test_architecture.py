@@ -26,7 +26,8 @@ BELOW = {
 BELOW["training"] = {*BELOW["rows"], "rows", "encoders", "interruption"}
 BELOW["evidence"] = BELOW["search"] = {*BELOW["training"], "training"}
 BELOW["tracking"] = BELOW["release"] = BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
-BELOW["flow"] = set(BELOW)
+BELOW["registered"] = {"classifier"}
+BELOW["flow"] = set(BELOW) - {"registered"}
 BELOW["project"] = {*BELOW}
 BELOW["console"] = {*BELOW} - {"project"}
 CLASSIFIER = {"numpy", "onnxruntime", "tokenizers"}

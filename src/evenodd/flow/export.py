@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evenodd import __version__, tracking
+from evenodd.classifier.bundle import read_bundle
 from evenodd.classifier.manifest import CHECKED, EXACT
 from evenodd.flow.bundles import bundle_of, bundle_tags, check_bundle
 from evenodd.flow.materials import Materials, gather
@@ -28,6 +29,7 @@ from evenodd.release import (
     write_bundle,
 )
 from evenodd.release.checked import FAST
+from evenodd.release.sessions import installed_runtimes
 from evenodd.rows import Corpus
 from evenodd.settings import Request, Settings, flatten
 from evenodd.storage import digest_of, discard, unsealed_folder
@@ -37,7 +39,7 @@ log = logging.getLogger(__name__)
 
 CALIBRATION_TEXTS = 256
 FASTER = 1.15  # few windows at a time run slower than the batches that both speeds were measured on
-ONNX_PACKAGES = ("onnxruntime-gpu", "onnx", "numpy", "tokenizers")
+SERVED_PACKAGES = ("numpy", "pandas", "tokenizers")
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,7 @@ def _export_version(
             _log(graphs, found, folder)
             _log_speed(model, graphs, settings)
             check()
-            number = _register(graphs, found, settings)
+            number = _register(folder, found)
             tracking.set_tags({"version": number, **bundle_tags(folder)})
     tracking.set_alias(found.name, f"{variant}-onnx", number)
     log.info("export %s | %s | registered as version %s", variant, ", ".join(graphs.paths), number)
@@ -282,14 +284,13 @@ def _log_speed(model: Any, graphs: Graphs, settings: Settings) -> None:
     tracking.log_figures({"pareto": plot_pareto(points)})
 
 
-def _register(graphs: Graphs, found: tracking.Version, settings: Settings) -> str:
+def _register(folder: Path, found: tracking.Version) -> str:
     variant = found.tags["variant"]
     entry = tracking.ModelEntry(
         registered_name=found.name,
         variant=variant,
-        description=f"ONNX graphs of version {found.version} ({variant}); the bundle is an artifact of its run.",
+        description=f"The exported bundle of version {found.version} ({variant}): texts in, answers out.",
         tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
-        requirements=tuple(f"{name}=={version(name)}" for name in ONNX_PACKAGES),
+        requirements=tuple(f"{name}=={version(name)}" for name in (*installed_runtimes(), *SERVED_PACKAGES)),
     )
-    uri = tracking.log_onnx(graphs.paths["fp32"], entry, graphs.encoder.inputs)
-    return tracking.register(uri, entry)
+    return tracking.register(tracking.log_bundle(folder, entry, read_bundle(folder).task.labels), entry)

@@ -25,7 +25,6 @@ from evenodd.storage import digest_of, digests
 
 log = logging.getLogger(__name__)
 
-PACKAGE = Path(__file__).parents[1]
 SERVICE_PACKAGES = ("bentoml", "tokenizers", "numpy")
 NOT_BUILT = "not built"
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
@@ -132,7 +131,7 @@ def service_folder() -> Path:
 def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
     """Copies the service, the classifier and the bundles into a folder to build from; the bundles' manifests."""
     shutil.copytree(service_folder(), stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
-    stage_classifier(stage)
+    tracking.copy_classifier(stage)
     manifests: list[dict] = []
     for index, path in enumerate(bundles.values()):
         about = read_bundle(path).description
@@ -141,16 +140,6 @@ def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
         shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{about['variant']}")
         manifests.append(about)
     return manifests
-
-
-def stage_classifier(stage: Path) -> Path:
-    """Copies the part of this package that turns text into an answer, `evenodd.task` and `evenodd.classifier`."""
-    target = stage / PACKAGE.name
-    target.mkdir(parents=True)
-    shutil.copy(PACKAGE / "__init__.py", target)
-    for name in ("task", "classifier"):
-        shutil.copytree(PACKAGE / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return target
 
 
 def pinned_requirements() -> list[str]:

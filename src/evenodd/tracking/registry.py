@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import mlflow
-import numpy as np
 import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, Schema
 from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -26,6 +27,8 @@ from evenodd.tracking.leases import OWNER_TAG
 from evenodd.tracking.runs import DONE_TAG, active_run_id
 
 log = logging.getLogger(__name__)
+
+PACKAGE = Path(__file__).parents[1]
 
 FACTS = "evenodd"
 """Key of our own facts in a logged model's metadata: MLflow has a meaning of its own for others, such as `task`."""
@@ -74,21 +77,38 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
     return str(info.model_uri)
 
 
-def log_onnx(path: Path, entry: ModelEntry, inputs: tuple[str, ...]) -> str:
-    """Logs an ONNX graph of int64 inputs, (batch, tokens), to float32 logits; its URI."""
-    import onnx
-
-    tokens: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.int64), (-1, -1), name) for name in inputs]
-    logits: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), (-1, -1), "logits")]
-    info = mlflow.onnx.log_model(
-        onnx.load(str(path)),
-        name=f"{entry.variant}-onnx",
-        signature=ModelSignature(Schema(tokens), Schema(logits)),
-        pip_requirements=list(entry.requirements),
-        metadata={FACTS: entry.metadata, "description": entry.description},
-        save_as_external_data=False,
-    )
+def log_bundle(folder: Path, entry: ModelEntry, labels: Sequence[str]) -> str:
+    """Logs a bundle as a model that takes texts, with the code that answers them; its URI."""
+    answer = [
+        ColSpec(DataType.string, "label"),
+        ColSpec(DataType.string, "decision"),
+        ColSpec(DataType.double, "score"),
+    ]
+    answer += [ColSpec(DataType.double, f"p_{name}") for name in labels]
+    with tempfile.TemporaryDirectory() as work:
+        code = copy_classifier(Path(work))
+        shutil.copy(PACKAGE / "registered.py", code)
+        info = mlflow.pyfunc.log_model(
+            name=f"{entry.variant}-onnx",
+            loader_module="evenodd.registered",
+            data_path=str(folder),
+            code_paths=[str(code)],
+            signature=ModelSignature(Schema([ColSpec(DataType.string)]), Schema(answer)),
+            pip_requirements=list(entry.requirements),
+            metadata={FACTS: entry.metadata, "description": entry.description},
+        )
+    record_files(str(info.model_uri))
     return str(info.model_uri)
+
+
+def copy_classifier(target: Path) -> Path:
+    """Copies what answers texts, `evenodd.task` and `evenodd.classifier`, to `target/evenodd`; that folder."""
+    copied = target / PACKAGE.name
+    copied.mkdir(parents=True)
+    shutil.copy(PACKAGE / "__init__.py", copied)
+    for name in ("task", "classifier"):
+        shutil.copytree(PACKAGE / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return copied
 
 
 def register(model_uri: str, entry: ModelEntry) -> str:
