@@ -66,9 +66,7 @@ def test_mlflow_evaluates_it(uri: str, answers: list[Answer]) -> None:
         return list(model.predict(given)["label"])
 
     options = {"log_explainer": False}
-    result = mlflow.models.evaluate(
-        labels, rows, targets="label", model_type="classifier", evaluator_config=options
-    )
+    result = mlflow.models.evaluate(labels, rows, targets="label", model_type="classifier", evaluator_config=options)
     right = [answer.label == label for answer, label in zip(answers, rows["label"], strict=True)]
     assert result.metrics["accuracy_score"] == pytest.approx(sum(right) / len(right))
 
