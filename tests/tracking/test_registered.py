@@ -18,6 +18,7 @@ from tracking_store import mlflow_store
 from evenodd import tracking
 from evenodd.classifier import Answer, Classifier
 from evenodd.registered import texts_of
+from evenodd.tracking.registry import refuse_code
 
 TEXTS = ["i hate you", "we love rain", "12345", "😀 😡", "שלום", "", " ".join(WORDS * 8)]
 ENTRY = tracking.ModelEntry("reviews", "odd", "A bundle.", tags={"kind": "onnx"}, requirements=("numpy",))
@@ -99,3 +100,15 @@ def test_a_table_with_several_columns_needs_one_called_text() -> None:
         texts_of(table.rename(columns={"Text": "body"}))
     with pytest.raises(ValueError, match="row 1: None is no text"):
         texts_of(["x", None])
+
+
+def test_code_that_a_fitted_model_brings_is_not_run(tmp_path: Path) -> None:
+    """Whoever may register a version would run what they like in every `export`, `promote` and `score`."""
+    (tmp_path / "MLmodel").write_text("flavors:\n  transformers:\n    code: code\n    task: text-classification\n")
+    with pytest.raises(RuntimeError, match=r"brings code of its own \(transformers\)"):
+        refuse_code("models:/reviews/1", tmp_path)
+    (tmp_path / "MLmodel").write_text("flavors:\n  transformers:\n    code: null\n")
+    refuse_code("models:/reviews/1", tmp_path)
+    (tmp_path / "MLmodel").write_text("{")
+    with pytest.raises(RuntimeError, match="cannot be read"):
+        refuse_code("models:/reviews/1", tmp_path)

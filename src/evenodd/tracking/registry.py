@@ -213,11 +213,27 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         RuntimeError: its files are gone or damaged.
     """
     folder = sound_files(uri)
+    refuse_code(uri, folder)
     try:
         parts = mlflow.transformers.load_model(str(folder), return_type="components")
     except (MlflowException, SafetensorError, OSError, ValueError, RuntimeError) as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
     return parts["model"], parts["tokenizer"]
+
+
+def refuse_code(uri: str, folder: Path) -> None:
+    """A fitted model is weights for classes that are installed; MLflow would run the code that another one names.
+
+    Raises:
+        RuntimeError: the model brings code, or its description cannot be read.
+    """
+    try:
+        flavors = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]
+        code = {name: flavor["code"] for name, flavor in flavors.items() if flavor.get("code")}
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+        raise RuntimeError(f"model '{uri}' cannot be read: {first_line(error)}") from error
+    if code:
+        raise RuntimeError(f"model '{uri}' brings code of its own ({', '.join(code)}), which is not run here.")
 
 
 def model_metadata(uri: str) -> dict[str, Any]:
