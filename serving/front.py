@@ -117,12 +117,13 @@ async def correct(request: Request, runtime: Runtime) -> Response:
     with runtime.bodies.hold(_client(request)) as held:
         body = await read_json(request.receive, request.headers, runtime.settings, held)
     variant = check_variant(body, runtime)
+    text = check_text(body, runtime.settings)
     said = {
-        "text": check_text(body, runtime.settings),
+        "text": text,
         "label_text": check_label(body, variant),
         "comment": check_comment(body),
     }
-    [scored] = await _scored(request, runtime, variant, [said["text"]])
+    [scored] = await _scored(request, runtime, variant, [text])
     row = {**said, **variant.opinion(scored), "client": _client(request)}
     try:
         await runtime.keep(row)

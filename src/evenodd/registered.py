@@ -40,7 +40,7 @@ def texts_of(model_input: Any) -> list[str]:
     if isinstance(model_input, str):
         return [model_input]
     if isinstance(model_input, pd.DataFrame):
-        model_input = model_input[_text_column(model_input.columns)]
+        model_input = model_input[_text_column(list(model_input.columns))]
     elif isinstance(model_input, dict):
         model_input = model_input[_text_column(list(model_input))]
     texts = [model_input] if isinstance(model_input, str) else list(model_input)

@@ -195,7 +195,9 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def _exchange(first: Path, second: Path) -> bool:
     """Exchange two names in one step; False where the system or the file system cannot."""
-    libc = ctypes.CDLL(None) if os.name == "posix" else None
+    if os.name != "posix":
+        return False
+    libc = ctypes.CDLL(None)
     here, swap = -100, 2  # AT_FDCWD, RENAME_EXCHANGE of Linux and RENAME_SWAP of macOS
     names = os.fsencode(first), os.fsencode(second)
     if hasattr(libc, "renameat2"):

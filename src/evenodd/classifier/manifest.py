@@ -45,7 +45,9 @@ def _is_histogram(value: Any) -> bool:
         return False
     for name in ("score", "length"):
         edges, counts = value.get(f"{name}_edges"), value.get(f"{name}_counts")
-        if not (_is_numbers(edges) and isinstance(counts, list) and all(map(is_count, counts))):
+        if not (isinstance(edges, list) and isinstance(counts, list)):
+            return False
+        if not (_is_numbers(edges) and all(map(is_count, counts))):
             return False
         if len(edges) != len(counts) + 1 or edges != sorted(set(edges)):
             return False

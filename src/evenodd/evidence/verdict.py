@@ -76,4 +76,4 @@ class Verdict:
     @property
     def may_lose(self) -> float:
         """Macro-F1 that the winner loses at most against the reference; NaN without a winner."""
-        return float(self.losses.loc[self.winner, "at_most"]) if self.winner else float("nan")
+        return float(self.losses["at_most"][self.winner]) if self.winner else float("nan")

@@ -193,7 +193,7 @@ def _by_figure(table: pd.DataFrame) -> pd.DataFrame:
     places = {key: 3 if key == "test/f1_macro" or table[key].abs().max() < LARGE else 1 for key in table}
     whole = {key for key in table if (table[key].dropna() == table[key].dropna().round()).all()}
     rows = [
-        {"figure": titles[key]}
+        {"figure": titles[str(key)]}
         | {name: number_text(float(value), 0 if key in whole else places[key]) for name, value in table[key].items()}
         for key in table
     ]

@@ -79,7 +79,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
 
 def log_bundle(folder: Path, entry: ModelEntry, labels: Sequence[str]) -> str:
     """Logs a bundle as a model that takes texts, with the code that answers them; its URI."""
-    answer = [
+    answer: list[Any] = [
         ColSpec(DataType.string, "label"),
         ColSpec(DataType.string, "decision"),
         ColSpec(DataType.double, "score"),
