@@ -37,14 +37,18 @@ SECURITY_HEADERS = {
 
 
 class StaticFile:
-    """A file as an ASGI application; a browser that has it already is told so."""
+    """A file as an ASGI application; a browser that has it already is told so.
+
+    Attributes:
+        whole: the answer with the file in it.
+    """
 
     def __init__(self, path: Path) -> None:
         body = path.read_bytes()
         etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
         headers = {"cache-control": "no-cache", "etag": etag, **SECURITY_HEADERS}
         self._etag = etag
-        self._whole = Response(body, headers={**headers, "content-type": CONTENT_TYPES[path.suffix]})
+        self.whole = Response(body, headers={**headers, "content-type": CONTENT_TYPES[path.suffix]})
         self._same = Response(status_code=304, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +56,7 @@ class StaticFile:
         if request.method not in ("GET", "HEAD"):
             response = Response(status_code=405, headers={"allow": "GET, HEAD"})
         else:
-            response = self._same if request.headers.get("if-none-match") == self._etag else self._whole
+            response = self._same if request.headers.get("if-none-match") == self._etag else self.whole
         Instruments.get().answered("page", response.status_code)
         await response(scope, receive, send)
 

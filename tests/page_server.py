@@ -184,10 +184,10 @@ def _handler(service: FakeService) -> type[BaseHTTPRequestHandler]:
             path = self.path.split("?")[0]
             if path in files:
                 self.send_response(200)
-                for name, value in files[path].headers:
+                for name, value in files[path].whole.raw_headers:
                     self.send_header(name.decode(), value.decode())
                 self.end_headers()
-                self.wfile.write(files[path].body)
+                self.wfile.write(files[path].whole.body)
             elif path == "/info":
                 self.reply(200, "application/json", json.dumps(service.info).encode())
             elif path == "/card":
