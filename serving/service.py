@@ -141,11 +141,12 @@ class EvenOdd:
 
 
 def _log_through_bentoml() -> None:
-    """Show this package's lines where BentoML's are."""
-    ours = logging.getLogger(__package__)
-    ours.handlers = logging.getLogger("bentoml").handlers
-    ours.propagate = False
-    ours.setLevel(logging.INFO)
+    """Show the service's lines, and the classifier's, where BentoML's are."""
+    for name in (__package__, "evenodd"):
+        ours = logging.getLogger(name)
+        ours.handlers = logging.getLogger("bentoml").handlers
+        ours.propagate = False
+        ours.setLevel(logging.INFO)
 
 
 def opened() -> Runtime:
