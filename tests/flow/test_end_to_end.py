@@ -99,7 +99,8 @@ def test_a_second_run_reuses_what_is_finished(chain, store, environ) -> None:
     """Fitting again what is there would cost hours and fill the registry."""
     again = mlflow_run("main", environ, **SMALL, home=str(store / "home"), run__build="false")
     assert again.returncode == 0, again.stderr[-3000:]
-    assert again.stderr.count("reused from run") == 2
+    assert again.stderr.count("seed 0 | reused from run") == 2
+    assert "export odd | reused from run" in again.stderr
     assert len(search(environ, "tags.model_uri LIKE 'models:/%'")) == 2
 
 
@@ -133,7 +134,7 @@ def test_evaluate_scores_a_file_and_writes_predictions(chain, store, environ) ->
     rows += [{"text": f"All immigrants in house {n} should be thrown out.", "label": "hate"} for n in range(30)]
     data, out = store / "rows.jsonl", store / "predictions.csv"
     data.write_text("\n".join(json.dumps(row) for row in rows))
-    done = mlflow_run("evaluate", environ, model="odd", data=str(data), predictions=str(out), home=str(store / "home"))
+    done = mlflow_run("evaluate", environ, model="sample@odd", data=str(data), predictions=str(out), home=str(store / "home"))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "evaluate/f1_macro" in done.stdout
     assert len(out.read_text().splitlines()) == 61
