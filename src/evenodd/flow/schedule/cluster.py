@@ -80,7 +80,8 @@ class RayTasks:
 
     def __enter__(self) -> RayTasks:
         gpus = torch.cuda.device_count() if best_device() == "cuda" and not self.cluster else 0
-        start_ray(self.cluster, cpus=torch.get_num_threads(), gpus=gpus)
+        # One thread may be allowed and two fits asked for: Ray would start them one after another.
+        start_ray(self.cluster, cpus=max(torch.get_num_threads(), self.jobs), gpus=gpus)
         cores = int(ray.cluster_resources().get("CPU", 1))
         threads = max(1, min(cores // self.jobs, _smallest_node()))
         on_gpus = ray.cluster_resources().get("GPU", 0) >= self.jobs
