@@ -31,7 +31,7 @@ test-attacks: $(INSTALLED)  ## the attacks on the service at full size; `make te
 	EVENODD_ATTACKS=full $(BIN)/python -m pytest -n 0 -m attacks tests/attacks $(ARGS)
 
 test-reliability: $(INSTALLED)  ## kills, damaged files, a server that is gone, two commands at once
-	$(BIN)/python -m pytest $(SHARED_OUT) -m reliability $(ARGS)
+	EVENODD_RELIABILITY=full $(BIN)/python -m pytest $(SHARED_OUT) -m reliability $(ARGS)
 
 check: $(INSTALLED)  ## lint, format, types
 	$(BIN)/ruff check .

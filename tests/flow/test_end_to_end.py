@@ -134,7 +134,9 @@ def test_evaluate_scores_a_file_and_writes_predictions(chain, store, environ) ->
     rows += [{"text": f"All immigrants in house {n} should be thrown out.", "label": "hate"} for n in range(30)]
     data, out = store / "rows.jsonl", store / "predictions.csv"
     data.write_text("\n".join(json.dumps(row) for row in rows))
-    done = mlflow_run("evaluate", environ, model="sample@odd", data=str(data), predictions=str(out), home=str(store / "home"))
+    done = mlflow_run(
+        "evaluate", environ, model="sample@odd", data=str(data), predictions=str(out), home=str(store / "home")
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert "evaluate/f1_macro" in done.stdout
     assert len(out.read_text().splitlines()) == 61

@@ -22,7 +22,7 @@ import pytest
 import torch
 import transformers
 import yaml
-from interruption import hear_ctrl_c
+from interruption import at_full_size, hear_ctrl_c
 from release_models import WORDS, tiny_tokenizer
 from tracking_store import mlflow_store
 
@@ -195,6 +195,8 @@ def test_fits_at_once_are_those_of_one_after_another(store):
     assert odd.data.tags["teacher_run_id"] == even.data.tags["teacher_run_id"] == teacher
 
 
+@at_full_size
+@pytest.mark.reliability
 @pytest.mark.parametrize("how", ["ctrl-c", "killed"])
 def test_fits_at_once_end_with_their_command(store, how):
     """Fits that went on alone would hold the machine, and versions nobody waits for would be registered."""
@@ -211,16 +213,18 @@ def test_fits_at_once_end_with_their_command(store, how):
         start_new_session=True,
         preexec_fn=hear_ctrl_c,
     )
-    fitting: list[psutil.Process] = []
+    started: list[psutil.Process] = []
     try:
         left = {"(teacher", "(lora"}
         for line in process.stderr or ():
             left -= {name for name in left if name in line and "fitting" in line}
             if not left:
                 break
-        fitting = psutil.Process(process.pid).children(recursive=True)
         assert not left
-        assert len(fitting) >= 2
+        started = psutil.Process(process.pid).children(recursive=True)
+        names = ([f"ray::teacher {seed}"], [f"ray::lora {seed}"])
+        fitting = [child for child in started if child.cmdline()[:1] in names]
+        assert len(fitting) == 2
         if how == "ctrl-c":
             os.killpg(process.pid, signal.SIGINT)
         else:
@@ -229,7 +233,7 @@ def test_fits_at_once_end_with_their_command(store, how):
         _, alive = psutil.wait_procs(fitting, timeout=60)
         assert not alive
     finally:
-        for one in (process, *fitting):
+        for one in (process, *started):
             with suppress(psutil.NoSuchProcess):
                 one.kill()
     tracking.close_interrupted()

@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from interruption import at_full_size
 from reliability_chain import Chain, end_group
 
 pytestmark = [pytest.mark.reliability, pytest.mark.slow]
@@ -56,6 +57,7 @@ def kill_somewhere(chain: Chain, dice: random.Random) -> str:
     return what
 
 
+@at_full_size
 @pytest.mark.parametrize("turn", range(KILLS))
 def test_a_main_that_is_killed_anywhere_is_gone_on_from(chain: Chain, turn: int) -> None:
     """A run that stays open, a version that is there twice, a lease that nobody gives back, work that is lost.
@@ -85,6 +87,7 @@ def test_what_schedulers_send_ends_like_ctrl_c(chain: Chain, number: signal.Sign
     assert not chain.runs("attributes.status = 'RUNNING'")
 
 
+@at_full_size
 def test_a_fit_ends_with_the_mlflow_run_that_started_it(chain: Chain) -> None:
     """A scheduler ends `mlflow run` alone; the fit went on for hours as an orphan."""
     run_id = chain.client().create_run("0").info.run_id
@@ -110,6 +113,7 @@ def words(chain: Chain) -> list[str]:
     return [word for key, value in chain.given.items() for word in (f"--{key}", value)]
 
 
+@at_full_size
 def test_two_mains_at_once_make_everything_once(chain: Chain) -> None:
     """On one store from two places, each fit was made twice."""
     first, second = chain.start(), chain.start(home="other-home")
