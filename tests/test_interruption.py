@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from interruption import hear_ctrl_c
 
 from evenodd import interruption
 
@@ -51,7 +52,13 @@ def environ(**more: str) -> dict[str, str]:
 def test_ctrl_c_in_a_weak_references_callback_is_not_lost() -> None:
     """One in ten was: `main` went on, promoted and packaged, and ended with code 0."""
     done = subprocess.run(
-        [sys.executable, "-c", LOST], env=environ(), capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", LOST],
+        env=environ(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        preexec_fn=hear_ctrl_c,
     )
     assert done.stdout == "lost\n"
     assert done.returncode == 130

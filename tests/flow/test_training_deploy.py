@@ -43,7 +43,7 @@ def test_backend_gets_a_project_that_it_can_run(submitted: tuple[Path, list[str]
     project = load_project(str(folder))
     assert project.docker_env == {"image": "evenodd-training"}
     command = get_entry_point_command(project, "study", {"variants": "odd,even"}, None)
-    assert shlex.split(command[0])[:5] == ["env", "PYTHONPATH=src", "python", "-m", "pipelines"]
+    assert shlex.split(command[0])[:5] == ["env", "PYTHONPATH=src", "python", "-m", "pipelines.study"]
     assert arguments[2:4] == ["-e", "study"]
     assert arguments[-4:] == ["-P", "home=/data/.evenodd", "-P", "variants=odd,even"]
     backend = json.loads((folder / "backend.json").read_text())

@@ -297,6 +297,7 @@ def test_long_text_stops_when_its_client_goes(stage: SimpleNamespace) -> None:
         task = asyncio.ensure_future(stage.batcher.score(["good day " * 3000]))
         await asyncio.get_running_loop().run_in_executor(None, stage.engine.entered.wait, 10)
         task.cancel()
+        await asyncio.wait([task])
         stage.engine.gate.set()
         await stage.batcher.score(["sun"])
 

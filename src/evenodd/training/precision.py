@@ -55,7 +55,10 @@ def measure_rates(device: str = "cpu") -> dict[str, float]:
     The size starts small and is doubled while the next one will be quick: a processor without bf16 instructions runs
     those products at 1 GFLOP/s or less, and a GPU is not busy with what a CPU takes long for.
     """
-    return {name: _best_rate(dtype, torch.device(device)) for name, dtype in DTYPES.items()}
+    rates = {name: _best_rate(dtype, torch.device(device)) for name, dtype in DTYPES.items()}
+    # Another process may have had the core while float32 ran: bf16 would look fast beside it.
+    rates["fp32"] = max(rates["fp32"], _best_rate(DTYPES["fp32"], torch.device(device)))
+    return rates
 
 
 def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu") -> Precision:
