@@ -457,10 +457,7 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
         opened = Runtime(Settings(bundle=(shared_bundle(),), corrections=place, max_corrections=2))
         text = "i hate “you”, it's 100 % 😀 '); DROP TABLE corrections; --"
         body = {"text": text, "label": "hate"}
-        try:
-            statuses = [call(opened, "POST", "/corrections", json=body).status_code for _ in range(3)]
-        finally:
-            opened.close()
+        statuses = [call(opened, "POST", "/corrections", json=body).status_code for _ in range(3)]
         assert statuses == [201, 201, 507]
         store = open_for_review(place)
         assert store.review(1, "accepted")
@@ -469,7 +466,10 @@ def test_corrections_go_to_postgresql_and_come_back(tmp_path: Path) -> None:
         assert len(store.rows()) == 2
     row = json.loads((tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert (row["text"], row["label_text"], row["variant"]) == (text, "hate", "odd")
-    answer = call(opened, "POST", "/corrections", json=body)
+    try:
+        answer = call(opened, "POST", "/corrections", json=body)
+    finally:
+        opened.close()
     assert answer.status_code == 503, "the server has gone"
 
 
