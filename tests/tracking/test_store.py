@@ -88,10 +88,12 @@ def test_a_database_that_was_emptied_or_damaged_is_refused(
 
 def test_a_locked_database_is_not_taken_for_a_damaged_one(tracking: ModuleType, tmp_path: Path) -> None:
     """Another process that writes just now would be told as damage."""
+    content = (tmp_path / "mlflow.db").read_bytes()
     with sqlite3.connect(tmp_path / "mlflow.db") as base:
         base.execute("BEGIN IMMEDIATE")
         tracking.store.prepare()
         base.rollback()
+    assert (tmp_path / "mlflow.db").read_bytes() == content
 
 
 @pytest.mark.parametrize("how", ["flipped", "cut", "empty", "gone"])
