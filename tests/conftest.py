@@ -28,6 +28,13 @@ POSTGRES = Path("/usr/lib/postgresql")
 DEPTH = 12
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Names bytes and long texts by their argument: workers that collect in different seconds must find the same ids,
+    and a gzip header holds the time.
+    """
+    return argname if isinstance(val, bytes) or (isinstance(val, str) and len(val) > 80) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skips, with a reason, what this machine has no means for; files that hold many slow tests go first, so that no
     core is left with one at the end.

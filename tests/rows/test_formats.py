@@ -268,7 +268,7 @@ def test_files_called_after_splits_are_the_splits(tmp_path: Path) -> None:
     assert load(path, tmp_path).test.digest == found.test.digest
 
 
-@pytest.mark.parametrize(("name", "content", "said"), [
+BROKEN = [
     ("sheet.csv", b"PK\x03\x04rest", "Excel file. Save the sheet as CSV"),
     ("cut.csv.gz", gzip.compress(table().encode())[:90], "cannot be read"),
     ("two.json", json.dumps({"a": objects(), "b": objects()}).encode(), r"several lists of objects \(a, b\)"),
@@ -279,7 +279,10 @@ def test_files_called_after_splits_are_the_splits(tmp_path: Path) -> None:
     ("one.csv", b"text,label,label\na,b,c\n", "label and label could each be the label"),
     ("cut.parquet", b"PAR1 and no more", "not a whole Parquet file"),
     ("odd.csv", table().encode("utf-16")[:-1], "not UTF-16 throughout"),
-])  # fmt: skip
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "said"), BROKEN, ids=[name for name, *_ in BROKEN])
 def test_files_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     """A traceback of a library, or "no text column", sends people the wrong way."""
     (tmp_path / name).write_bytes(content)
