@@ -9,7 +9,6 @@ the decision that was fitted for them, and `--texts`).
 from __future__ import annotations
 
 import importlib.util
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,10 +120,3 @@ def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
         )
         graphs = recommend(with_checked(graphs, contents, texts), Settings())
         write_bundle(folder, graphs, contents, texts)
-
-
-def served(folder: Path) -> dict[str, Any]:
-    """Which graph a bundle's service takes on the CPU, and the share of texts that `checked` runs again."""
-    description = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    checked = description["checked"] or {}
-    return {"graph": description["recommended"]["cpu"], "share_run_again": checked.get("share")}

@@ -33,7 +33,7 @@ from typing import Any
 import psutil
 
 from benchmarks.figures import write_figures
-from benchmarks.models import prepare, served
+from benchmarks.models import prepare
 
 ROOT = Path(__file__).parents[1]
 CONCURRENCIES = (16, 64)
@@ -168,7 +168,17 @@ def measure(contender: Contender, work: Path, texts: list[str], seconds: float) 
             str(concurrency): json.loads(subprocess.check_output([*load, "--concurrency", str(concurrency)]))
             for concurrency in CONCURRENCIES
         }
-        return {contender.name: {**found, "memory_mb": round(megabytes(process))}}
+        found["memory_mb"] = round(megabytes(process))
+        if contender.name in (OURS, INT8, STUDENT):
+            found["served"] = served(port)
+        return {contender.name: found}
+
+
+def served(port: int) -> dict[str, Any]:
+    """Which graph a service of ours took on this machine, and the share of texts that `checked` runs again."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/info", timeout=5) as answer:
+        running = json.load(answer)["model"]["runtime"]
+    return {"graph": running["graph"], "share_run_again": (running["checked"] or {}).get("share")}
 
 
 def measure_beside_ceiling(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
@@ -237,8 +247,8 @@ def run(
             print(f"[{number}/{rounds}]", contender.name, json.dumps(found[-1].get(contender.name)), flush=True)
     names = [name for name in found[0] if name != CEILING and name not in left_out]
     services = {name: medians([one[name] for one in found]) for name in names}
-    figures = {**summary(found, services), **served(work / "bundle")}
-    return {**figures, "student": served(work / "student"), "services": services, "left_out": left_out}
+    figures = {**summary(found, services), **found[-1][OURS]["served"]}
+    return {**figures, "student": found[-1][STUDENT]["served"], "services": services, "left_out": left_out}
 
 
 def _ceiling(work: Path, seconds: float) -> float:

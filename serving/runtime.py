@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from evenodd.classifier.bundle import Bundle, bundle_folders, read_bundles
+from evenodd.classifier.choice import Choice
 from evenodd.classifier.engine import Engine, open_engine
 
 from .admission import Limits
@@ -29,6 +31,8 @@ BUNDLES_INSIDE = Path(__file__).parent / "bundles"
 MOST_KEPT_AT_ONCE = 8
 GC_THRESHOLD = 50_000
 STILL_SECONDS, STUCK_SECONDS = 20.0, 120.0
+# Variable in which the parent hands its choices of graphs to its workers: measured once, and the same in all of them.
+CHOSEN = "EVENODD_CHOSEN_GRAPHS"
 
 
 @dataclass(frozen=True)
@@ -77,15 +81,20 @@ class Variant:
 class Runtime:
     """Variants by name, the default one first.
 
+    Args:
+        settings: of the service.
+        chosen: graphs by variant, where they were chosen before.
+
     Raises:
         ValueError: a bundle or a setting is refused.
         RuntimeError: a provider that was asked for did not come up, or the store of corrections cannot be opened.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, chosen: Mapping[str, Choice] | None = None) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.settings = settings
-        self.variants = {name: _open_variant(item, settings) for name, item in _ordered_bundles(settings).items()}
+        bundles, chosen = _ordered_bundles(settings), chosen or {}
+        self.variants = {name: _open_variant(item, settings, chosen.get(name)) for name, item in bundles.items()}
         self.default = next(iter(self.variants))
         self.bodies = Bodies(settings.max_held)
         self.corrections = _open_store(settings)
@@ -160,23 +169,30 @@ def open_runtime() -> Runtime:
 
     Collecting over all that was loaded stalls requests for tens of milliseconds, and frees nothing.
     """
-    runtime = Runtime(read_settings())
+    runtime = Runtime(read_settings(), chosen_graphs())
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_THRESHOLD, 20, 20)
     return runtime
 
 
+def chosen_graphs() -> dict[str, Choice]:
+    """Graphs by variant as the parent of this worker chose them; empty where it did not."""
+    return {name: Choice(**given) for name, given in json.loads(os.environ.get(CHOSEN, "{}")).items()}
+
+
 def check_bundles() -> None:
     """Open everything once, as the workers will, and close it again: a refusal belongs before the first worker.
+
+    Which graphs answer is chosen here, while nothing else runs, and told to the workers by `CHOSEN`.
 
     Raises:
         ValueError, RuntimeError: as Runtime.
     """
     settings = read_settings()
-    for bundle in _ordered_bundles(settings).values():
-        open_engine(bundle, settings)
+    chosen = {name: open_engine(bundle, settings).choice for name, bundle in _ordered_bundles(settings).items()}
     _open_store(settings)
+    os.environ[CHOSEN] = json.dumps({name: asdict(choice) for name, choice in chosen.items()})
 
 
 def _open_store(settings: Settings) -> Store | None:
@@ -194,8 +210,8 @@ def _ordered_bundles(settings: Settings) -> dict[str, Bundle]:
     return {settings.variant: bundles[settings.variant], **bundles}
 
 
-def _open_variant(bundle: Bundle, settings: Settings) -> Variant:
-    engine = open_engine(bundle, settings)
+def _open_variant(bundle: Bundle, settings: Settings, choice: Choice | None) -> Variant:
+    engine = open_engine(bundle, settings, choice)
     metrics = Metrics(bundle.variant, bundle.description.get("reference"))
     metrics.runs_on(engine.provider, engine.graph, str(bundle.description.get("version")))
     limits = Limits(settings.max_tokens, settings.max_wait, settings.timeout)

@@ -25,8 +25,9 @@ class Settings:
         bundle: Folders of bundles; empty: those inside the Bento (`serving/bundles/*`).
         variant: The default variant; None: that of the first bundle.
         provider: Overrides the bundle's `provider`.
-        graph: Overrides the bundle's `recommended` graph for the device. `checked`: int8, and again in float32 what
-            lies near a boundary, so that labels and decisions are the float32 graph's.
+        graph: Overrides the bundle's graph for the device. `checked`: int8, and again in float32 what lies near a
+            boundary, so that labels and decisions are the float32 graph's; where the bundle names it, it is taken if it
+            proves faster at start, which `/info` tells.
         threads: ONNX Runtime threads of one session, in one worker.
         token_budget: Padded tokens that one run of the graph holds at most; None: what suits the device.
         max_texts: Texts of one request.

@@ -210,6 +210,22 @@ def copy_bundle(source: Path, target: Path) -> Path:
     return target
 
 
+def change_bundle(folder: Path, change: dict[str, Any]) -> None:
+    """Overwrite fields of bundle.json; a dotted name goes into an object."""
+    path = folder / "bundle.json"
+    description = json.loads(path.read_text())
+    for name, value in change.items():
+        place = description
+        *outer, last = name.split(".")
+        for part in outer:
+            place = place[part]
+        if value is None:
+            place.pop(last, None)
+        else:
+            place[last] = value
+    path.write_text(json.dumps(description))
+
+
 KINDS = {
     "binary": Kind(),
     "int8": Kind(int8=True),

@@ -176,7 +176,7 @@ def test_points_hold_torch_every_graph_and_checked() -> None:
     fp32 = Candidate(kind="fp32", megabytes=90.0, sentences_per_second=100.0, f1_loss=None, **row)
     int8 = Candidate(kind="int8", megabytes=50.0, sentences_per_second=300.0, f1_loss=0.01, **row)
     checked = Checked(0.5, 0.2, 1e-5, 100, 0.4, 0.05, 3, 0)
-    graphs = Graphs({}, None, {"fp32": fp32, "int8": int8}, {}, pd.DataFrame(), f1_macro=0.8, checked=checked)
+    graphs = Graphs({}, None, {"fp32": fp32, "int8": int8}, pd.DataFrame(), f1_macro=0.8, checked=checked)
     cells = [("torch fp32", 9.0), ("torch bf16", 5.0), ("onnx fp32", 4.0), ("onnx int8", 2.0)]
     table = pd.DataFrame([{"runtime": name, "batch": 1, "tokens": 32, "p50_ms": ms} for name, ms in cells])
     points = pareto_points(table, graphs, parameters=25_000_000).set_index("name")

@@ -9,15 +9,15 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from serving_bundle import CHECKED_MARGIN, WORDS, copy_bundle, reference_probabilities, shared_bundle
-from test_serving_engine import change_bundle
+from serving_bundle import CHECKED_MARGIN, WORDS, change_bundle, copy_bundle, reference_probabilities, shared_bundle
 
+from evenodd.classifier import engine as engines
 from evenodd.classifier.bundle import read_bundle
 from evenodd.classifier.engine import Engine, open_engine
 from evenodd.task.decision import log_odds
 from serving.front import Front
-from serving.runtime import Runtime
-from serving.settings import Settings
+from serving.runtime import CHOSEN, Runtime, check_bundles, chosen_graphs
+from serving.settings import Settings, read_settings
 
 
 def random_texts(count: int, longest: int = 24) -> list[str]:
@@ -25,7 +25,7 @@ def random_texts(count: int, longest: int = 24) -> list[str]:
     return [" ".join(rng.choice(WORDS, rng.integers(1, longest))) for _ in range(count)]
 
 
-def open_graph(graph: str | None = None, folder: Path | None = None) -> Engine:
+def open_graph(graph: str = "checked", folder: Path | None = None) -> Engine:
     return open_engine(read_bundle(folder or shared_bundle("checked")), Settings(graph=graph))
 
 
@@ -87,7 +87,7 @@ def test_long_texts_under_another_pooling_are_scored_in_float32(tmp_path: Path) 
 
 @pytest.fixture(scope="module")
 def runtime() -> Iterator[Runtime]:
-    opened = Runtime(Settings(bundle=(shared_bundle("checked"),)))
+    opened = Runtime(Settings(bundle=(shared_bundle("checked"),), graph="checked"))
     yield opened
     opened.close()
 
@@ -126,13 +126,37 @@ def test_explanations_are_exact(runtime: Runtime) -> None:
     assert weights == pytest.approx(list(scores[0] - scores[1:]), abs=1e-5)
 
 
+@pytest.mark.parametrize("graph", ["checked", "fp32"])
+def test_workers_take_the_graph_that_their_parent_chose(graph: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers that measure for themselves, both at once, come to different graphs and give a text two scores."""
+    monkeypatch.setenv("EVENODD_BUNDLE", str(shared_bundle("checked")))
+    monkeypatch.setenv(CHOSEN, "{}")
+    monkeypatch.setattr("evenodd.classifier.choice.FASTER", 0.0 if graph == "checked" else 1e9)
+    check_bundles()
+    monkeypatch.setattr(engines, "choose_faster", lambda *_: pytest.fail("measured again"))
+    opened = Runtime(read_settings(), chosen_graphs())
+    opened.close()
+    running = opened.info["model"]["runtime"]
+    assert running["graph"] == graph
+    assert "measured at start" in running["why"]
+
+
 def test_a_bundle_without_a_margin_cannot_be_checked() -> None:
     """A margin made up at start would promise what nobody measured."""
     with pytest.raises(ValueError, match=r"graph='checked': no margin was measured .* Export it again"):
         open_graph("checked", shared_bundle("int8"))
 
 
-@pytest.mark.parametrize("checked", [{"kind": "int8", "margin": 0}, {"kind": "fp16", "margin": 1.0}, {"margin": 1.0}])
+@pytest.mark.parametrize(
+    "checked",
+    [
+        {"kind": "int8", "margin": 0, "share": 0.1},
+        {"kind": "fp16", "margin": 1.0, "share": 0.1},
+        {"margin": 1.0, "share": 0.1},
+        {"kind": "int8", "margin": 1.0, "share": 1.5},
+        {"kind": "int8", "margin": 1.0},
+    ],
+)
 def test_a_margin_that_cannot_be_used_is_refused(tmp_path: Path, checked: dict[str, object]) -> None:
     """It would serve int8 alone under the name of checked."""
     folder = copy_bundle(shared_bundle("checked"), tmp_path / "bundle")

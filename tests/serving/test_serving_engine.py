@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from serving_bundle import WORDS, copy_bundle, reference_probabilities, seal, shared_bundle, tiny_tokenizer
+from serving_bundle import (
+    WORDS,
+    change_bundle,
+    copy_bundle,
+    reference_probabilities,
+    seal,
+    shared_bundle,
+    tiny_tokenizer,
+)
 from tokenizers import Tokenizer
 
 from evenodd.classifier.bundle import bundle_folders, read_bundle, read_bundles
@@ -32,22 +40,6 @@ AWKWARD = (
     "I HATE\tyou\r\n",
     "東京は晴れ",
 )
-
-
-def change_bundle(folder: Path, change: dict[str, Any]) -> None:
-    """Overwrite fields of bundle.json; a dotted name goes into an object."""
-    path = folder / "bundle.json"
-    description = json.loads(path.read_text())
-    for name, value in change.items():
-        place = description
-        *outer, last = name.split(".")
-        for part in outer:
-            place = place[part]
-        if value is None:
-            place.pop(last, None)
-        else:
-            place[last] = value
-    path.write_text(json.dumps(description))
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from evenodd.classifier.bundle import Bundle
+from evenodd.classifier.choice import Choice, choose_faster, name_graph
 from evenodd.classifier.manifest import CHECKED, TOKENIZER
 from evenodd.classifier.scoring import Reading, Scoring
 from evenodd.classifier.session import DEVICES, GraphSession, choose_provider, graph_errors, open_session
@@ -54,27 +55,38 @@ class EngineOptions:
 class Engine(Scoring):
     """One bundle's graph, or the two of `checked`, in sessions. Not to be used by two threads at once.
 
+    Args:
+        bundle: checked.
+        settings: how graphs are run.
+        choice: the graph, where it was chosen before; None: as `choice.py` says.
+
+    Attributes:
+        choice: the graph that answers, and why.
+
     Raises:
         ValueError: the graph or the tokenizer is not what the bundle says.
         RuntimeError: the provider asked for did not come up.
     """
 
-    def __init__(self, bundle: Bundle, settings: Options) -> None:
+    def __init__(self, bundle: Bundle, settings: Options, choice: Choice | None = None) -> None:
         description = bundle.description
         asked = settings.provider or description.get("provider", "auto")
         self.bundle = bundle
-        self.graph = settings.graph or _recommended(description, DEVICES[choose_provider(asked)])
-        inputs = tuple(description["inputs"])
-        sessions = {}
-        for kind in bundle.graph_kinds(self.graph):
-            path = bundle.graph_path(kind)
-            sessions[kind] = open_session(path, asked=asked, threads=settings.threads)
-            _check_inputs(sessions[kind], inputs, path.name)
-        self._first = next(iter(sessions.values()))
+        self.choice = choice or name_graph(bundle, settings.graph, DEVICES[choose_provider(asked)])
+        sessions = _open_sessions(bundle, self.choice.graph, asked, settings.threads)
         windows = Windows(bundle.folder / TOKENIZER, max_length=bundle.max_length, overlap=bundle.window_overlap)
-        reading = Reading(windows, inputs, int(description["pad_token_id"]))
+        reading = Reading(windows, tuple(description["inputs"]), int(description["pad_token_id"]))
+        if not self.choice.settled:
+            self.choice = _choose(bundle, reading, sessions, settings.token_budget)
+            sessions = {kind: sessions[kind] for kind in bundle.graph_kinds(self.choice.graph)}
+        self._first = next(iter(sessions.values()))
         margin = float((bundle.checked or {})["margin"]) if self.graph == CHECKED else None
         super().__init__(reading, bundle.decision, sessions, margin=margin, token_budget=settings.token_budget)
+
+    @property
+    def graph(self) -> str:
+        """`checked`, `fp32`, `fp16` or `int8`."""
+        return self.choice.graph
 
     @property
     def runtime(self) -> dict[str, Any]:
@@ -82,6 +94,7 @@ class Engine(Scoring):
         files, graphs = self.bundle.description["files"], self.bundle.description["graphs"]
         return {
             "graph": self.graph,
+            "why": self.choice.why,
             "sha256": files[graphs[self._kinds[0]]]["sha256"],
             "provider": self.provider,
             "providers": self._first.providers,
@@ -140,26 +153,49 @@ class Engine(Scoring):
             ) from None
 
 
-def open_engine(bundle: Bundle, settings: Options) -> Engine:
+def open_engine(bundle: Bundle, settings: Options, choice: Choice | None = None) -> Engine:
     """An engine that has reproduced its samples and is warm.
+
+    Args:
+        bundle: checked.
+        settings: how graphs are run.
+        choice: as for `Engine`.
 
     Raises:
         ValueError: the bundle is refused.
         RuntimeError: the provider asked for did not come up.
     """
-    engine = Engine(bundle, settings)
+    engine = Engine(bundle, settings, choice)
     difference = engine.check_samples()
     engine.warm_up()
     logger.info(
-        "bundle %s %s | %s on %s | samples reproduced to %.1e", bundle.variant, bundle.folder.name, engine.graph,
-        engine.provider, difference,
+        "bundle %s %s | %s on %s (%s) | samples reproduced to %.1e", bundle.variant, bundle.folder.name, engine.graph,
+        engine.provider, engine.choice.why, difference,
     )  # fmt: skip
     return engine
 
 
-def _recommended(description: dict[str, Any], device: str) -> str:
-    graphs = description["graphs"]
-    return str(description["recommended"].get(device) or ("fp32" if "fp32" in graphs else next(iter(graphs))))
+def _open_sessions(bundle: Bundle, graph: str, provider: str, threads: int) -> dict[str, GraphSession]:
+    """Sessions of the graphs that one is made of, by kind."""
+    sessions = {}
+    for kind in bundle.graph_kinds(graph):
+        path = bundle.graph_path(kind)
+        sessions[kind] = open_session(path, asked=provider, threads=threads)
+        _check_inputs(sessions[kind], bundle.description["inputs"], path.name)
+    return sessions
+
+
+def _choose(bundle: Bundle, reading: Reading, sessions: dict[str, GraphSession], token_budget: int | None) -> Choice:
+    """`checked` or float32, by what each graph takes for the bundle's samples, as many times as fill a round."""
+    fast, exact = (
+        Scoring(reading, bundle.decision, {kind: session}, token_budget=token_budget)
+        for kind, session in sessions.items()
+    )
+    split = exact.tokenize([sample["text"] for sample in bundle.description["samples"]])
+    windows = [window for parts in split for window in parts]
+    windows *= max(exact.round_tokens // max(sum(map(len, windows)), 1), 1)
+    share = float((bundle.checked or {})["share"])
+    return choose_faster(lambda: fast.score_windows(windows), lambda: exact.score_windows(windows), share)
 
 
 def _check_inputs(opened: GraphSession, expected: Sequence[str], name: str) -> None:

@@ -128,13 +128,17 @@ def _graph_faults(values: dict[str, Any]) -> Iterator[str]:
         if kind not in graphs and not (kind == CHECKED and checked):
             yield f"recommended.{device}={kind!r} is none of the graphs {list(graphs)}."
     if checked is not None and not _can_check(checked, graphs):
-        yield f"checked={checked!r}: a kind out of {list(graphs)}, fp32 beside it and a margin above 0 are needed."
+        yield (
+            f"checked={_short(checked)}: a kind out of {list(graphs)}, fp32 beside it, a margin above 0 and the share "
+            "of windows within it (0 to 1) are needed."
+        )
 
 
 def _can_check(checked: dict[str, Any], graphs: dict[str, Any]) -> bool:
     if checked.get("kind") not in graphs or checked.get("kind") == EXACT or EXACT not in graphs:
         return False
-    return is_number(checked.get("margin")) and checked["margin"] > 0
+    margin, share = checked.get("margin"), checked.get("share")
+    return is_number(margin) and margin > 0 and is_number(share) and 0 <= share <= 1
 
 
 def _input_faults(values: dict[str, Any]) -> Iterator[str]:

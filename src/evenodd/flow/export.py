@@ -38,7 +38,6 @@ from evenodd.task import Decision, Task
 log = logging.getLogger(__name__)
 
 CALIBRATION_TEXTS = 256
-FASTER = 1.15  # few windows at a time run slower than the batches that both speeds were measured on
 SERVED_PACKAGES = ("numpy", "pandas", "tokenizers")
 
 
@@ -205,32 +204,17 @@ def with_checked(graphs: Graphs, contents: BundleContents, texts: list[str]) -> 
 
 
 def recommend(graphs: Graphs, settings: Settings) -> Graphs:
-    """The graph that the service takes: the one asked for where it passed its gate, else fp32."""
+    """The same with the graph that is asked for named for every device, where it passed its gate.
+
+    `checked` is for the CPU, and the machine that serves makes sure there that it is faster than float32.
+    """
     asked = settings.serve.graph
-    if asked == "fastest":
-        return graphs
-    if asked == CHECKED:
-        why = _why_not_checked(graphs)
-        kinds = {"cpu": EXACT if why else CHECKED, "cuda": EXACT}
-    else:
-        why = "" if asked in graphs.paths else graphs.left_out.get(asked, "not exported")
-        kinds = dict.fromkeys(graphs.recommended, EXACT if why else asked)
-    if why:
-        log.warning("serve.graph=%s: %s; the service takes fp32", asked, why)
-    return replace(graphs, recommended=kinds)
-
-
-def _why_not_checked(graphs: Graphs) -> str:
-    """Why `checked` cannot be, or would not be faster than float32; empty when it is."""
-    if graphs.checked is None:
-        return graphs.left_out.get(FAST, "int8 is not exported")
-    exact = graphs.chosen[EXACT].sentences_per_second
-    rate = graphs.checked.texts_per_second(graphs.chosen[FAST].sentences_per_second, exact)
-    if rate > FASTER * exact:
-        return ""
-    return (
-        f"{graphs.checked.share:.0%} of the texts need float32 again, which gives {rate:.0f} texts/s, fp32 {exact:.0f}"
-    )
+    there = graphs.checked is not None if asked == CHECKED else asked in graphs.paths
+    if not there:
+        missing = graphs.left_out.get(FAST if asked == CHECKED else asked, "not exported")
+        log.warning("serve.graph=%s: %s; the service takes fp32", asked, missing)
+    named = asked if there else EXACT
+    return replace(graphs, recommended={"cpu": named, "cuda": EXACT if named == CHECKED else named})
 
 
 def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:

@@ -40,7 +40,7 @@ MIXED_BATCH = 8
 
 @dataclass(frozen=True)
 class Checked:
-    """What was measured; it stands in bundle.json, and the service reads `kind` and `margin`.
+    """What was measured; it stands in bundle.json, and the service reads `kind`, `margin` and `share`.
 
     Attributes:
         margin: log-odds; nearer than this to a boundary, a window is run again in float32.
@@ -63,10 +63,6 @@ class Checked:
     changed: int
     held_out: int
     kind: str = FAST
-
-    def texts_per_second(self, fast: float, exact: float) -> float:
-        """Speed when every text goes through the fast graph and `share` of them through the exact one too."""
-        return 1 / (1 / fast + self.share / exact)
 
 
 def measure_checked(

@@ -16,6 +16,7 @@ import numpy as np
 import onnxruntime as ort
 import pandas as pd
 
+from evenodd.classifier.manifest import DEVICES, EXACT
 from evenodd.encoders.check import position_limit
 from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
@@ -72,7 +73,7 @@ class Graphs:
         paths: kind to file, only kinds that passed.
         encoder: texts to the inputs of these graphs.
         chosen: kind to its row of the table.
-        recommended: device (`cpu`, `cuda`) to kind, or to `checked`.
+        recommended: device (`cpu`, `cuda`) to kind, or to `checked`, of which the machine that serves makes sure.
         candidates: every graph tried, with size, speed and distance.
         left_out: kind to reason, for kinds whose gate did not hold.
         f1_macro: of the float32 graph on the validation texts, None without labels.
@@ -82,8 +83,8 @@ class Graphs:
     paths: dict[str, Path]
     encoder: TextEncoder
     chosen: dict[str, Candidate]
-    recommended: dict[str, str]
     candidates: pd.DataFrame
+    recommended: dict[str, str] = field(default_factory=lambda: dict.fromkeys(DEVICES, EXACT))
     left_out: dict[str, str] = field(default_factory=dict)
     f1_macro: float | None = None
     checked: Checked | None = None
@@ -167,7 +168,6 @@ class _Export:
             paths={kind: Path(shutil.copy(path, out / FILES[kind])) for kind, (_, path) in chosen.items()},
             encoder=self.encoder,
             chosen=candidates,
-            recommended=_recommend(candidates),
             candidates=pd.DataFrame(asdict(c) | {"chosen": c in candidates.values()} for c, _ in self.tried),
             left_out=left_out,
             f1_macro=None if self.data.labels is None else f1_macro(self.data.labels, self.expected),
@@ -300,9 +300,3 @@ def _spread(texts: Sequence[str], count: int) -> list[int]:
     """Positions of `count` texts evenly spread over the lengths of all, the longest among them."""
     ordered = sorted(range(len(texts)), key=lambda at: len(texts[at]))
     return [ordered[at] for at in np.linspace(0, len(ordered) - 1, min(count, len(ordered))).round().astype(int)]
-
-
-def _recommend(chosen: dict[str, Candidate]) -> dict[str, str]:
-    """The fastest kind on the CPU; float16, else float32, for CUDA."""
-    cpu = max((k for k in chosen if k != "fp16"), key=lambda kind: chosen[kind].sentences_per_second)
-    return {"cpu": cpu, "cuda": "fp16" if "fp16" in chosen else "fp32"}

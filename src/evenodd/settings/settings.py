@@ -250,9 +250,10 @@ class ServeSettings(Frozen):
     """What the Bento is built with. `serving/` reads them from the bundle."""
 
     provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    graph: Literal["checked", "fp32", "fp16", "int8", "fastest"] = Field(
+    graph: Literal["checked", "fp32", "fp16", "int8"] = Field(
         "checked",
-        description="checked: int8, borderline texts again in float32: the labels are fp32's; int8: faster, some shift",
+        description="checked: int8, borderline texts again in float32 (labels are fp32's), or all in fp32 where the "
+        "machine that serves finds that as fast; int8: faster, some shift",
     )
 
 
