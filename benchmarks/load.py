@@ -108,8 +108,8 @@ class Run:
         return {
             "concurrency": concurrency,
             "requests_per_second": round(len(self.latencies) / self._seconds, 1),
-            "p50_ms": _percentile_ms(self.latencies, 0.50),
-            "p99_ms": _percentile_ms(self.latencies, 0.99),
+            "p50_ms": percentile_ms(self.latencies, 0.50),
+            "p99_ms": percentile_ms(self.latencies, 0.99),
             "errors": failed + self.lost,
             "shed": shed,
         }
@@ -122,7 +122,7 @@ def _content_length(head: bytes) -> int | None:
     return int(head[position + 15 :].split(b"\r\n", 1)[0])
 
 
-def _percentile_ms(seconds: list[float], share: float) -> float | None:
+def percentile_ms(seconds: list[float], share: float) -> float | None:
     """Nearest-rank percentile."""
     if not seconds:
         return None

@@ -16,8 +16,10 @@ const TEXT_NAMES = [
   "test_case",
 ];
 const SAMPLE_ROWS = 200;
-// Spreadsheets skip signs that show nothing (white space, controls, joiners, soft hyphens) before they look for one.
-const FORMULA_START = /^[\s\p{C}]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/u;
+// Spreadsheets skip signs that show nothing (white space, controls, joiners, soft hyphens, marks without a letter,
+// fillers) before they look for one of theirs. The same rule stands in classifier/cells.py.
+const FORMULA_START =
+  /^[\p{C}\p{Z}\p{M}\u115f\u1160\u3164\uffa0\u2800]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/u;
 const PLAIN_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
 /** Text of a file: UTF-8 or UTF-16 by its mark, else Windows-1252, which is said. */
