@@ -29,7 +29,7 @@ WORDS = tuple(
     stupid""".split()  # noqa: SIM905
 )
 CHECKED_MARGIN = 0.3
-SAMPLE_TEXTS = ("i hate you", "i love my friend", "12 34", "they are not wrong, are they?", "")
+SAMPLE_TEXTS = ("i hate you", "I HATE rain", "i love my friend", "12 34", "they are not wrong, are they?", "")
 
 
 def tiny_tokenizer() -> Tokenizer:
@@ -129,10 +129,27 @@ def seal(folder: Path) -> None:
     temperature = description["decision"]["temperature"]
     tables = {kind: reference_probabilities(folder, kind, SAMPLE_TEXTS, temperature) for kind in description["graphs"]}
     description["samples"] = [
-        {"text": text, "probabilities": {kind: table[i].tolist() for kind, table in tables.items()}}
+        {
+            "text": text,
+            **outcome(description, tables["fp32"][i].tolist()),
+            "probabilities": {kind: table[i].tolist() for kind, table in tables.items()},
+        }
         for i, text in enumerate(SAMPLE_TEXTS)
     ]
     path.write_text(json.dumps(description, indent=1))
+
+
+def outcome(description: dict[str, Any], row: list[float]) -> dict[str, Any]:
+    """Label, decision and score of a text's probabilities."""
+    labels, positive = description["task"]["labels"], description["task"]["positive"]
+    threshold, (low, high) = description["decision"]["threshold"], description["decision"]["review"]
+    best = labels[row.index(max(row))]
+    if positive is None:
+        return {"label": best, "decision": best if max(row) >= high else "review", "score": max(row)}
+    score = row[labels.index(positive)]
+    other = next(label for label in labels if label != positive)
+    decided = "review" if low <= score < high else positive if score >= threshold else other
+    return {"label": best, "decision": decided, "score": score}
 
 
 @dataclass(frozen=True)
@@ -163,7 +180,7 @@ def write_bundle(folder: Path, kind: Kind) -> Path:
 def describe(kind: Kind) -> dict[str, Any]:
     """The content of `bundle.json`, digests and samples left to `seal`."""
     return {
-        "format": 2,
+        "format": 3,
         "name": "hate-speech",
         "variant": kind.variant,
         "version": "3",

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from attack_tools import ask, connect, post, read_status, size, workers
-from serving_bundle import copy_bundle, shared_bundle
+from attack_tools import ask, connect, post, read_status, workers
+from serving_bundle import shared_bundle
 from serving_process import ROOT, Served, serve
 
 pytestmark = [pytest.mark.attacks, pytest.mark.slow]
@@ -140,24 +140,3 @@ def test_second_service_leaves_the_first_its_metrics(tmp_path: Path) -> None:
             assert counted(first) == before > 0
         assert ask(first, SHORT)[0] == 200
         assert counted(first) == before + 1
-
-
-def test_damaged_bundles_do_not_start(tmp_path: Path) -> None:
-    """A file that is there is not a file that is whole."""
-    import random
-
-    from serving.runtime import Runtime
-    from serving.settings import Settings
-
-    for seed in range(size(8, 40)):
-        dice = random.Random(seed)
-        folder = copy_bundle(shared_bundle("checked"), tmp_path / f"damaged-{seed}")
-        path = dice.choice(sorted(path for path in folder.iterdir() if path.name not in ("card.md", "bundle.json")))
-        data = bytearray(path.read_bytes())
-        if seed % 2:
-            data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
-        else:
-            del data[dice.randrange(len(data)) :]
-        path.write_bytes(bytes(data))
-        with pytest.raises((ValueError, RuntimeError)):
-            Runtime(Settings(bundle=(folder,))).close()

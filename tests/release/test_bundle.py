@@ -45,7 +45,7 @@ def folder(graphs: Graphs, tmp_path: Path) -> Path:
 def test_bundle_is_what_the_service_expects(folder: Path) -> None:
     """Every key of the contract, with the types that the service reads."""
     manifest = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
-    assert manifest["format"] == 2
+    assert manifest["format"] == 3
     assert manifest["task"] == TASK.to_dict()
     assert manifest["inputs"] == ["input_ids", "attention_mask", "token_type_ids"]
     assert manifest["decision"] == DECISION.to_dict()

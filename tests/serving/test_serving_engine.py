@@ -154,6 +154,7 @@ def test_cuda_runs_the_products_and_agrees_with_the_cpu() -> None:
     np.testing.assert_allclose(cuda.score(texts), open_engine(bundle, Settings(provider="cpu")).score(texts), atol=1e-4)
 
 
+SAID = {"text": "x", "label": "noHate", "decision": "noHate", "score": 0.9}
 SPOILED = [
     ({"format": 1}, "format=1"),
     ({"task": None}, "no 'task'"),
@@ -184,8 +185,14 @@ SPOILED = [
     ({"reference.score_edges": [1, 0]}, "reference="),
     ({"graphs": {"best": "model.onnx"}}, "graphs={'best'"),
     ({"recommended.tpu": "fp32"}, "recommended.tpu"),
-    ({"samples": [{"text": 1, "probabilities": {}}]}, "samples[0]: a text"),
-    ({"samples": [{"text": "x", "probabilities": {"fp32": [0.9, 0.9]}}]}, "sum to 1"),
+    ({"samples": [{"text": 1, "probabilities": {}}]}, "samples[0]: a text, its label"),
+    ({"samples": [{**SAID, "probabilities": {"fp32": [0.9, 0.9]}}]}, "sum to 1"),
+    ({"samples": [{**SAID, "probabilities": {"fp32": [1.0]}}]}, "has 1 probabilities of fp32"),
+    ({"samples": [{**SAID, "probabilities": {}}]}, "has 0 probabilities of fp32"),
+    ({"samples": [{**SAID, "probabilities": {"fp32": [0.1, 0.9]}}]}, "task and decision make it {'label': 'hate'"),
+    ({"task.labels": ["hate", "noHate"]}, "labels, threshold or band were changed"),
+    ({"decision.threshold": 1.0}, "labels, threshold or band were changed"),
+    ({"decision.review": [0.0, 1.0]}, "labels, threshold or band were changed"),
     ({"surprise": 1}, "'surprise' is unknown"),
     ({"recommended.cpu": "int8"}, "recommended.cpu='int8'"),
     ({"inputs": ["attention_mask"]}, "input_ids is needed"),

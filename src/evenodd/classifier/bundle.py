@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from evenodd.classifier.manifest import CHECKED, EXACT, manifest_faults
+import numpy as np
+
+from evenodd.classifier.manifest import CHECKED, EXACT, MANIFEST, UNLISTED, manifest_faults
+from evenodd.classifier.signature import check_signature
 from evenodd.task import Decision, Task
 
-FORMAT = 2
-MANIFEST = "bundle.json"
+FORMAT = 3
 CARD = "card.md"
 MODEL_FIELDS = (
     "name",
@@ -105,15 +107,21 @@ class Bundle:
 def read_bundle(folder: Path) -> Bundle:
     """Read bundle.json, check that it is whole and consistent, and check the digest of every file it names.
 
+    Where public keys are given (`signature.PUBLIC_KEY`), it has to be signed with one of them; nothing else of an
+    unsigned bundle is looked at.
+
     Raises:
         ValueError: no bundle there, or what is wrong with it, with the file or field.
+        RuntimeError: a signature is asked for, and `cryptography` is missing.
     """
     path = folder / MANIFEST
     if not path.is_file():
         raise ValueError(f"bundle {folder}: there is no bundle.json. Name a folder that `-e export` wrote.")
+    manifest = path.read_bytes()
+    check_signature(folder, manifest)
     try:
-        description = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as fault:
+        description = json.loads(manifest)
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as fault:
         raise ValueError(f"bundle {folder}: bundle.json is not JSON ({fault}). Export it again.") from None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         found = description.get("format") if isinstance(description, dict) else None
@@ -126,6 +134,7 @@ def read_bundle(folder: Path) -> Bundle:
         decision = Decision.from_dict(description["decision"], task)
     except ValueError as fault:
         raise ValueError(f"bundle {folder}: {fault} Export it again.") from None
+    _check_samples(folder, description, decision)
     _check_files(folder, description["files"])
     return Bundle(folder, description, task, decision)
 
@@ -155,13 +164,43 @@ def bundle_folders(given: tuple[Path, ...], inside: Path) -> tuple[Path, ...]:
     return tuple(sorted(path.parent for path in inside.glob(f"*/{MANIFEST}")))
 
 
+def outcome_of(decision: Decision, probabilities: Sequence[float]) -> dict[str, Any]:
+    """Label, decision and score of one text, as they stand beside a sample."""
+    answer = decision.answer(np.asarray(probabilities, dtype=np.float64))
+    return {name: answer[name] for name in ("label", "decision", "score")}
+
+
+def _check_samples(folder: Path, description: dict[str, Any], decision: Decision) -> None:
+    """What is said of the samples is what task and decision make of their probabilities: names in another order, or
+    another threshold, answer otherwise.
+
+    Raises:
+        ValueError: it is not.
+    """
+    kind = EXACT if EXACT in description["graphs"] else next(iter(description["graphs"]))
+    for number, sample in enumerate(description["samples"]):
+        row = sample["probabilities"].get(kind, ())
+        if len(row) != len(decision.label_names):
+            raise ValueError(
+                f"bundle {folder}: samples[{number}] has {len(row)} probabilities of {kind}, the task has "
+                f"{len(decision.label_names)} labels. Export it again."
+            )
+        found = outcome_of(decision, row)
+        said = {name: sample[name] for name in found}
+        if found != said:
+            raise ValueError(
+                f"bundle {folder}: samples[{number}] is said to be {said}, and task and decision make it {found}: "
+                "labels, threshold or band were changed. Export it again."
+            )
+
+
 def _check_files(folder: Path, files: dict[str, Any]) -> None:
     """Every file that is listed is there with its size and digest, and nothing else is.
 
     Raises:
         ValueError: a file is missing, changed, a link, or not listed.
     """
-    strange = sorted(path.name for path in folder.iterdir() if path.name not in {MANIFEST, *files})
+    strange = sorted(path.name for path in folder.iterdir() if path.name not in {*UNLISTED, *files})
     links = sorted(path.name for path in folder.iterdir() if path.is_symlink())
     if strange or links:
         raise ValueError(

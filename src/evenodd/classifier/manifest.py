@@ -13,8 +13,12 @@ INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
 DEVICES = ("cpu", "cuda")
 TOKENIZER = "tokenizer.json"
+MANIFEST, SIGNATURE = "bundle.json", "bundle.sig"
+UNLISTED = {MANIFEST, SIGNATURE}
+"""Files of a bundle that its manifest cannot vouch for: itself, and what vouches for it."""
 LEAST_LENGTH = 4
 """Tokens of a window: two special ones, and room to move on."""
+SAMPLE = {"text": str, "label": str, "decision": str, "score": float, "probabilities": dict}
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -108,7 +112,7 @@ def _short(value: Any) -> str:
 
 def _file_faults(values: dict[str, Any]) -> Iterator[str]:
     for name, entry in values["files"].items():
-        if not FILE_NAME.fullmatch(name) or name == "bundle.json":
+        if not FILE_NAME.fullmatch(name) or name in UNLISTED:
             yield f"files names {_short(name)}: a plain file name inside the folder is needed."
         whole = isinstance(entry, dict) and set(entry) == {"sha256", "bytes"} and is_count(entry["bytes"])
         if not (whole and isinstance(entry["sha256"], str) and SHA256.fullmatch(entry["sha256"])):
@@ -137,7 +141,8 @@ def _graph_faults(values: dict[str, Any]) -> Iterator[str]:
 def _can_check(checked: dict[str, Any], graphs: dict[str, Any]) -> bool:
     if checked.get("kind") not in graphs or checked.get("kind") == EXACT or EXACT not in graphs:
         return False
-    margin, share = checked.get("margin"), checked.get("share")
+    margin: Any = checked.get("margin")
+    share: Any = checked.get("share")
     return is_number(margin) and margin > 0 and is_number(share) and 0 <= share <= 1
 
 
@@ -153,9 +158,9 @@ def _sample_faults(values: dict[str, Any]) -> Iterator[str]:
     if not values["samples"]:
         yield "samples is empty: nothing shows that the graph and the tokenizer belong together."
     for number, sample in enumerate(values["samples"]):
-        known = isinstance(sample, dict) and set(sample) == {"text", "probabilities"}
-        if not (known and isinstance(sample["text"], str) and isinstance(sample["probabilities"], dict)):
-            yield f"samples[{number}]: a text and its probabilities by graph are needed."
+        known = isinstance(sample, dict) and set(sample) == set(SAMPLE)
+        if not (known and all(isinstance(value, SAMPLE[name]) for name, value in sample.items())):
+            yield f"samples[{number}]: a text, its label, decision, score and probabilities by graph are needed."
             continue
         for kind, row in sample["probabilities"].items():
             if kind not in values["graphs"]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from evenodd import tracking
-from evenodd.classifier.bundle import MANIFEST, read_bundle
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.manifest import MANIFEST
 from evenodd.storage import check_digests, file_digest
 
 BUNDLE_TAG = "bundle_sha256"

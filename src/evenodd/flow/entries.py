@@ -197,7 +197,7 @@ def _entries() -> list[Entry]:
         Entry(
             "package",
             "builds the Bento from an exported bundle",
-            (*COMMON, "run.model", "run.variants", "run.build"),
+            (*COMMON, "run.model", "run.variants", "run.build", "export.signing_key"),
         ),
         Entry(
             "evaluate",

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from evenodd import __version__, tracking
-from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.bundle import FORMAT, read_bundle
 from evenodd.classifier.manifest import CHECKED, EXACT
+from evenodd.classifier.signature import signer_of
 from evenodd.flow.bundles import bundle_of, bundle_tags, check_bundle
 from evenodd.flow.materials import Materials, gather
 from evenodd.release import (
@@ -105,10 +106,11 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
 
 
 def fingerprint_of(found: tracking.Version, settings: Settings) -> str:
-    """Same version, settings and version of the package: same fingerprint."""
-    flat = flatten(settings)
+    """Same version, settings, signer and version of the package: same fingerprint."""
+    flat, key = flatten(settings), settings.export.signing_key
     chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("export", "serve")}
-    parts = [found.name, found.version, found.run_id, chosen, settings.data.max_length, __version__]
+    parts = [found.name, found.version, found.run_id, chosen, settings.data.max_length, __version__, FORMAT]
+    parts += [] if key is None else [signer_of(key)]
     return digest_of(parts)[:20]
 
 
@@ -171,7 +173,7 @@ def _export_version(
             texts = list(materials.corpus.validation.texts)
             graphs = recommend(with_checked(graphs, contents, texts), settings)
             card = tracking.artifact_text(found.run_id, "model_card.md")
-            write_bundle(folder, graphs, contents, texts, card=card)
+            write_bundle(folder, graphs, contents, texts, card=card, signing_key=settings.export.signing_key)
             _log(graphs, found, folder)
             _log_speed(model, graphs, settings)
             check()

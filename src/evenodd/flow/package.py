@@ -17,6 +17,8 @@ from packaging.utils import canonicalize_name
 
 from evenodd import __version__, tracking
 from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.manifest import MANIFEST
+from evenodd.classifier.signature import sign
 from evenodd.flow.bundles import bundle_of
 from evenodd.flow.promote import CHAMPION
 from evenodd.release.sessions import installed_runtimes
@@ -25,7 +27,7 @@ from evenodd.storage import digest_of, digests
 
 log = logging.getLogger(__name__)
 
-SERVICE_PACKAGES = ("bentoml", "tokenizers", "numpy")
+SERVICE_PACKAGES = ("bentoml", "cryptography", "tokenizers", "numpy")
 NOT_BUILT = "not built"
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
 
@@ -61,7 +63,8 @@ def package(references: tuple[str, ...], settings: Settings, *, nested: bool = F
     """
     with tempfile.TemporaryDirectory(prefix="evenodd-bento-") as work:
         stage = Path(work)
-        manifests = stage_service(stage, {name: exported_bundle(name, settings) for name in references})
+        bundles = {name: exported_bundle(name, settings) for name in references}
+        manifests = stage_service(stage, bundles, signing_key=settings.export.signing_key)
         fingerprint = digest_of([digests(stage), pinned_requirements(), settings.run.build, __version__])[:20]
         with tracking.lease(f"package {fingerprint}", f"packaging {', '.join(references)}"):
             tag = find_bento(fingerprint)
@@ -128,8 +131,17 @@ def service_folder() -> Path:
     return Path(found.submodule_search_locations[0])
 
 
-def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
-    """Copies the service, the classifier and the bundles into a folder to build from; the bundles' manifests."""
+def stage_service(stage: Path, bundles: dict[str, Path], *, signing_key: Path | None = None) -> list[dict]:
+    """Copies the service, the classifier and the bundles into a folder to build from; the bundles' manifests.
+
+    Args:
+        stage: an empty folder.
+        bundles: folders by name.
+        signing_key: signs the copies anew; None: they keep the signatures that they have.
+
+    Raises:
+        ValueError: a bundle is damaged, or the key is none.
+    """
     shutil.copytree(service_folder(), stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
     tracking.copy_classifier(stage)
     manifests: list[dict] = []
@@ -137,7 +149,9 @@ def stage_service(stage: Path, bundles: dict[str, Path]) -> list[dict]:
         about = read_bundle(path).description
         if any(about["run_id"] == m["run_id"] for m in manifests):
             continue
-        shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{about['variant']}")
+        copy = Path(shutil.copytree(path, stage / "serving" / "bundles" / f"{index:02d}-{about['variant']}"))
+        if signing_key is not None:
+            sign(copy, (copy / MANIFEST).read_bytes(), signing_key)
         manifests.append(about)
     return manifests
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from evenodd.classifier.bundle import CARD, FORMAT, MANIFEST, file_digest, read_bundle
-from evenodd.classifier.manifest import CHECKED, EXACT, TOKENIZER
+from evenodd.classifier.bundle import CARD, FORMAT, file_digest, outcome_of, read_bundle
+from evenodd.classifier.manifest import CHECKED, EXACT, MANIFEST, TOKENIZER
+from evenodd.classifier.signature import sign
 from evenodd.classifier.text import fitting_overlap
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
@@ -28,6 +29,7 @@ from evenodd.task import Decision, Task
 log = logging.getLogger(__name__)
 
 BINS = 10
+TYPICAL_CHARS = 400
 
 SAMPLE_TEXTS = (
     "Have a nice day.",
@@ -79,7 +81,13 @@ class BundleContents:
 
 
 def write_bundle(
-    out: Path, graphs: Graphs, contents: BundleContents, reference_texts: Sequence[str], *, card: str | None = None
+    out: Path,
+    graphs: Graphs,
+    contents: BundleContents,
+    reference_texts: Sequence[str],
+    *,
+    card: str | None = None,
+    signing_key: Path | None = None,
 ) -> Path:
     """Writes a bundle in one step: a folder beside `out` is filled, checked, and then renamed to it.
 
@@ -87,14 +95,16 @@ def write_bundle(
         out: the bundle's folder; one that is there is replaced.
         graphs: from `export_graphs`.
         contents: what the service has to know, beside the graphs.
-        reference_texts: the validation split, for the drift histograms; any number of texts.
+        reference_texts: the validation split, any number of texts: for the drift histograms, and one text of each
+            label and decision to check at start.
         card: Markdown, or None.
+        signing_key: file with the private key that signs it, or None.
 
     Returns:
         `out`.
 
     Raises:
-        ValueError: the labels do not fit the graph, or there are no reference texts.
+        ValueError: the labels do not fit the graph, there are no reference texts, or the key is none.
     """
     if not len(reference_texts):
         raise ValueError("reference_texts is empty: drift is measured against the validation split.")
@@ -104,7 +114,10 @@ def write_bundle(
         work.mkdir()
         _write_files(work, graphs, card)
         manifest = _describe(work, graphs, contents, reference_texts)
-        (work / MANIFEST).write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        content = (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode()
+        (work / MANIFEST).write_bytes(content)
+        if signing_key is not None:
+            sign(work, content, signing_key)
         read_bundle(work)
         replace_folder(work, out)
     log.info("bundle %s | %s | recommended %s", out.name, ", ".join(graphs.paths), graphs.recommended)
@@ -127,6 +140,8 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
     )
     scorer = _Scorer(work, encoder, contents)
     best = graphs.recommended["cpu"]
+    scored = scorer.score(reference_texts, EXACT if best == CHECKED else best)
+    typical = typical_texts(reference_texts, scored, contents.decision)
     files = [*(FILES[kind] for kind in graphs.paths), TOKENIZER, *([CARD] if (work / CARD).exists() else [])]
     return {
         "format": FORMAT,
@@ -151,8 +166,8 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
         "layer_map": None if contents.layer_map is None else list(contents.layer_map),
         "metrics": contents.metrics,
         "limits": list(contents.limits),
-        "samples": scorer.samples([*SAMPLE_TEXTS, *contents.samples], list(graphs.paths)),
-        "reference": scorer.reference(reference_texts, EXACT if best == CHECKED else best),
+        "samples": scorer.samples([*SAMPLE_TEXTS, *contents.samples, *typical], list(graphs.paths)),
+        "reference": scorer.reference(scored, encoder.lengths(reference_texts)),
     }
 
 
@@ -178,15 +193,27 @@ class _Scorer:
         return self.contents.decision.pool_texts(rows, [len(parts) for parts in windows])
 
     def samples(self, texts: Sequence[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Texts with the probabilities that each graph must reproduce."""
+        """Texts with label and decision, and the probabilities that each graph must reproduce."""
         texts = list(dict.fromkeys(texts))
         scores = {kind: self.score(texts, kind, alone=True).round(6).tolist() for kind in kinds}
-        return [{"text": t, "probabilities": {kind: scores[kind][i] for kind in kinds}} for i, t in enumerate(texts)]
+        exact = scores[EXACT if EXACT in kinds else kinds[0]]
+        return [
+            {
+                "text": text,
+                **outcome_of(self.contents.decision, exact[i]),
+                "probabilities": {kind: scores[kind][i] for kind in kinds},
+            }
+            for i, text in enumerate(texts)
+        ]
 
-    def reference(self, texts: Sequence[str], kind: str) -> dict[str, list[float]]:
-        """Histograms of scores and of lengths in tokens, that drift is measured against."""
-        scores = self.contents.decision.scores(self.score(texts, kind))
-        lengths = self.encoder.lengths(texts)
+    def reference(self, probabilities: np.ndarray, lengths: np.ndarray) -> dict[str, list[float]]:
+        """Histograms of scores and of lengths in tokens, that drift is measured against.
+
+        Args:
+            probabilities: float64, (texts, labels).
+            lengths: int64, (texts,), in tokens.
+        """
+        scores = self.contents.decision.scores(probabilities)
         length_edges = np.unique(np.quantile(lengths, np.linspace(0, 1, BINS + 1)).round())
         if len(length_edges) == 1:
             length_edges = length_edges[0] + np.array([0.0, 1.0])
@@ -197,3 +224,19 @@ class _Scorer:
             "length_edges": length_edges.tolist(),
             "length_counts": np.histogram(lengths, length_edges)[0].tolist(),
         }
+
+
+def typical_texts(texts: Sequence[str], probabilities: np.ndarray, decision: Decision) -> list[str]:
+    """A text of each label and decision that occur: the one furthest from where it would be another.
+
+    Args:
+        texts: long ones are left out, as they would be in every bundle.
+        probabilities: float64, (texts, labels).
+        decision: says where labels and decisions change.
+    """
+    labels, decided = decision.labels(probabilities), decision.outcomes(probabilities)
+    found: dict[tuple[int, int], str] = {}
+    for i in np.argsort(-decision.distance(probabilities), kind="stable"):
+        if len(texts[i]) <= TYPICAL_CHARS:
+            found.setdefault((int(labels[i]), int(decided[i])), texts[i])
+    return list(found.values())

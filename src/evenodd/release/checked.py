@@ -35,6 +35,8 @@ MAY_CHANGE = 2e-5
 TAIL = 0.05
 NEAREST = 0.25
 MAX_WINDOWS = 2000
+LEAST_MARGIN = 1e-3
+"""Log-odds: where no validation text comes near a boundary, one that does is still asked again."""
 MIXED_BATCH = 8
 
 
@@ -151,7 +153,7 @@ def least_margin(errors: np.ndarray, distances: np.ndarray, differs: np.ndarray)
             high = middle
         else:
             low = middle + 1
-    return float(max(candidates[low], distances[differs].max(initial=0.0)))
+    return float(max(candidates[low], distances[differs].max(initial=0.0), LEAST_MARGIN))
 
 
 def _changing(errors: np.ndarray, distances: np.ndarray, margin: float) -> float:

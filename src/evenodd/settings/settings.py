@@ -243,6 +243,10 @@ class ExportSettings(Frozen):
         "short", description="table of speeds: 32 tokens at batch 1 and 32; full: also batch 8 and 16, 64, 128 tokens"
     )
 
+    signing_key: Path | None = Field(
+        None, description="file with the Ed25519 private key (PEM) that signs the bundle; not signed when not said"
+    )
+
     _names = field_validator("kinds", mode="before")(_split_names)
 
 
