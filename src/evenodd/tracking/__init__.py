@@ -2,8 +2,35 @@
 
 from mlflow.exceptions import MlflowException as TrackingError
 
+from evenodd.tracking.contents import (
+    active_run_id,
+    describe,
+    flush,
+    log_dataset,
+    log_figures,
+    log_file,
+    log_json,
+    log_metrics,
+    log_settings,
+    log_table,
+    log_text,
+    set_tags,
+)
+from evenodd.tracking.experiments import configure, connect, connection, experiment_name
 from evenodd.tracking.files import sound_files
 from evenodd.tracking.leases import Lease, LeaseLostError, lease
+from evenodd.tracking.reading import (
+    DONE_TAG,
+    artifact_json,
+    artifact_text,
+    check_artifacts,
+    download,
+    figures_of,
+    find_runs,
+    get_run,
+    settings_of,
+    tracking_uri,
+)
 from evenodd.tracking.registry import (
     ModelEntry,
     Version,
@@ -19,34 +46,7 @@ from evenodd.tracking.registry import (
     set_alias,
     tag_version,
 )
-from evenodd.tracking.runs import (
-    DONE_TAG,
-    active_run_id,
-    artifact_json,
-    artifact_text,
-    check_artifacts,
-    close_interrupted,
-    configure,
-    connect,
-    connection,
-    describe,
-    download,
-    experiment_name,
-    find_runs,
-    flush,
-    get_run,
-    log_dataset,
-    log_figures,
-    log_file,
-    log_json,
-    log_metrics,
-    log_settings,
-    log_table,
-    log_text,
-    set_tags,
-    start_run,
-    tracking_uri,
-)
+from evenodd.tracking.runs import close_interrupted, start_run
 from evenodd.tracking.store import StoreUnreachableError
 
 __all__ = [
@@ -71,6 +71,7 @@ __all__ = [
     "download",
     "drop_half_registered",
     "experiment_name",
+    "figures_of",
     "find_runs",
     "find_version",
     "flush",
@@ -91,6 +92,7 @@ __all__ = [
     "register",
     "set_alias",
     "set_tags",
+    "settings_of",
     "sound_files",
     "start_run",
     "tag_version",

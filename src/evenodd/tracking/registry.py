@@ -22,9 +22,10 @@ from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from evenodd.tracking import store
+from evenodd.tracking.contents import active_run_id
 from evenodd.tracking.files import first_line, record_files, sound_files
 from evenodd.tracking.leases import OWNER_TAG
-from evenodd.tracking.runs import DONE_TAG, active_run_id
+from evenodd.tracking.reading import DONE_TAG
 
 log = logging.getLogger(__name__)
 

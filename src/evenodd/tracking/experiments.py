@@ -1,0 +1,92 @@
+"""Where runs go: one experiment a name, of MLflow's model-training kind, with a description."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from functools import partial
+
+import mlflow
+from mlflow import MlflowClient
+
+from evenodd.tracking import store
+from evenodd.tracking.leases import HEART, mark
+from evenodd.tracking.runs import beat, close_interrupted
+
+DEFAULT_EXPERIMENT = "0"
+OUR_EXPERIMENT = "EVENODD_EXPERIMENT_ID"
+"""Environment variable: `MLFLOW_EXPERIMENT_ID` as `configure` set it, so that it is no choice of the user's."""
+
+
+def configure(experiment: str) -> None:
+    """Chooses where this command's runs go, and closes interrupted runs.
+
+    An experiment that the user chose goes first: by `--experiment-name`, by MLflow's environment variables or by
+    `mlflow.set_experiment`. Else it is `experiment`, also under `mlflow run`, which has then opened its own run in
+    MLflow's default experiment: that one is left with a note of where the others are.
+
+    Raises:
+        RuntimeError: the store does not answer, or its database is damaged.
+    """
+    _quieten()
+    store.prepare()
+    with store.answering():
+        _choose_experiment(experiment)
+        close_interrupted()
+
+
+def _choose_experiment(experiment: str) -> None:
+    _leave_default(experiment)
+    ours = os.environ.get(OUR_EXPERIMENT) == os.environ.get("MLFLOW_EXPERIMENT_ID", "")
+    chosen = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", *(() if ours else ("MLFLOW_EXPERIMENT_ID",))}
+    if not chosen & set(os.environ):
+        os.environ[OUR_EXPERIMENT] = mlflow.set_experiment(experiment).experiment_id
+        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+
+
+def _leave_default(experiment: str) -> None:
+    """Takes this process out of the run that `mlflow run` opened, where nobody chose its experiment."""
+    run_id, client = os.environ.get("MLFLOW_RUN_ID"), MlflowClient()
+    if run_id is None or client.get_run(run_id).info.experiment_id != DEFAULT_EXPERIMENT:
+        return
+    for key, value in mark().items():
+        client.set_tag(run_id, key, value)
+    HEART.watch(partial(beat, run_id))
+    client.set_tag(run_id, "mlflow.note.content", f"The runs of this command are in the experiment **{experiment}**.")
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID"):
+        os.environ.pop(name, None)
+
+
+def connection() -> dict[str, str]:
+    """Where this process keeps its runs and models: what `connect` takes in another one."""
+    run = mlflow.active_run()
+    experiment = run.info.experiment_id if run else ""
+    return {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri(), "experiment": experiment}
+
+
+def connect(place: Mapping[str, str]) -> None:
+    """Keeps runs and models where another process does."""
+    _quieten()
+    mlflow.set_tracking_uri(place["tracking"])
+    mlflow.set_registry_uri(place["registry"])
+    if place["experiment"]:
+        mlflow.set_experiment(experiment_id=place["experiment"])
+
+
+def _quieten() -> None:
+    for name in (
+        "alembic",
+        "mlflow.store",
+        "mlflow.transformers",
+        "mlflow.types",
+        "mlflow.models",
+        "mlflow.system_metrics",
+    ):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def experiment_name() -> str:
+    """Name of the experiment that the open run belongs to."""
+    run = mlflow.active_run()
+    return str(mlflow.get_experiment(run.info.experiment_id).name) if run else ""

@@ -1,0 +1,133 @@
+"""What is read back of runs: those with given tags, their artifacts, all their figures and settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import yaml
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from evenodd.storage import DamagedError, file_digest
+from evenodd.tracking import store
+
+DONE_TAG = "evenodd.done"
+DIGESTS_TAG = "evenodd.artifacts"
+"""Digests of a run's artifacts, as JSON: of those that are read back, one that differs is not what was written."""
+FIGURES, SETTINGS = "figures.json", "settings.yaml"
+"""Artifacts that hold everything measured and every setting; metrics and parameters are what people compare of them."""
+
+
+def download(run_id: str, path: str, folder: Path | None = None) -> Path:
+    """A run's artifact as a local path.
+
+    Raises:
+        ValueError: the run has no such artifact.
+        RuntimeError: it is damaged: not what the run wrote.
+    """
+    try:
+        with store.answering():
+            local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=_made(folder))
+    except (MlflowException, OSError) as error:
+        raise ValueError(f"run {run_id} has no artifact '{path}'.") from error
+    run = get_run(run_id)
+    written = json.loads(run.data.tags.get(DIGESTS_TAG, "{}")).get(path)
+    if written is not None and not file_digest(Path(local)).startswith(written):
+        raise DamagedError(
+            f"run {run_id}: its artifact '{path}' is damaged: SHA-256 {file_digest(Path(local))[:12]}… instead of "
+            f"{written[:12]}…. Fit it again (-P fresh=true), or restore {run.info.artifact_uri}/{path}."
+        )
+    return Path(local)
+
+
+def check_artifacts(run: Run, names: tuple[str, ...]) -> None:
+    """Reads those artifacts of a run whose path begins so.
+
+    Raises:
+        ValueError: one is not there.
+        RuntimeError: one is damaged.
+    """
+    for path in json.loads(run.data.tags.get(DIGESTS_TAG, "{}")):
+        if path.startswith(names):
+            download(run.info.run_id, path)
+
+
+def artifact_text(run_id: str, path: str) -> str | None:
+    """A run's text artifact, or None when it has none.
+
+    Raises:
+        RuntimeError: it is damaged.
+    """
+    try:
+        return download(run_id, path).read_text(encoding="utf-8")
+    except ValueError:
+        return None
+
+
+def artifact_json(run_id: str, path: str) -> Any:
+    """A run's JSON artifact.
+
+    Raises:
+        ValueError: it has none.
+        RuntimeError: it is damaged.
+    """
+    return json.loads(download(run_id, path).read_text(encoding="utf-8"))
+
+
+def find_runs(tags: Mapping[str, str], *, finished: bool = True) -> list[Run]:
+    """Runs with all of these tags, newest first; only those whose result is whole unless asked otherwise."""
+    client = MlflowClient()
+    wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
+    if finished:
+        wanted.append(f"tags.`{DONE_TAG}` = 'true'")
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    return list(client.search_runs(experiments, " and ".join(wanted), order_by=["attributes.start_time DESC"]))
+
+
+def get_run(run_id: str) -> Run:
+    """A run by its id.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        with store.answering():
+            return MlflowClient().get_run(run_id)
+    except MlflowException as error:
+        raise ValueError(f"run '{run_id}': not in the tracking store {mlflow.get_tracking_uri()}.") from error
+
+
+def figures_of(run: Run) -> dict[str, float]:
+    """Everything that was measured of a run: what its artifact holds, and its metrics, which may have come later.
+
+    Raises:
+        RuntimeError: the artifact is damaged.
+    """
+    text = artifact_text(run.info.run_id, FIGURES)
+    return (json.loads(text) if text else {}) | dict(run.data.metrics)
+
+
+def settings_of(run_id: str) -> dict[str, Any]:
+    """Every setting of a run by its dotted name; empty where none was recorded.
+
+    Raises:
+        RuntimeError: the artifact is damaged.
+    """
+    text = artifact_text(run_id, SETTINGS)
+    return dict(yaml.safe_load(text)) if text else {}
+
+
+def tracking_uri() -> str:
+    """Where runs are kept."""
+    return str(mlflow.get_tracking_uri())
+
+
+def _made(folder: Path | None) -> str | None:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    return str(folder) if folder else None
