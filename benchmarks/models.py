@@ -16,11 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from evenodd.rows import Split
 from evenodd.task import Decision, Task
 
-LABELS = ("noHate", "hate")
-TASK = Task.single_label(LABELS, "hate")
-NOTHING_FITTED = Decision(1.0, 0.5, (0.5, 0.5), "f1_macro", TASK.positive_index, LABELS)
 HEAD_TEXTS = 800
 MEASURED_TEXTS = 600
 BATCH = 32
@@ -28,11 +26,12 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier, its tokenizer, and its decision settings."""
+    """A classifier, its tokenizer, what is asked of a text, and how it is decided."""
 
     model: Any
     tokenizer: Any
-    decision: Decision = NOTHING_FITTED
+    task: Task
+    decision: Decision
 
 
 def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = None) -> None:
@@ -64,32 +63,33 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
     found = []
     for reference in versions:
         uri = tracking.find_version(reference, Settings().name).uri
-        decision = Decision.from_dict(tracking.model_metadata(uri)["decision"], TASK)
-        found.append(Fitted(*tracking.load_model(uri), decision))
+        facts = tracking.model_metadata(uri)
+        task = Task.from_dict(facts["task"])
+        found.append(Fitted(*tracking.load_model(uri), task, Decision.from_dict(facts["decision"], task)))
     return found[0], found[1]
 
 
 def _fitted_here() -> tuple[Fitted, Fitted]:
     from evenodd.encoders import init_student, load_encoder, odd_layers
     from evenodd.encoders.files import resolve_model
-    from evenodd.task import Task
-
-    model, tokenizer = load_encoder(resolve_model("minilm"), Task.single_label(LABELS))
-    student = init_student(model, odd_layers(model.config.num_hidden_layers)).model
-    for one in (model, student):
-        fit_head(one, tokenizer)
-    return Fitted(model, tokenizer), Fitted(student, tokenizer)
-
-
-def fit_head(model: Any, tokenizer: Any) -> None:
-    """A logistic regression on what the head reads, of the sample's training rows, put into the head."""
-    import torch
-    from sklearn.linear_model import LogisticRegression
-
     from evenodd.rows import load_corpus
     from evenodd.settings import DataSettings, Settings
 
-    split = load_corpus(DataSettings(), seed=0, cache=Settings().home / "cache").train
+    corpus = load_corpus(DataSettings(), seed=0, cache=Settings().home / "cache")
+    task = corpus.task
+    undecided = Decision(1.0, 0.5, (0.5, 0.5), "f1_macro", task.positive_index, task.labels)
+    model, tokenizer = load_encoder(resolve_model("minilm"), task)
+    student = init_student(model, odd_layers(model.config.num_hidden_layers)).model
+    for one in (model, student):
+        fit_head(one, tokenizer, corpus.train)
+    return Fitted(model, tokenizer, task, undecided), Fitted(student, tokenizer, task, undecided)
+
+
+def fit_head(model: Any, tokenizer: Any, split: Split) -> None:
+    """A logistic regression on what the head reads of the rows, put into the head."""
+    import torch
+    from sklearn.linear_model import LogisticRegression
+
     rows = list(split.texts)[:HEAD_TEXTS]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     read: list[np.ndarray] = []
@@ -113,7 +113,7 @@ def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
     from evenodd.settings import ExportSettings, Settings
 
     settings = ExportSettings(max_int8_flips=1.0, max_int8_f1_loss=1.0, parity_texts=64)
-    contents = BundleContents(name="bench", variant="bench", task=TASK, decision=fitted.decision)
+    contents = BundleContents(name="bench", variant="bench", task=fitted.task, decision=fitted.decision)
     with tempfile.TemporaryDirectory() as graphs_folder:
         graphs = export_graphs(
             fitted.model, fitted.tokenizer, Path(graphs_folder), settings, texts, validation_texts=texts, max_length=128

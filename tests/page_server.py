@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from evenodd.evidence.suites.own import own_page
 from serving.page import read_files
 
 GROUPS = {"women", "muslims", "immigrants", "gays", "jews", "foreigners"}
@@ -52,12 +53,14 @@ class FakeService:
         labels: two labels with `hate` positive, or more without a positive one.
         corrections: whether corrections are kept.
         synthetic: whether the models say that their data is synthetic.
+        words: what the bundle says for the page; None: those of the project's own suite, for its two labels.
     """
 
     variants: tuple[str, ...] = ("odd",)
     labels: tuple[str, ...] = ("noHate", "hate")
     corrections: bool = True
     synthetic: bool = True
+    words: dict[str, Any] | None = None
     stored: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
 
@@ -65,6 +68,11 @@ class FakeService:
     def positive(self) -> str | None:
         """The label that scores are about."""
         return "hate" if len(self.labels) == 2 else None
+
+    @property
+    def page(self) -> dict[str, Any] | None:
+        """What the page says of the task."""
+        return self.words or (own_page("hate", "noHate") if self.positive else None)
 
     def result(self, text: str, variant: str) -> dict[str, Any]:
         """One text's answer."""
@@ -129,6 +137,7 @@ class FakeService:
             "decision": decision,
             "data": {"name": "sample", "digest": "9d1c44f0ab37e5d2" * 4, "synthetic": self.synthetic},
             "limits": ["English only.", "Irony and quoted hate are often misread."],
+            "page": self.page,
             "digests": {"model.onnx": "1f" * 32, "tokenizer.json": "be" * 32},
             "runtime": {"graph": "fp32", "provider": "cpu", "providers": ["CPUExecutionProvider"]},
         }

@@ -31,6 +31,7 @@ SECONDS = 15
 FREE = "Free some space: the same command goes on from what is kept."
 FULL = f"distill_odd: the disk is full. {FREE}"
 GOES_ON = "The same command goes on from the last checkpoint."
+BAD_ROWS = "3 bad rows. label missing: line 3; one class"
 
 
 @given(st.dictionaries(NAMES, st.text(max_size=10), max_size=5), st.sampled_from(["--{}={}", "{}={}", "--{} {}"]))
@@ -131,7 +132,7 @@ def run_by(run: Callable[[Request], Any], words: list[str], monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (ValueError("rows\n  are  wrong"), 2, "distill_odd: rows are wrong"),
+        (ValueError("3 bad rows.\n  label  missing: line 3\n  one class"), 2, f"distill_odd: {BAD_ROWS}"),
         (RuntimeError("no hub"), 2, "distill_odd: no hub"),
         (OSError(28, "No space left on device", "home/a"), 2, f"distill_odd: the disk is full (home/a). {FREE}"),
         (RuntimeError("x (sqlite3.OperationalError) database or disk is full [SQL: UPDATE]"), 2, FULL),
@@ -139,7 +140,7 @@ def run_by(run: Callable[[Request], Any], words: list[str], monkeypatch: pytest.
         (NotPromotedError("a gate"), 3, "distill_odd: a gate"),
         (SignalError(signal.SIGTERM), 143, f"distill_odd: ended by SIGTERM. {GOES_ON}"),
         (SignalError(signal.SIGHUP), 129, f"distill_odd: ended by SIGHUP. {GOES_ON}"),
-        (MlflowException("no server at\nhttp://tracking"), 2, "distill_odd: no server at http://tracking"),
+        (MlflowException("no server at\nhttp://tracking"), 2, "distill_odd: no server at; http://tracking"),
         (KeyboardInterrupt(), 130, "distill_odd: interrupted. The same command goes on from the last checkpoint."),
     ],
 )
@@ -155,6 +156,20 @@ def test_errors_end_in_one_line_and_a_code(
         run_by(run, ["--seed", "1"], monkeypatch)
     assert caught.value.code == code
     assert capsys.readouterr().err.strip().splitlines()[-1] == line
+
+
+def test_faults_of_settings_and_of_the_rows_are_told_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Mended one after the other, each costs a start of the command."""
+    path = tmp_path / "reviews.csv"
+    path.write_text("review,sentiment\nfine,good\nbad,\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["distill_odd", f"data={path}", "epochs=0", "seed=-1"])
+    told = capsys.readouterr().err.strip().splitlines()[-1]
+    for fault in ("epochs='0'", "seed='-1'", "label missing: line 3", "one class only"):
+        assert fault in told
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ import { chip, labelBars, scale, track } from "./scale.js";
 import {
   decisionsOf,
   isBinary,
-  isHateTask,
   kindOf,
   meaning,
   modelName,
@@ -23,7 +22,7 @@ let shown = null;
 let chosen = null;
 
 const summary = ({ result, model }) =>
-  `Decision: ${plainName(result.decision)}. Probability of ${scored(result, model)} ${percent(result.score)}.`;
+  `Decision: ${plainName(result.decision, model)}. Probability of ${plainName(scored(result, model), model)} ${percent(result.score)}.`;
 
 function verdict({ result, model }, text) {
   const kind = kindOf(result.decision, model);
@@ -35,13 +34,13 @@ function verdict({ result, model }, text) {
       "p",
       { class: "verdict-word", id: "decision", "data-decision": result.decision },
       icon(kind),
-      plainName(result.decision),
+      plainName(result.decision, model),
     ),
     h(
       "p",
       { class: "verdict-score" },
       h("span", { class: "number", id: "score" }, percent(result.score)),
-      ` probability of ${scored(result, model)}`,
+      ` probability of ${plainName(scored(result, model), model)}`,
     ),
     h("p", { class: "verdict-meaning" }, meaning(result.decision, model)),
     aside && h("p", { class: "quiet" }, aside),
@@ -58,9 +57,9 @@ function verdict({ result, model }, text) {
 
 /** For a known example: what people hold it to be, and whether the model agrees. */
 function expectation(text, result, model) {
-  const example = isHateTask(model) && findExample(text);
+  const example = findExample(text, model);
   if (!example) return null;
-  const held = `People hold this to be ${plainName(example.label).toLowerCase()} (${example.kind}).`;
+  const held = `People hold this to be “${plainName(example.label, model)}” (${example.kind}).`;
   const agrees = result.decision === example.label;
   const outcome = agrees
     ? "The model agrees."
@@ -84,7 +83,7 @@ function variantRow({ model, result, error }, drawn) {
         chip(result.decision, model),
         isBinary(model)
           ? track(result.score, model, kindOf(result.decision, model))
-          : h("span", { class: "quiet" }, result.label),
+          : h("span", { class: "quiet" }, plainName(result.label, model)),
         h("span", { class: "number" }, percent(result.score)),
       ]
     : [h("span", { class: "row-error" }, error?.message ?? "no answer")];
@@ -128,7 +127,7 @@ function reasons(text) {
 }
 
 async function fillReasons(body, text, { model, result }, signal) {
-  const label = plainName(scored(result, model));
+  const label = plainName(scored(result, model), model);
   try {
     const { words } = await explain(text, variantField(shown.service, model), { signal });
     if (!body.isConnected) return;

@@ -52,6 +52,7 @@ function wireViews() {
 function showServing(info) {
   const model = defaultModel(info);
   const more = info.models.length - 1;
+  document.title = [model.name, "evenodd"].filter(Boolean).join(" · ");
   byId("serving").replaceChildren(
     h("span", {}, [model.name, modelName(model)].filter(Boolean).join(" · ") + (more ? ` and ${more} more` : "")),
     info.models.some(({ data }) => data?.synthetic) ? syntheticBadge() : "",

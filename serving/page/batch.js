@@ -136,7 +136,7 @@ const tallyWords = () => {
   const numbers = counts();
   return (
     decisionsOf(batch.models[0])
-      .map((name) => `${plainName(name)} ${count(numbers.get(name) ?? 0)}`)
+      .map((name) => `${plainName(name, batch.models[0])} ${count(numbers.get(name) ?? 0)}`)
       .join(", ") + "."
   );
 };
@@ -185,7 +185,7 @@ function drawSummary() {
     return h(
       "div",
       { class: `sum is-${kindOf(name, model)}`, "data-decision": name },
-      h("dt", {}, plainName(name)),
+      h("dt", {}, plainName(name, model)),
       h("dd", {}, h("span", { class: "sum-number" }, count(number)), h("span", { class: "quiet" }, part)),
     );
   });

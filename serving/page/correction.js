@@ -5,7 +5,7 @@ import { plainName } from "./task.js";
 
 const NOTE_LENGTH = 500;
 
-function choice(label, labels, chosen) {
+function choice(label, model, chosen) {
   const input = h("input", {
     type: "radio",
     name: "correct-label",
@@ -13,7 +13,7 @@ function choice(label, labels, chosen) {
     checked: label === chosen,
     required: true,
   });
-  const plain = plainName(label);
+  const plain = plainName(label, model);
   return h("label", { class: "choice" }, input, plain === label ? plain : [plain, " ", h("code", {}, label)]);
 }
 
@@ -51,7 +51,7 @@ export function correction(text, result, model) {
       h(
         "div",
         { class: "choice-row" },
-        model.labels.map((label) => choice(label, model.labels, other)),
+        model.labels.map((label) => choice(label, model, other)),
       ),
     ),
     h("label", { class: "field", for: "correct-note" }, "Note ", h("span", { class: "quiet" }, "(optional)")),

@@ -6,7 +6,7 @@ import { isBinary, kindOf, plainName, reviewBand, threshold } from "./task.js";
 /** Decision with symbol and word: never colour alone. */
 export function chip(decision, model) {
   const kind = kindOf(decision, model);
-  return h("span", { class: `chip is-${kind}`, "data-decision": decision }, icon(kind), plainName(decision));
+  return h("span", { class: `chip is-${kind}`, "data-decision": decision }, icon(kind), plainName(decision, model));
 }
 
 function zones(model) {
@@ -24,7 +24,7 @@ function zones(model) {
 
 function spoken(score, model) {
   const band = reviewBand(model);
-  const parts = score === null ? [] : [`Probability of ${model.positive} ${percent(score)}.`];
+  const parts = score === null ? [] : [`Probability of ${plainName(model.positive, model)} ${percent(score)}.`];
   if (threshold(model) !== null) parts.push(`Threshold ${share(threshold(model))}.`);
   if (band) parts.push(`Review from ${share(band.low)} to ${share(band.high)}.`);
   return parts.join(" ");
@@ -48,7 +48,8 @@ function key(model) {
 
 /** The large scale with its ends named and its marks explained. */
 export function scale(score, model, kind) {
-  const ends = [plainName(model.labels.find((label) => label !== model.positive)), plainName(model.positive)];
+  const negative = model.labels.find((label) => label !== model.positive);
+  const ends = [plainName(negative, model), plainName(model.positive, model)];
   return h(
     "figure",
     { class: "scale" },
@@ -77,7 +78,7 @@ export function labelBars(probabilities, model) {
         h(
           "div",
           { class: "label-bar" },
-          h("dt", {}, label),
+          h("dt", {}, plainName(label, model)),
           h(
             "dd",
             {},

@@ -2,10 +2,10 @@
 import { showAnswer, showEmpty } from "./answer.js";
 import { ApiError, classify } from "./api.js";
 import { announce, byId, h, setFault } from "./dom.js";
-import { EXAMPLES } from "./examples.js";
+import { examplesOf } from "./examples.js";
 import { characters, count, plural } from "./format.js";
-import { variantField } from "./info.js";
-import { isBinary, isHateTask } from "./task.js";
+import { defaultModel, variantField } from "./info.js";
+import { questionOf } from "./task.js";
 
 let service = null;
 let pending = null;
@@ -104,25 +104,18 @@ function exampleButton(row) {
 }
 
 function showExamples() {
-  if (!service.models.every(isHateTask)) return;
+  const examples = examplesOf(defaultModel(service));
+  byId("examples").hidden = examples.length === 0;
   byId("examples-list").replaceChildren(
-    ...EXAMPLES.flatMap(({ title, rows }) => [h("h3", {}, title), h("ul", {}, rows.map(exampleButton))]),
+    ...examples.flatMap(({ title, rows }) => [h("h3", {}, title), h("ul", {}, rows.map(exampleButton))]),
   );
-  byId("examples").hidden = false;
 }
 
 function showQuestion() {
-  const model = service.models[0];
-  if (!isHateTask(model)) {
-    byId("question").textContent = isBinary(model)
-      ? `Is this text “${model.positive}”?`
-      : "Which label fits this text?";
-    return;
-  }
-  byId("question").textContent = "Does this text attack a group of people?";
-  byId("definition").textContent =
-    "Hate speech here means an attack on people for what they are: origin, religion, gender, orientation, disability. Abuse of one person is something else.";
-  byId("definition").hidden = false;
+  const model = defaultModel(service);
+  byId("question").textContent = questionOf(model);
+  byId("definition").textContent = model.page?.definition ?? "";
+  byId("definition").hidden = !model.page?.definition;
 }
 
 const showCount = () => {

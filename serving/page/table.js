@@ -93,7 +93,7 @@ export class ResultTable {
 
   drawFilters() {
     const counts = tally(this.rows);
-    const groups = decisionsOf(this.models[0]).map((name) => [name, plainName(name), counts.get(name) ?? 0]);
+    const groups = decisionsOf(this.models[0]).map((name) => [name, plainName(name, this.models[0]), counts.get(name) ?? 0]);
     const apart = this.models.length > 1 ? this.rows.filter(disagrees).length : 0;
     if (this.models.length > 1) groups.push(["disagree", "Variants differ", apart]);
     for (const [name, title] of [

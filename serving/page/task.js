@@ -1,20 +1,16 @@
 /** What a model's answers mean, in words. */
 import { percent, share } from "./format.js";
 
-const PLAIN_NAMES = { hate: "Hate", noHate: "Not hate", review: "Review" };
-
-const HATE_MEANINGS = {
-  hate: "It attacks or demeans people for a group they belong to: origin, religion, gender, orientation, disability and the like.",
-  noHate:
-    "No attack on a group was found. It can still be rude or cruel: abuse of one person that names no protected group " +
-    "(“I hate you”) is not hate in this definition.",
-};
-
 export const isBinary = (model) => model.task !== "multiclass" && Boolean(model.positive) && model.labels.length === 2;
 
-export const isHateTask = (model) => isBinary(model) && model.positive === "hate";
+/** A label or decision as people read it. */
+export const plainName = (decision, model) =>
+  decision === "review" ? "Review" : (model?.page?.labels?.[decision]?.name ?? decision);
 
-export const plainName = (decision) => PLAIN_NAMES[decision] ?? decision;
+/** The question that the page asks of a text. */
+export const questionOf = (model) =>
+  model.page?.question ??
+  (isBinary(model) ? `Is this text “${plainName(model.positive, model)}”?` : "Which label fits this text?");
 
 /** `positive`, `negative`, `review` or, for more than two labels, `label`: what decides colour and symbol. */
 export function kindOf(decision, model) {
@@ -41,8 +37,10 @@ function meaningOfReview(model) {
 /** What a decision means here, one or two sentences. */
 export function meaning(decision, model) {
   if (decision === "review") return meaningOfReview(model);
-  if (isHateTask(model) && HATE_MEANINGS[decision]) return HATE_MEANINGS[decision];
-  return `Of ${model.labels.length} labels, the model gives this text “${decision}”.`;
+  return (
+    model.page?.labels?.[decision]?.meaning ??
+    `Of ${model.labels.length} labels, the model gives this text “${plainName(decision, model)}”.`
+  );
 }
 
 /** Why decision and likeliest label differ, or null when they do not. */

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from evenodd.flow.entries import ENTRIES, Entry, find_entry
 from evenodd.flow.logs import configure_logging, quieten_libraries
 from evenodd.interruption import end_with_parent, listen
-from evenodd.settings import Settings
+from evenodd.settings import Settings, full_name, make_request
 
 FILE_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".tsv")
 USAGE = "evenodd ENTRY name=value …    (--name value is the same; evenodd ENTRY --help lists the settings)"
@@ -58,9 +59,13 @@ def run_entry(entry: Entry, words: Sequence[str]) -> int:
     if {"-h", "--help"} & set(words):
         print(entry.help())
         return 0
-    request = entry.request(parse(words))
-    settings = request.settings
-    check_files(settings)
+    said = parse(words)
+    try:
+        request = entry.request(said)
+        settings = request.settings
+        check_files(settings)
+    except ValueError as fault:
+        raise ValueError("; ".join([str(fault), *faults_of_data(said, str(fault))])) from None
     _stay_offline(settings)
     quieten_libraries()
     result = entry.run(request)
@@ -82,7 +87,8 @@ def in_one_line(error: BaseException) -> str:
         named = next((one.filename for one in chain if isinstance(one, OSError) and one.filename), None)
         where = f" ({named})" if named else ""
         return f"the disk is full{where}. Free some space: the same command goes on from what is kept."
-    return " ".join(str(error).partition("[SQL:")[0].split()) or type(error).__name__
+    lines = [" ".join(line.split()) for line in str(error).partition("[SQL:")[0].splitlines()]
+    return re.sub(r"([.:;]);", r"\1", "; ".join(filter(None, lines))) or type(error).__name__
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -135,6 +141,28 @@ def check_files(settings: Settings) -> None:
         named_as_file = value and (Path(value).suffix.lower() in FILE_SUFFIXES or value.startswith((".", "/", "~")))
         if value and named_as_file and not Path(value).expanduser().exists():
             raise ValueError(f"{name}='{value}': no such file. Paths are taken from {Path.cwd()}.")
+
+
+def faults_of_data(said: Mapping[str, str], told: str) -> list[str]:
+    """What is wrong with a file of rows, told together with faults of settings: a person mends both at once.
+
+    Args:
+        said: as on the command line.
+        told: what is told already.
+    """
+    about = {name: value for name, value in said.items() if (full_name(name) or "").partition(".")[0] == "data"}
+    try:
+        settings = make_request(about).settings
+        check_files(settings)
+        if not about or not Path(settings.data.source).expanduser().exists():
+            return []
+        quieten_libraries()
+        from evenodd.rows import load_corpus
+
+        load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
+    except (ValueError, OSError) as fault:
+        return [] if str(fault) in told else [str(fault)]
+    return []
 
 
 def _stay_offline(settings: Settings) -> None:

@@ -13,10 +13,12 @@ from finished_runs import Made, add_finished, made_scores, materials_of
 from evenodd.evidence.augmentation import Arm, compare_augmentation
 from evenodd.evidence.metrics import average_precision, f1_macro
 from evenodd.evidence.suites.behaviour import load_suite, score_suite
+from evenodd.flow import main
 from evenodd.flow.compare import Compared, compare_runs, counterparts
 from evenodd.flow.export import newest_winner
 from evenodd.flow.measure import unseen_cases
 from evenodd.flow.runs import read_run
+from evenodd.flow.schedule.fits import Fits
 from evenodd.rows import Corpus, load_corpus
 from evenodd.settings import EvidenceSettings, Settings, resolve_settings
 
@@ -68,8 +70,26 @@ def test_a_model_that_always_says_no_cannot_win(tracking, corpus, tmp_path) -> N
     assert alone.verdict.winner is None
     assert alone.winner_version is None
     assert "does not exceed the floor" in alone.verdict.text
+    assert (alone.verdict.strongest, alone.strongest_version) == ("odd", read_run(never).version)
     beside = compare(corpus, [never, add_finished(tracking, corpus, Made("even"))], tmp_path)
     assert beside.verdict.winner == "even"
+
+
+def test_where_no_variant_may_ship_the_strongest_can_be_tried(tracking, corpus, tmp_path, monkeypatch) -> None:
+    """The commands ended after all fits with nothing to serve."""
+    runs = [add_finished(tracking, corpus, Made(name, skill=skill)) for name, skill in (("odd", 1.0), ("even", 2.0))]
+    shipped: list[object] = []
+    monkeypatch.setattr(main, "compare_runs", lambda *_, **__: barred)
+    monkeypatch.setattr(main, "export_version", lambda version, *_, **__: shipped.append(version))
+    monkeypatch.setattr(main, "package", lambda versions, *_, **__: shipped.append(versions) or "bento:1")
+    monkeypatch.setattr(main, "promote", lambda *_, **__: pytest.fail("what may not ship is no champion"))
+    barred = compare(corpus, runs, tmp_path, **{"gates.min_behaviour": "0.99"})
+    assert barred.verdict.winner is None
+    done = main.ship(Fits([]), materials_of(corpus, tmp_path), resolve_settings({}))
+    even = read_run(runs[1]).version
+    assert shipped == [even, (even,)]
+    assert done.exit_code == 3
+    assert "NOT PROMOTED: no variant may ship. even has the highest score" in done.text
 
 
 def test_an_older_winner_does_not_stand_in_for_none(tracking, corpus, tmp_path) -> None:

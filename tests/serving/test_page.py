@@ -134,6 +134,24 @@ def test_many_labels_have_bars_and_no_threshold(fake: Fake, visit: Visit) -> Non
     assert page.locator("#examples").is_hidden()
 
 
+def test_the_page_speaks_of_the_task_that_the_bundle_names(fake: Fake, visit: Visit) -> None:
+    """A support desk's model that asks whether a text attacks a group of people."""
+    words = {
+        "question": "What is this customer writing about?",
+        "definition": "Praise only counts when nothing is asked for.",
+        "labels": {"spam": {"name": "Advertisement", "meaning": "Nobody needs to answer."}},
+        "examples": [{"title": "From last week", "rows": [{"text": "BUY!", "label": "spam", "kind": "a shop"}]}],
+    }
+    _, address = fake(labels=("complaint", "praise", "question", "spam"), words=words)
+    page = visit(address)
+    page.get_by_role("button", name="BUY!").click()
+    page.wait_for_selector(".label-bars")
+    assert page.locator("#question").inner_text() == words["question"]
+    assert page.locator("#definition").inner_text() == words["definition"]
+    assert page.locator(".label-bar dt", has_text="Advertisement").count() == 1
+    assert "People hold this to be “Advertisement” (a shop)." in page.locator(".expectation").inner_text()
+
+
 def test_correction_is_stored_once(fake: Fake, visit: Visit) -> None:
     """A correction that thanks and stores nothing, or the model's label instead of the person's."""
     service, address = fake()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from evenodd.classifier.manifest import CHECKED, EXACT, MANIFEST, UNLISTED, manifest_faults
+from evenodd.classifier.page import page_faults
 from evenodd.classifier.signature import check_signature
 from evenodd.task import Decision, Task
 
@@ -28,6 +29,7 @@ MODEL_FIELDS = (
     "data",
     "metrics",
     "limits",
+    "page",
 )
 
 
@@ -134,6 +136,9 @@ def read_bundle(folder: Path) -> Bundle:
         decision = Decision.from_dict(description["decision"], task)
     except ValueError as fault:
         raise ValueError(f"bundle {folder}: {fault} Export it again.") from None
+    faults = list(page_faults(description.get("page") or {}, task.labels))
+    if faults:
+        raise ValueError(f"bundle {folder}: {' '.join(faults)} Export it again.")
     _check_samples(folder, description, decision)
     _check_files(folder, description["files"])
     return Bundle(folder, description, task, decision)

@@ -45,6 +45,7 @@ class Verdict:
         tie: several variants cannot be told apart from the best, which is no proof that they are equal; the winner is
             the cheapest of them.
         best: highest mean macro-F1 among those that may win; None when none may.
+        strongest: highest mean macro-F1 of all, those that may not win too; of equals the cheapest.
         tied: all that cannot be told apart from the best, itself included, cheapest first.
         excluded: why a variant may not win, by name.
         scores: table by variant: f1_macro, f1_macro_sd, average_precision, average_precision_sd, seeds, rows.
@@ -60,6 +61,7 @@ class Verdict:
     winner: str | None
     tie: bool
     best: str | None
+    strongest: str
     tied: tuple[str, ...]
     excluded: Mapping[str, str]
     scores: pd.DataFrame

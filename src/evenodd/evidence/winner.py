@@ -58,8 +58,9 @@ def choose_winner(
     left = [c for c in candidates if c.name in eligible and not _worse(pairs, c.name, str(best))]
     tied = tuple(c.name for c in sorted(left, key=lambda c: (*c.fixed_cost, -_score(scores, c.name), c.name)))
     winner = tied[0] if tied else None
+    strongest = min(candidates, key=lambda c: (-_score(scores, c.name), *c.fixed_cost, c.name)).name
     verdict = Verdict(
-        winner, len(tied) > 1, best, tied, excluded, scores, pairs, held_against, 1 - settings.alpha, losses
+        winner, len(tied) > 1, best, strongest, tied, excluded, scores, pairs, held_against, 1 - settings.alpha, losses
     )
     return replace(verdict, sentences=sentences(verdict, candidates, settings))
 

@@ -25,11 +25,17 @@ COST = {f"cost/{name}": name for name in (OPERATIONS, PARAMETERS, LATENCY, LATEN
 
 @dataclass(frozen=True)
 class Compared:
-    """A finished comparison."""
+    """A finished comparison.
+
+    Attributes:
+        winner_version: of the variant that ships; None when none may.
+        strongest_version: of the variant with the highest macro-F1 on validation, whether it may ship or not.
+    """
 
     run_id: str
     verdict: Verdict
     winner_version: str | None
+    strongest_version: str
     table_text: str
     report: Path
 
@@ -89,7 +95,8 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
         tests = [each.corpus.test for each in divided]
         compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
         text, report = present(compared, materials, settings, settings.home / "reports" / run_id)
-    return Compared(run_id, verdict, best.version if best else None, text, report)
+    strongest = shipped[verdict.strongest].version
+    return Compared(run_id, verdict, best.version if best else None, strongest, text, report)
 
 
 def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

@@ -17,6 +17,7 @@ from evenodd.classifier.manifest import CHECKED, EXACT
 from evenodd.classifier.signature import signer_of
 from evenodd.flow.bundles import bundle_of, bundle_tags, check_bundle
 from evenodd.flow.materials import Materials, gather
+from evenodd.flow.page import read_page
 from evenodd.release import (
     FULL,
     SHORT,
@@ -108,8 +109,9 @@ def export_version(reference: str, settings: Settings, materials: Materials, *, 
 def fingerprint_of(found: tracking.Version, settings: Settings) -> str:
     """Same version, settings, signer and version of the package: same fingerprint."""
     flat, key = flatten(settings), settings.export.signing_key
+    page = settings.serve.page and Path(settings.serve.page).read_text(encoding="utf-8")
     chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("export", "serve")}
-    parts = [found.name, found.version, found.run_id, chosen, settings.data.max_length, __version__, FORMAT]
+    parts = [found.name, found.version, found.run_id, chosen, page, settings.data.max_length, __version__, FORMAT]
     parts += [] if key is None else [signer_of(key)]
     return digest_of(parts)[:20]
 
@@ -237,6 +239,7 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
         provider=settings.serve.provider,
         metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
         limits=tuple(facts["limits"]),
+        page=read_page(settings.serve.page, task) if settings.serve.page else facts.get("page"),
     )
 
 

@@ -17,7 +17,10 @@ from evenodd.settings import Request, Settings
 
 @dataclass(frozen=True)
 class Shipped:
-    """The comparison, the Bento of its winner, the experiment, and why the winner was not promoted, if it was not."""
+    """The comparison, the Bento of its winner, the experiment, and why nothing was promoted, if nothing was.
+
+    Where no variant may ship, the Bento holds the strongest one: a person can try what the evidence is about.
+    """
 
     compared: Compared
     bento: str
@@ -49,17 +52,24 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     """Compares the runs, and exports, promotes and packages the winner.
 
     Raises:
-        RuntimeError: a fit failed, no variant may be shipped, or parity does not hold.
+        RuntimeError: a fit failed, or parity does not hold.
     """
     fits.check()
     compared = compare_runs([run.run_id for run in fits.runs], materials, settings, nested=True)
+    version = compared.winner_version or compared.strongest_version
+    export_version(version, settings, materials, nested=True)
+    stopped = why_not_promoted(compared, settings)  # the chain is finished all the same: exported and packaged
+    tag = package((version if stopped else CHAMPION,), settings, nested=True)
+    return Shipped(compared, tag, tracking.experiment_name(), stopped)
+
+
+def why_not_promoted(compared: Compared, settings: Settings) -> str | None:
+    """Promotes the winner; what stopped it, or None."""
     if compared.winner_version is None:
-        raise RuntimeError(compared.verdict.text)
-    export_version(compared.winner_version, settings, materials, nested=True)
-    stopped = None
+        strongest = compared.verdict.strongest
+        return f"no variant may ship. {strongest} has the highest score and is exported and packaged, to be tried."
     try:
         promote(compared.winner_version, "winner of the comparison", settings, nested=True)
     except NotPromotedError as error:
-        stopped = str(error)  # the chain is finished all the same: the version is there, exported and packaged
-    tag = package((compared.winner_version if stopped else CHAMPION,), settings, nested=True)
-    return Shipped(compared, tag, tracking.experiment_name(), stopped)
+        return str(error)
+    return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
@@ -13,9 +15,12 @@ from evenodd.encoders.files import resolve_model, source_digest
 from evenodd.evidence import Floors, fit_floors
 from evenodd.evidence.datareport import DataReport, data_report
 from evenodd.evidence.suites.own import open_suite
+from evenodd.flow.page import read_page
 from evenodd.rows import Corpus, TokenStore, load_corpus, token_store
 from evenodd.settings import DataSettings, Settings
 from evenodd.training import FitData
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -109,26 +114,53 @@ def gather(settings: Settings) -> Materials:
         ValueError: faults in the rows, or files that are not there.
         RuntimeError: a hub that cannot be reached.
     """
-    encoder = resolve_model(settings.teacher.source, settings.teacher.revision)
     cache = settings.home / "cache"
-    corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=cache)
-    if settings.suite and corpus.positive is None:
-        raise ValueError(
-            f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
-            f"({', '.join(corpus.label_names)}): pass suite=none."
-        )
-    check_encoder(encoder, settings.data.max_length)
-    digest = source_digest(encoder)
+    faults: list[str] = []
+    encoder = _collected(lambda: _sound_encoder(settings), faults)
+    corpus = _collected(lambda: load_corpus(settings.data, seed=settings.data.split_seed, cache=cache), faults)
+    if corpus is not None:
+        faults += _faults_of_task(corpus, settings)
+    if faults or corpus is None or encoder is None:
+        raise ValueError("\n".join(faults))
     return Materials(
         corpus,
         encoder,
         settings.teacher.source,
-        digest,
+        source_digest(encoder),
         cache,
         settings.data.max_length,
         settings.data,
         settings.suite,
     )
+
+
+def _collected(step: Callable[[], T], faults: list[str]) -> T | None:
+    """What a step gives, or None with its fault added to the others."""
+    try:
+        return step()
+    except ValueError as fault:
+        faults.append(str(fault))
+        return None
+
+
+def _sound_encoder(settings: Settings) -> Path:
+    encoder = resolve_model(settings.teacher.source, settings.teacher.revision)
+    check_encoder(encoder, settings.data.max_length)
+    return encoder
+
+
+def _faults_of_task(corpus: Corpus, settings: Settings) -> Iterator[str]:
+    """What was asked for and does not fit the labels."""
+    if settings.suite and corpus.positive is None:
+        yield (
+            f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
+            f"({', '.join(corpus.label_names)}): pass suite=none."
+        )
+    if settings.serve.page:
+        try:
+            read_page(settings.serve.page, corpus.task)
+        except ValueError as fault:
+            yield str(fault)
 
 
 def divisions(materials: Materials, settings: Settings) -> list[Materials]:

@@ -14,7 +14,7 @@ from scipy.special import softmax
 from evenodd.classifier.text import fitting_overlap
 from evenodd.encoders import LayerMap
 from evenodd.evidence import Decision, Scored
-from evenodd.evidence.suites.own import OWN, own_limits
+from evenodd.evidence.suites.own import OWN, own_limits, own_page
 from evenodd.flow.measure import Measured
 from evenodd.flow.plan import Plan
 from evenodd.report.behaviour_plot import plot_behaviour
@@ -27,6 +27,7 @@ from evenodd.report.plots import (
 )
 from evenodd.rows import Corpus
 from evenodd.settings import flatten, is_among
+from evenodd.task import Task
 from evenodd.tracking import ModelEntry
 from evenodd.training import Fit
 
@@ -112,6 +113,7 @@ def model_entry(
         },
     }
     metadata["limits"] = list(limits(metadata, plan.settings.suite))
+    metadata["page"] = page_words(corpus.task, plan.settings.suite)
     return ModelEntry(
         registered_name=plan.settings.name,
         variant=plan.variant.name,
@@ -136,6 +138,14 @@ def card_facts(
         "run_id": run_id,
         "settings": settings,
     }
+
+
+def page_words(task: Task, suite: str | None) -> dict[str, Any] | None:
+    """What the page of a service says of the task, where the project has words for it: for its own suite's task."""
+    if suite != OWN or task.positive is None:
+        return None
+    (negative,) = (label for label in task.labels if label != task.positive)
+    return own_page(task.positive, negative)
 
 
 def limits(facts: Mapping[str, Any], suite: str | None) -> tuple[str, ...]:

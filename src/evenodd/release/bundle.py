@@ -61,6 +61,7 @@ class BundleContents:
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         metrics: name to value, as they stand on the card.
         limits: one line each.
+        page: what the page of the service says of the task; see `evenodd.classifier.page`.
         samples: texts to check at start, beside the built-in ones.
     """
 
@@ -77,6 +78,7 @@ class BundleContents:
     provider: str = "auto"
     metrics: dict[str, float] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    page: dict[str, Any] | None = None
     samples: tuple[str, ...] = ()
 
 
@@ -166,6 +168,7 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
         "layer_map": None if contents.layer_map is None else list(contents.layer_map),
         "metrics": contents.metrics,
         "limits": list(contents.limits),
+        "page": contents.page,
         "samples": scorer.samples([*SAMPLE_TEXTS, *contents.samples, *typical], list(graphs.paths)),
         "reference": scorer.reference(scored, encoder.lengths(reference_texts)),
     }

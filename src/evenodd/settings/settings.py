@@ -259,6 +259,11 @@ class ServeSettings(Frozen):
         description="checked: int8, borderline texts again in float32 (labels are fp32's), or all in fp32 where the "
         "machine that serves finds that as fast; int8: faster, some shift",
     )
+    page: str | None = Field(
+        None,
+        min_length=1,
+        description="YAML file with what the service's page says: question, definition, labels, examples",
+    )
 
 
 class RunSettings(Frozen):

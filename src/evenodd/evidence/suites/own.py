@@ -1,7 +1,8 @@
-"""What goes with the project's own suite and with no other: its sentences next to "I hate you.", and its limits."""
+"""What goes with the project's own suite alone: sentences next to "I hate you.", limits, the words of a page."""
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -36,6 +37,21 @@ def _about() -> dict[str, Any]:
 def own_limits() -> tuple[str, ...]:
     """What a person who relies on a model for this suite's task must know, one line each."""
     return tuple(_about()["limits"])
+
+
+def own_page(positive: str, negative: str) -> dict[str, Any]:
+    """What the page of a service says for a model of this suite's task, in the form of `evenodd.classifier.page`.
+
+    Args:
+        positive: the name of the task's label that the suite calls hateful.
+        negative: the other label's.
+    """
+    names = {"positive": positive, "negative": negative}
+    page: dict[str, Any] = copy.deepcopy(_about()["page"])
+    page["labels"] = {names[side]: words for side, words in page["labels"].items()}
+    for row in (row for group in page["examples"] for row in group["rows"]):
+        row["label"] = names[row["label"]]
+    return page
 
 
 def near_sentences(predict: Predict | None = None) -> pd.DataFrame:
