@@ -111,7 +111,7 @@ def test_four_labels_go_from_rows_to_the_service(store):
     main.run(make_request({**given, "data": "four.jsonl", "labels": "all", "name": "four", "variants": "odd"}))
     compared = only_run(tracking, stage="compare")
     winner = compared.data.tags["winner"]
-    engine = open_engine(read_bundle(Path(given["home"]) / "bundles" / winner), Settings())
+    engine = open_engine(read_bundle(Path(given["home"]) / "bundles" / winner), Settings(graph="fp32"))
     assert sorted(engine.bundle.task.labels) == sorted(SIGNS)
     assert engine.bundle.task.kind == "multiclass"
     texts = ["we like rain", "i hate people", "a group of people and a group", "never never never", "12"]
