@@ -28,9 +28,9 @@ from evenodd.settings import Request, Settings, field_paths, is_among
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = st.from_regex(r"[a-z][a-z_.]{0,12}", fullmatch=True).filter(lambda name: name != "help")
 SECONDS = 15
-FREE = "Free some space: the same command goes on from what is kept."
+FREE = "Free some space and run the same command again: it reuses finished work."
 FULL = f"distill_odd: the disk is full. {FREE}"
-GOES_ON = "The same command goes on from the last checkpoint."
+RESUME = "Run the same command again to resume from the last checkpoint."
 BAD_ROWS = "3 bad rows. label missing: line 3; one class"
 
 
@@ -138,10 +138,10 @@ def run_by(run: Callable[[Request], Any], words: list[str], monkeypatch: pytest.
         (RuntimeError("x (sqlite3.OperationalError) database or disk is full [SQL: UPDATE]"), 2, FULL),
         (RuntimeError("cannot be read [SQL: SELECT 1]"), 2, "distill_odd: cannot be read"),
         (NotPromotedError("a gate"), 3, "distill_odd: a gate"),
-        (SignalError(signal.SIGTERM), 143, f"distill_odd: ended by SIGTERM. {GOES_ON}"),
-        (SignalError(signal.SIGHUP), 129, f"distill_odd: ended by SIGHUP. {GOES_ON}"),
+        (SignalError(signal.SIGTERM), 143, f"distill_odd: ended by SIGTERM. {RESUME}"),
+        (SignalError(signal.SIGHUP), 129, f"distill_odd: ended by SIGHUP. {RESUME}"),
         (MlflowException("no server at\nhttp://tracking"), 2, "distill_odd: no server at; http://tracking"),
-        (KeyboardInterrupt(), 130, "distill_odd: interrupted. The same command goes on from the last checkpoint."),
+        (KeyboardInterrupt(), 130, f"distill_odd: interrupted. {RESUME}"),
     ],
 )
 def test_errors_end_in_one_line_and_a_code(

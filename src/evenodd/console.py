@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as asked:
         number = getattr(asked, "number", signal.SIGINT)
         how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-        print(f"{name}: {how}. The same command goes on from the last checkpoint.", file=sys.stderr)
+        print(f"{name}: {how}. Run the same command again to resume from the last checkpoint.", file=sys.stderr)
         sys.exit(128 + number)
     except Exception as error:
         if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _told()):
@@ -86,7 +86,7 @@ def in_one_line(error: BaseException) -> str:
     if any(_is_full(one) for one in chain):
         named = next((one.filename for one in chain if isinstance(one, OSError) and one.filename), None)
         where = f" ({named})" if named else ""
-        return f"the disk is full{where}. Free some space: the same command goes on from what is kept."
+        return f"the disk is full{where}. Free some space and run the same command again: it reuses finished work."
     lines = [" ".join(line.split()) for line in str(error).partition("[SQL:")[0].splitlines()]
     return re.sub(r"([.:;]);", r"\1", "; ".join(filter(None, lines))) or type(error).__name__
 

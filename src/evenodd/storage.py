@@ -104,7 +104,7 @@ def sound(folder: Path) -> bool:
     try:
         read_seal(folder)
     except DamagedError as fault:
-        log.warning("%s It is made again.", fault)
+        log.warning("%s It is rebuilt.", fault)
         discard(folder)
         return False
     return True

@@ -81,7 +81,7 @@ def test_a_damaged_cache_is_named_and_made_again(kind: str, name: str, tmp_path:
         with caplog.at_level(logging.WARNING):
             assert read(tmp_path) == before
         assert name in caplog.text
-        assert "made again" in caplog.text
+        assert "It is rebuilt." in caplog.text
 
 
 CHECKPOINT_FILES = (

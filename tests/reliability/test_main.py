@@ -82,7 +82,7 @@ def test_what_schedulers_send_ends_like_ctrl_c(chain: Chain, number: signal.Sign
     process.send_signal(number)
     _, told = process.communicate(timeout=60)
     assert process.returncode == CODES[number]
-    assert f"main: {word}. The same command goes on from the last checkpoint." in told
+    assert f"main: {word}. Run the same command again to resume from the last checkpoint." in told
     assert "Traceback" not in told
     assert not chain.runs("attributes.status = 'RUNNING'")
 

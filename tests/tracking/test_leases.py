@@ -166,7 +166,7 @@ def test_a_holder_that_was_stopped_learns_that_it_lost(tracking: ModuleType, mon
         other = left("a key", 2)
         held.check()
         seconds[0] += 600
-        with pytest.raises(tracking.LeaseLostError, match=r"fitting odd: another process has taken it over.*60 s"):
+        with pytest.raises(tracking.LeaseLostError, match=r"fitting odd: another process has taken over.*60 s"):
             held.check()
     assert names() == [other]
 

@@ -36,7 +36,7 @@ def test_a_store_that_is_away_is_not_told_as_there_is_none(
     """ "Not in the registry" sends the reader to fit again what is there."""
     method, read = READS[what]
     monkeypatch.setattr(MlflowClient, method, away)
-    with pytest.raises(tracking.StoreUnreachableError, match=r"does not answer\. What was fitted is kept") as caught:
+    with pytest.raises(tracking.StoreUnreachableError, match=r"does not answer\. Finished work is kept") as caught:
         read(tracking)
     assert "HTTPConnectionPool" not in str(caught.value)
 
@@ -69,7 +69,7 @@ def test_a_store_that_stays_away_ends_the_fit_in_one_sentence(
     monkeypatch.setattr(MlflowClient, "log_batch", away)
     box = Outbox()
     box.add("a run", {"train/loss": 1.0}, 1)
-    with pytest.raises(tracking.StoreUnreachableError, match="the same command goes on from it"):
+    with pytest.raises(tracking.StoreUnreachableError, match="run the same command again when the server is back"):
         box.flush()
 
 

@@ -133,7 +133,7 @@ def _holds(folder: Path, tags: Mapping[str, str]) -> bool:
     try:
         check_bundle(folder, tags)
     except (ValueError, RuntimeError, OSError) as fault:
-        log.warning("%s It is made again.", fault)
+        log.warning("%s It is rebuilt.", fault)
         return False
     return True
 
@@ -145,7 +145,7 @@ def _restored(run_id: str, folder: Path) -> bool:
     except tracking.StoreUnreachableError:
         raise
     except (ValueError, RuntimeError) as fault:
-        log.warning("the bundle cannot be restored from run %s: %s It is made again.", run_id, fault)
+        log.warning("the bundle cannot be restored from run %s: %s It is rebuilt.", run_id, fault)
         return False
     discard(folder)
     with unsealed_folder(folder) as copy:

@@ -75,8 +75,8 @@ class Lease:
         HEART.catch_up()
         if self.lost:
             raise LeaseLostError(
-                f"{self.what}: another process has taken it over, as nothing was heard of this one for "
-                f"{SILENCE_SECONDS:.0f} s. The same command takes what that one makes."
+                f"{self.what}: another process has taken over, because this one sent no heartbeat for "
+                f"{SILENCE_SECONDS:.0f} s. Run the same command again to use that process's result."
             )
 
 
@@ -91,7 +91,7 @@ def lease(key: str, what: str) -> Iterator[Lease]:
     client, watch, waited = MlflowClient(), Silence(), False
     while (name := _claim(client, key, what, watch)) is None:
         if not waited:
-            log.info("%s | another process is at it: waiting", what)
+            log.info("%s | another process is working on it: waiting", what)
         waited = True
         time.sleep(POLL_SECONDS)
     held = Lease(name, what, waited)

@@ -84,7 +84,7 @@ class Outbox:
         except MlflowException as error:
             if is_unreachable(error):
                 if not self.away:
-                    log.warning("the tracking store does not answer: work goes on, and metrics are kept until it does")
+                    log.warning("the tracking store does not answer: training continues, and metrics are kept")
                 self.away = True
                 return False
             self.fault = error

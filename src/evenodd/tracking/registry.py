@@ -142,7 +142,7 @@ def drop_half_registered(registered_name: str) -> None:
                 raise
             ended, tags = run.info.status in ("KILLED", "FAILED"), run.data.tags
             if ended and OWNER_TAG in tags and DONE_TAG not in tags:
-                log.info("version %s of %s was half registered and is deleted", version.version, registered_name)
+                log.info("version %s of %s was only partly registered and is deleted", version.version, registered_name)
                 with suppress(MlflowException):  # another process was first
                     client.delete_model_version(registered_name, version.version)
 

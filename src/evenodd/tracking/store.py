@@ -18,7 +18,7 @@ HTTP = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
 }
 SQLITE = "sqlite:///"
-WAY_ON = "What was fitted is kept: the same command goes on from it when the store is back."
+WAY_ON = "Finished work is kept: run the same command again when the server is back."
 
 
 class StoreUnreachableError(RuntimeError):
