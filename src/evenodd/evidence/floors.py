@@ -16,8 +16,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from evenodd.evidence.metrics import FloatArray, IntArray, Scored, classification_metrics, confusion, rates
 
 FLOOR_NAMES = ("majority", "tfidf")
-MORE_EPOCHS = 3
-"""So many times the epochs of a teacher that learnt nothing are advised."""
 GUESS_DRAWS = 2000
 GUESS_QUANTILE = 0.95
 
@@ -167,13 +165,13 @@ def mean_floors(found: Sequence[Floors]) -> Floors:
     return Floors(first.scored, metrics, no_skill, seconds)
 
 
-def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, epochs: int) -> None:
+def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, longer: str) -> None:
     """Refuse to distil from a teacher that does no better than a guess.
 
     Args:
         validation_metrics: with `f1_macro` or `validation/f1_macro`.
         floors: fitted on the same split.
-        epochs: that the teacher was trained.
+        longer: the setting that trains the teacher longer, with its value: `teacher.epochs=9`.
 
     Raises:
         ValueError: no macro-F1 among the metrics.
@@ -186,6 +184,6 @@ def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, ep
     if not score > floor:
         raise RuntimeError(
             f"distilling from a teacher whose validation macro-F1 {score:.3f} does not beat the no-skill floor "
-            f"{floor:.3f} is refused: train it longer (-P teacher.epochs={MORE_EPOCHS * epochs}), with another "
+            f"{floor:.3f} is refused: train it longer (-P {longer}), with another "
             "learning rate (-P teacher.learning_rate=…), or on more rows."
         )

@@ -24,14 +24,18 @@ from evenodd.flow.materials import Materials
 from evenodd.flow.measure import Measured, measure, scores_to_bytes
 from evenodd.flow.plan import Plan
 from evenodd.flow.present import card_facts, describe_run, fit_figures, history_frame, model_entry
+from evenodd.flow.runs import read_run
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
+from evenodd.settings import TrainSettings
 from evenodd.storage import discard
 from evenodd.training import AfterEachStep, Fit, FitContext, fit, mix_weights, operations_per_token
 
 log = logging.getLogger(__name__)
 
 TEACHER_METRIC = "validation/f1_macro"
+MORE = 3
+"""A teacher that learned nothing is advised to train so many times as long."""
 READ_BACK = ("scores/", "tables/history.csv", "decision.json", "layer_map.json")
 
 
@@ -138,10 +142,18 @@ def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> Fit
         return None
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, parent=parent)
     metrics = tracking.get_run(teacher.run_id).data.metrics
-    epochs = plan.teacher.settings.train.epochs
-    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors, epochs=epochs)
+    longer = _longer(plan.teacher.settings.train, teacher)
+    check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors, longer=longer)
     tracking.set_tags({"teacher_run_id": teacher.run_id})
     return teacher
+
+
+def _longer(settings: TrainSettings, teacher: FittedRun) -> str:
+    """The setting that trains a teacher longer: its steps where `min_steps` made them, else its epochs."""
+    steps = int(read_run(teacher.run_id).history["step"].max())
+    if settings.min_steps and steps < 2 * settings.min_steps:
+        return f"teacher.min_steps={MORE * steps}"
+    return f"teacher.epochs={MORE * settings.epochs}"
 
 
 def _ensure_plain(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:

@@ -72,10 +72,16 @@ class Request:
 
     def layers(self, family: str | None = None, name: str | None = None) -> dict[str, Any]:
         """All that holds for a variant, the later layers over the earlier ones."""
-        parts: list[Layer] = [VARIANT_DEFAULTS.get(family or "", {}), self.file]
+        parts: list[Layer] = [self.file]
         parts += [self.sections.get(key or "", {}) for key in dict.fromkeys((family, name))]
         parts += [self.said, self.for_teacher if TEACHER in (family, name) else {}]
-        return {key: value for part in parts for key, value in part.items()}
+        given = {key: value for part in parts for key, value in part.items()}
+        return {**VARIANT_DEFAULTS.get(family or "", {}), **_implied(given), **given}
+
+
+def _implied(given: Layer) -> dict[str, Any]:
+    """What follows from settings that were given: who says how many epochs wants these, however few the rows."""
+    return {"train.min_steps": 0} if "train.epochs" in given else {}
 
 
 def validate(layer: Layer, names: Mapping[str, str] | None = None) -> tuple[Settings | None, list[str]]:

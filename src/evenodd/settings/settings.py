@@ -92,6 +92,11 @@ class TrainSettings(Frozen):
     warmup_share: float = Field(0.1, ge=0, lt=1)
     scheduler: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
     max_grad_norm: float = Field(1.0, gt=0)
+    min_steps: int = Field(
+        0,
+        ge=0,
+        description="steps at least, by smaller batches and more passes over few rows; 0 where `epochs` is given",
+    )
     token_budget: int = Field(1024, ge=32, description="real and padding tokens of a batch")
     max_rows: int = Field(64, ge=1, description="rows of a batch at most")
     class_weight: Literal["none", "balanced", "sqrt"] | Annotated[float, Field(gt=0)] = Field(
@@ -335,7 +340,7 @@ class Settings(Frozen):
 
 # What a variant needs to differ in, by family. Two variants that differ by a value differ here, not in code.
 VARIANT_DEFAULTS: dict[str, dict[str, Any]] = {
-    "teacher": {"train.learning_rate": 1e-4, "train.epochs": 3},
-    "student": {"train.learning_rate": 2e-4, "train.epochs": 4},
-    "lora": {"train.learning_rate": 2e-3, "train.epochs": 4, "train.average_share": 0.0},
+    "teacher": {"train.learning_rate": 1e-4, "train.epochs": 3, "train.min_steps": 100},
+    "student": {"train.learning_rate": 2e-4, "train.epochs": 4, "train.min_steps": 100},
+    "lora": {"train.learning_rate": 2e-3, "train.epochs": 4, "train.average_share": 0.0, "train.min_steps": 100},
 }

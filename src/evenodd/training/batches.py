@@ -23,6 +23,7 @@ class TokenBudgetSampler(Sampler[list[int]]):
         token_budget: rows times the longest row's tokens, at most (a single longer row is a batch of its own).
         max_rows: rows of a batch, at most.
         min_rows: rows of a batch, at least (where there are so many), whatever the budget: one for each process.
+        passes: over the rows in one epoch; with `turns`, each takes the next turn.
         seed: order of ties and batches, together with the epoch.
         shuffle: False: shortest first, rows in their own order.
     """
@@ -34,45 +35,50 @@ class TokenBudgetSampler(Sampler[list[int]]):
         token_budget: int,
         max_rows: int,
         min_rows: int = 1,
+        passes: int = 1,
         seed: int = 0,
         shuffle: bool = True,
         turns: np.ndarray | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.turns = None if turns is None else np.asarray(turns)
-        self.seed, self.epoch, self.shuffle = seed, 0, shuffle
+        self.seed, self.epoch, self.shuffle, self.passes = seed, 0, shuffle, passes
         self.cycle = 1 if self.turns is None else int(self.turns.max(initial=0)) + 1
-        by_turn = [np.sort(self.lengths[self.rows_of(epoch)]) for epoch in range(self.cycle)]
+        by_turn = [np.sort(self.lengths[self.rows_of(turn)]) for turn in range(self.cycle)]
         if len({len(ordered) for ordered in by_turn}) > 1:
             raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every epoch has as many.")
         self.tokens = sum(int(ordered.sum()) for ordered in by_turn) / self.cycle
         self.ordered = reduce(np.maximum, by_turn)
         self.starts = cut_batches(self.ordered, token_budget, max_rows, min_rows)
 
-    def rows_of(self, epoch: int) -> np.ndarray:
-        """Positions of the rows that an epoch holds, ascending: int32, (rows,)."""
+    def rows_of(self, number: int) -> np.ndarray:
+        """Positions of the rows that a pass holds, counted from 0 over all epochs, ascending: int32, (rows,)."""
         if self.turns is None:
             return np.arange(len(self.lengths), dtype=np.int32)
-        return np.flatnonzero((self.turns < 0) | (self.turns == epoch % self.cycle)).astype(np.int32)
+        return np.flatnonzero((self.turns < 0) | (self.turns == number % self.cycle)).astype(np.int32)
 
     def set_epoch(self, epoch: int) -> None:
         """Chooses the order of an epoch; the same epoch gives the same batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.starts) * self.passes
 
     def __iter__(self) -> Iterator[list[int]]:
-        random = np.random.default_rng((self.seed, self.epoch))
-        order = self._order(random)
+        for number in range(self.epoch * self.passes, (self.epoch + 1) * self.passes):
+            yield from self._pass(number)
+
+    def _pass(self, number: int) -> Iterator[list[int]]:
+        random = np.random.default_rng((self.seed, number))
+        order = self._order(random, number)
         ends = np.append(self.starts[1:], len(order))
         batches = random.permutation(len(self.starts)) if self.shuffle else np.arange(len(self.starts))
         for batch in batches:
             yield order[self.starts[batch] : ends[batch]].tolist()
 
-    def _order(self, random: np.random.Generator) -> np.ndarray:
-        """Positions of the epoch's rows, shortest first: int32, (rows,)."""
-        rows = self.rows_of(self.epoch)
+    def _order(self, random: np.random.Generator, number: int) -> np.ndarray:
+        """Positions of the rows of a pass, shortest first: int32, (rows,)."""
+        rows = self.rows_of(number)
         if self.shuffle:
             random.shuffle(rows)
         return rows[np.argsort(self.lengths[rows], kind="stable")]
@@ -80,7 +86,7 @@ class TokenBudgetSampler(Sampler[list[int]]):
     @property
     def mean_rows(self) -> float:
         """Rows of a batch on average."""
-        return len(self.ordered) / max(len(self), 1)
+        return len(self.ordered) / max(len(self.starts), 1)
 
     @property
     def mean_tokens(self) -> float:

@@ -54,7 +54,7 @@ def fit(
     with needed_tokens(model, all_tokens=objective.reads_all_tokens):
         figures |= ceiling_figures(
             model,
-            data.train.lengths if data.turns is None else data.train.lengths[data.turns <= 0],
+            data.epoch_lengths,
             rows_per_second=figures["cost/train_rows_per_second"],
             precision=precision,
             processes=settings.processes,

@@ -29,6 +29,11 @@ class FitData:
     validation_labels: np.ndarray
     turns: np.ndarray | None = None
 
+    @property
+    def epoch_lengths(self) -> np.ndarray:
+        """Tokens of the rows that the first epoch holds: int, (rows,)."""
+        return self.train.lengths if self.turns is None else self.train.lengths[self.turns <= 0]
+
 
 @dataclass(frozen=True)
 class FitContext:

@@ -17,6 +17,7 @@ from evenodd.training.arguments import trainer_arguments
 from evenodd.training.average import WeightAverage
 from evenodd.training.batches import TokenBudgetSampler
 from evenodd.training.checkpoints import Clock, Mark
+from evenodd.training.few_rows import plan_batches
 from evenodd.training.history import Reporter, tidy
 from evenodd.training.inputs import Fit, FitContext, FitData
 from evenodd.training.objective import Batch, Objective
@@ -49,11 +50,13 @@ class EncoderTrainer(Trainer):
         self.training_mode = False
         self.mask_type = mask_type(model)
         self.precision: Precision = "bf16" if settings.precision == "bf16" else "fp32"
+        batches = plan_batches(data.epoch_lengths, settings)
         self.sampler = TokenBudgetSampler(
             data.train.lengths,
-            token_budget=settings.token_budget,
-            max_rows=settings.max_rows,
+            token_budget=batches.token_budget,
+            max_rows=batches.max_rows,
             min_rows=settings.processes,
+            passes=batches.passes,
             seed=context.seed,
             turns=data.turns,
         )
@@ -182,7 +185,7 @@ class EncoderTrainer(Trainer):
             self._diverged(f"the training loss is {losses[-1]}")
         scored = [entry for entry in history if "eval_f1_macro" in entry]
         best = max(scored, key=lambda entry: entry["eval_f1_macro"], default={"epoch": 0})
-        rows = len(self.sampler.ordered) * round(float(self.state.epoch or 0))
+        rows = len(self.sampler.ordered) * self.sampler.passes * round(float(self.state.epoch or 0))
         seconds = self.clock.seconds
         figures = {
             "cost/threads": float(torch.get_num_threads()),

@@ -1,0 +1,69 @@
+"""Few rows: smaller batches, then several passes over the rows in an epoch, until a fit makes enough steps.
+
+A head that starts at random, under a learning rate that warms up, needs some hundred steps. 400 short rows in batches
+of 64 give seven an epoch.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from evenodd.settings import TrainSettings
+from evenodd.training.batches import cut_batches
+
+log = logging.getLogger(__name__)
+
+LEAST_ROWS = 16
+"""Rows of a batch, at most, once it has been halved as often as it may be."""
+MOST_PASSES = 12
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Sizes of the batches of a fit.
+
+    Attributes:
+        token_budget: tokens of a batch, padding included, at most.
+        max_rows: rows of a batch, at most.
+        passes: over the rows, in each epoch.
+        steps: of the whole fit, if patience does not end it early.
+    """
+
+    token_budget: int
+    max_rows: int
+    passes: int
+    steps: int
+
+
+def plan_batches(lengths: np.ndarray, settings: TrainSettings) -> BatchPlan:
+    """Batches as the settings have them where they give `min_steps`; else smaller ones, and several passes.
+
+    Args:
+        lengths: int, (rows,), tokens of the rows of an epoch.
+        settings: of the fit.
+    """
+    ordered = np.sort(np.asarray(lengths))
+    budget, rows = settings.token_budget, settings.max_rows
+    steps = _steps(ordered, budget, rows, settings)
+    while steps < settings.min_steps and rows // 2 >= max(LEAST_ROWS, settings.processes):
+        budget, rows = max(budget // 2, 32), rows // 2
+        steps = _steps(ordered, budget, rows, settings)
+    passes = min(max(math.ceil(settings.min_steps / max(steps, 1)), 1), MOST_PASSES)
+    plan = BatchPlan(budget, rows, passes, steps * passes)
+    if plan.passes > 1 or rows < settings.max_rows:
+        log.info(
+            "few rows | batches of at most %d, %d pass%s an epoch: %d steps",
+            rows,
+            passes,
+            "es" * (passes > 1),
+            plan.steps,
+        )
+    return plan
+
+
+def _steps(ordered: np.ndarray, budget: int, rows: int, settings: TrainSettings) -> int:
+    return len(cut_batches(ordered, budget, rows, settings.processes)) * settings.epochs
