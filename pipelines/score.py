@@ -1,4 +1,4 @@
-"""`score`: labels, decisions and scores for a large file or a folder of texts, as CSV."""
+"""`score`: labels, decisions and scores for files of texts, however large; goes on where it stopped."""
 
 import sys
 

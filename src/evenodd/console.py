@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from glob import has_magic
 from pathlib import Path
 
 from evenodd.flow.entries import ENTRIES, Entry, find_entry
@@ -138,8 +139,10 @@ def check_files(settings: Settings) -> None:
         "input": settings.run.input,
     }
     for name, value in said.items():
-        named_as_file = value and (Path(value).suffix.lower() in FILE_SUFFIXES or value.startswith((".", "/", "~")))
-        if value and named_as_file and not Path(value).expanduser().exists():
+        if not value or "://" in value or "," in value or has_magic(value):
+            continue  # several files, or elsewhere: looked for by who reads them
+        named_as_file = Path(value).suffix.lower() in FILE_SUFFIXES or value.startswith((".", "/", "~"))
+        if named_as_file and not Path(value).expanduser().exists():
             raise ValueError(f"{name}='{value}': no such file. Paths are taken from {Path.cwd()}.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import gzip
+from datetime import datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,9 +32,14 @@ FINE = [
 ]
 
 
-def texts_of(path: Path, content: bytes, column: str | None = None) -> list[str | None]:
+def texts_of(path: Path, content: bytes, column: str | None = None) -> list[str]:
     path.write_bytes(content)
     return [text for chunk in read_texts(path, column) for text in chunk.texts]
+
+
+def rejected_of(path: Path, content: bytes) -> list[tuple[int, str]]:
+    path.write_bytes(content)
+    return sorted((row.number, row.reason) for chunk in read_texts(path) for row in chunk.rejected)
 
 
 @pytest.mark.parametrize(("name", "content"), FINE, ids=[name for name, _ in FINE])
@@ -46,19 +52,40 @@ def test_a_comma_in_a_text_that_is_not_quoted_does_not_cut_it(tmp_path: Path) ->
     """ "Thank you" would be scored in place of "Thank you, but I will never come back"."""
     content = b'text\n"Thank you, but I will never come back"\nThank you, but I will never come back\nfine\n'
     assert texts_of(tmp_path / "one.csv", content) == [*["Thank you, but I will never come back"] * 2, "fine"]
-    with pytest.raises(ValueError, match="not 2 columns wide: line 3"):
-        texts_of(tmp_path / "two.csv", b"text,id\nfine,1\nThank you, but I will never come back,2\n")
+    torn = b"text,id\nfine,1\nThank you, but I will never come back,2\n"
+    assert texts_of(tmp_path / "two.csv", torn) == ["fine"]
+    assert rejected_of(tmp_path / "two.csv", torn) == [(3, "not 2 columns wide")]
 
 
-def test_a_missing_text_is_none_and_never_a_word(tmp_path: Path) -> None:
+def test_a_missing_text_is_told_with_its_row_and_never_a_word(tmp_path: Path) -> None:
     """The word "None" would be scored, and the score filed under a row that has no text."""
-    assert texts_of(tmp_path / "a.jsonl", b'{"text": null}\n{"text": "ok"}\n{"id": 3}\n') == [None, "ok", None]
-    assert texts_of(tmp_path / "b.csv", b"id,text\n1,None\n2,\n") == ["None", None]
-    with pytest.raises(ValueError, match="not 2 columns wide: line 3"):
-        texts_of(tmp_path / "short.csv", b"id,text\n1,fine\n2\n")
+    rows = b'{"text": null}\n{"text": "ok"}\n{"id": 3}\n{"text": 3.5}\n'
+    assert texts_of(tmp_path / "a.jsonl", rows) == ["ok"]
+    no_text = "text is neither text nor a whole number"
+    assert rejected_of(tmp_path / "a.jsonl", rows) == [(1, "no text"), (3, "no text"), (4, no_text)]
+    assert texts_of(tmp_path / "b.csv", b"id,text\n1,None\n2,\n") == ["None"]
+    assert rejected_of(tmp_path / "short.csv", b"id,text\n1,fine\n2\n") == [(3, "not 2 columns wide")]
     pq.write_table(pa.table({"text": ["fine", None], "score": [1.5, None]}), tmp_path / "c.parquet")
     chunk = next(read_texts(tmp_path / "c.parquet"))
-    assert (chunk.texts, chunk.numbers) == (["fine", None], [1, 2])
+    assert (chunk.texts, chunk.numbers, [row.number for row in chunk.rejected]) == (["fine"], [1], [2])
+
+
+def test_bad_rows_alone_and_bad_rows_at_the_end_are_told(tmp_path: Path) -> None:
+    """Rows after the last good one would be lost without a word."""
+    assert rejected_of(tmp_path / "all.jsonl", b'{"text": ""}\nnope\n') == [(1, "no text"), (2, "malformed JSON")]
+    assert rejected_of(tmp_path / "end.csv", b"id,text\n1,fine\n2,x,y\n") == [(3, "not 2 columns wide")]
+
+
+def test_columns_that_come_along_keep_what_they_hold(tmp_path: Path) -> None:
+    """A price of 1.5 is no text that training could use; beside a score it must not turn into nothing."""
+    path = tmp_path / "rows.parquet"
+    when = datetime(2026, 1, 2, 3, 4)
+    pq.write_table(pa.table({"body": ["fine"], "price": [1.5], "tags": [["a", "b"]], "when": [when]}), path)
+    chunk = next(read_texts(path, columns=("price", "Tags", "text", "when")))
+    assert chunk.others == {"price": ["1.5"], "Tags": ['["a", "b"]'], "text": ["fine"], "when": ["2026-01-02T03:04:00"]}
+    assert next(read_texts(path, columns=())).others == {}
+    with pytest.raises(ValueError, match=r"columns=prize: not in .* body, price, tags, when"):
+        next(read_texts(path, columns=("prize",)))
 
 
 def test_fields_of_any_length_are_read(tmp_path: Path) -> None:
@@ -75,7 +102,8 @@ def test_other_columns_and_numbers_come_along_in_chunks(tmp_path: Path) -> None:
     assert [len(chunk) for chunk in chunks] == [3, 3, 1]
     assert chunks[1].texts == ["text 3", "text 4", "text 5"]
     assert chunks[1].numbers == [5, 6, 7]
-    assert chunks[1].others == {"id": ["3", "4", "5"], "note": ["x", None, "x"]}
+    texts = ["text 3", "text 4", "text 5"]
+    assert chunks[1].others == {"id": ["3", "4", "5"], "Review Text": texts, "note": ["x", None, "x"]}
 
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:

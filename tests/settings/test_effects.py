@@ -42,6 +42,7 @@ OTHER: dict[str, Any] = {
     "lora.targets": "query",
     "variant.layers": "1,2",
     "evidence.suite": "none",
+    "run.format": "csv",
 }
 
 

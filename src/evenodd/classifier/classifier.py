@@ -68,8 +68,13 @@ class Classifier:
 
     def score(self, texts: Sequence[str]) -> FloatArray:
         """Calibrated probabilities, float64, (texts, labels)."""
-        parts = [rows for rows, _ in self._scored(texts)]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.decision.label_names)))
+        return self.read(texts)[0]
+
+    def read(self, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:
+        """Calibrated probabilities, float64, (texts, labels), and in how many windows each text was read."""
+        parts = list(self._scored(texts))
+        none = np.empty((0, len(self.decision.label_names)))
+        return np.concatenate([rows for rows, _ in parts] or [none]), [count for _, counts in parts for count in counts]
 
     def _scored(self, texts: Sequence[str]) -> Iterator[tuple[FloatArray, list[int]]]:
         for start in range(0, len(texts), CHUNK):

@@ -27,6 +27,7 @@ FIT = (
     *("seed", "data", "teacher", "train", "decision", "run.fresh", "run.jobs", "run.engine"),
     *("evidence.seeds", "evidence.vary_split", "evidence.suite"),
 )
+SCORE = tuple(f"run.{name}" for name in ("model", "input", "output", "columns", "format", "jobs", "engine"))
 ROWS = ("data", "teacher.source", "teacher.revision")
 
 
@@ -206,8 +207,8 @@ def _entries() -> list[Entry]:
         ),
         Entry(
             "score",
-            "labels, decisions and scores for a large file or a folder of texts, as CSV",
-            (*COMMON, "data.text_column", "data.encoding", "run.model", "run.input", "run.output"),
+            "labels, decisions and scores for files of texts, however large; goes on where it stopped",
+            (*COMMON, "data.text_column", "data.encoding", *SCORE),
         ),
         Entry(
             "serve",

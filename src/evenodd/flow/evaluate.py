@@ -16,7 +16,7 @@ from evenodd.evidence import classification_metrics, decision_metrics
 from evenodd.evidence.suites.behaviour import score_suite
 from evenodd.evidence.suites.own import OWN, near_sentences, open_suite
 from evenodd.flow.measure import unseen_cases
-from evenodd.flow.scorer import Scorer, open_scorer
+from evenodd.flow.scorer import Scorer, said_model, scorer_of
 from evenodd.report.behaviour_plot import plot_behaviour
 from evenodd.rows import load_corpus, load_rows
 from evenodd.settings import Request, Settings
@@ -48,7 +48,7 @@ def run(request: Request) -> Evaluated:
     suite = settings.suite if request.says("evidence.suite") else None
     if suite is None and not named:
         raise ValueError("nothing to score: pass -P data=FILE (labelled rows) or -P suite=FILE (`own`: the project's).")
-    scorer = open_scorer(settings.run.model or "champion", settings.name)
+    scorer = scorer_of(said_model(request))
     tags = {"stage": "evaluate", **{key: str(value) for key, value in scorer.lineage.items()}}
     with tracking.start_run(f"evaluate · {scorer.name}", tags=tags):
         tracking.log_settings(settings, ("run", "data") if suite is None else ("run", "evidence.suite"))

@@ -19,7 +19,7 @@ from evenodd.evidence.verdict import Verdict
 from evenodd.flow.materials import Materials
 from evenodd.flow.measure import read_scores
 from evenodd.flow.runs import FinishedRun
-from evenodd.flow.scorer import torch_scorer
+from evenodd.flow.scorer import open_scorer
 from evenodd.release.gates import Gate
 from evenodd.report.behaviour_plot import plot_behaviour
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
@@ -132,7 +132,7 @@ def answers(run: FinishedRun, suite: Suite | None) -> BehaviourReport | None:
 def near_answers(run: FinishedRun) -> pd.DataFrame | None:
     """What a run's model says to the sentences next to those of the own suite; None when it cannot be loaded."""
     try:
-        return near_sentences(torch_scorer(run.variant, run.tags["model_uri"], {}).is_positive)
+        return near_sentences(open_scorer(run.run_id, run.variant).is_positive)
     except RuntimeError as error:
         log.warning("the report leaves out what %s says to the sentences next to the suite: %s", run.variant, error)
         return None

@@ -1,108 +1,157 @@
-"""`score`: labels, decisions and scores for a large file or a folder of texts, as CSV."""
+"""`score`: labels, decisions and scores for files of texts, however large; goes on where it stopped."""
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 from evenodd import tracking
-from evenodd.flow.scorer import Scorer, open_scorer
+from evenodd.flow.scorer import Model, said_model
+from evenodd.flow.scoring.places import scored_shards
+from evenodd.flow.scoring.plan import Plan, find_places, make_plan
+from evenodd.flow.scoring.progress import Progress
+from evenodd.flow.scoring.results import Collector, Outline, shard_file
+from evenodd.flow.scoring.shards import PART_ROWS, Shard, cut_shards, shard_table
 from evenodd.rows import read_texts
-from evenodd.rows.files import KINDS, find_files
 from evenodd.settings import Request, Settings
 
 log = logging.getLogger(__name__)
 
-CHUNK = 2048
+SECONDS_BETWEEN_NOTES = 10.0
 
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """How many texts of how many files were scored, and how many files were there already."""
+    """What was done.
+
+    Attributes:
+        texts: that were scored.
+        rejected: rows that could not be.
+        files: whose results were written now.
+        skipped: whose results were there before.
+        manifest: where all of it is told.
+    """
 
     texts: int
+    rejected: int
     files: int
     skipped: int
+    manifest: str
 
     @property
     def text(self) -> str:
         """The same in a sentence."""
-        return f"{self.texts:,} texts of {self.files} file(s) scored; {self.skipped} were there already"
+        rejected = f", {self.rejected:,} row(s) could not be" if self.rejected else ""
+        done = f"{self.texts:,} texts of {self.files} file(s) scored{rejected}"
+        return f"{done}; {self.skipped} file(s) were there already | {self.manifest}"
 
 
 def run(request: Request) -> ScoredFiles:
-    """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone."""
-    settings = request.settings
-    if settings.run.input is None or settings.run.output is None:
-        raise ValueError("score: pass -P input=FILE_OR_FOLDER and -P output=FILE_OR_FOLDER.")
-    pairs = paired_files(settings.run.input, Path(settings.run.output))
-    tracking.configure(settings.experiment)
-    scorer = open_scorer(settings.run.model or "champion", settings.name)
-    with tracking.start_run(f"score · {scorer.name}", tags={"stage": "score"}):
-        tracking.log_settings(settings, ("run",))
-        counts = [score_file(source, target, scorer, settings) for source, target in pairs if not target.exists()]
-        tracking.log_metrics({"score/texts": sum(counts), "score/files": len(counts)})
-    return ScoredFiles(sum(counts), len(counts), len(pairs) - len(counts))
-
-
-def paired_files(source: str, target: Path) -> list[tuple[Path, Path]]:
-    """Each input file with the CSV it becomes; files of a folder that are of no kind that is read are logged.
-
-    Args:
-        source: a file, several, a pattern or a folder, as `data` takes them.
-        target: a file to write for one input file; else, or where it exists, a folder.
+    """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone.
 
     Raises:
-        ValueError: nothing to score, or several files for one output.
+        ValueError: nothing to score, or results that are there and not ours.
+        RuntimeError: some files cannot be read; the others are scored.
     """
-    found = find_files(source)
-    if found is None:
-        raise ValueError(f"input={source!r}: no such file. Pass a file, several or a folder of {KINDS}.")
-    if found.left:
-        log.warning("input %s | not read: %s", source, ", ".join(path.name for path in found.left))
-    if len(found.files) == 1 and not Path(source).is_dir() and not target.is_dir():
-        return [(found.files[0], target)]
-    if target.is_file():
-        raise ValueError(f"output='{target}': a file, but there are {len(found.files)} to score. Name a folder.")
-    return [(path, target / f"{path.name}.scores.csv") for path in found.files]
-
-
-def score_file(source: Path, target: Path, scorer: Scorer, settings: Settings) -> int:
-    """Scores one file; the result appears whole or not at all. The number of rows.
-
-    A row without a text stays, with nothing in its other fields.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.partial")
-    done, started = 0, time.monotonic()
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["text", "label", "decision", "score", *(f"p_{name}" for name in scorer.label_names)])
-            for chunk in read_texts(source, settings.data.text_column, encoding=settings.data.encoding, rows=CHUNK):
-                writer.writerows(_rows(chunk.texts, scorer))
-                done += len(chunk)
-                log.info("%s | %s rows | %.0f rows/s", source.name, f"{done:,}", done / (time.monotonic() - started))
-        partial.rename(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    settings = request.settings
+    if settings.run.input is None or settings.run.output is None:
+        raise ValueError("score: pass input=FILE_FOLDER_OR_URL and output=FILE_OR_FOLDER.")
+    places = find_places(settings.run.input, settings.run.output, settings.run.format)
+    tracking.configure(settings.experiment)
+    model = said_model(request)
+    where = places.folder.file(places.manifest)
+    with (
+        tracking.lease(f"score {where}", f"scoring into {where}"),
+        tracking.start_run(f"score · {model.name}", tags={"stage": "score"}),
+    ):
+        tracking.log_settings(settings, ("run", "data.text_column", "data.encoding"))
+        plan = make_plan(places, model, settings)
+        done = score_plan(plan, model, settings)
+        tracking.log_metrics({"score/texts": done.texts, "score/rejected": done.rejected, "score/files": done.files})
+        tracking.log_metrics({f"score/{name}": value for name, value in plan.manifest.speed.items()})
+        _raise_failed(plan)
     return done
 
 
-def _rows(texts: list[str | None], scorer: Scorer) -> Iterator[list[str]]:
-    scored = _scored([text for text in texts if text is not None], scorer)
-    for text in texts:
-        yield ["", "", "", "", *("" for _ in scorer.label_names)] if text is None else next(scored)
+def score_plan(plan: Plan, model: Model, settings: Settings) -> ScoredFiles:
+    """Scores what is left of a plan, and writes its manifest."""
+    work = _Work(plan, model.labels)
+    scored = scored_shards(work.left(settings), model, settings.run)
+    try:
+        with closing(scored):
+            for shard, answers in scored:
+                plan.work.write_table(shard_file(shard.key), shard_table(shard, answers))
+                work.progress.advance(len(shard))
+                work.take(shard.key)
+    finally:
+        work.collector.drop()
+    plan.manifest.speed = work.progress.figures()
+    work.note()
+    plan.work.remove_all()
+    return work.summary()
 
 
-def _scored(texts: list[str], scorer: Scorer) -> Iterator[list[str]]:
-    if not texts:
-        return
-    probabilities, decision = scorer.probabilities(texts), scorer.decision
-    columns = (decision.labels(probabilities), decision.decide(probabilities), decision.scores(probabilities))
-    for text, number, decided, score, p in zip(texts, *columns, probabilities, strict=True):
-        yield [text, scorer.label_names[number], decided, f"{score:.6f}", *(f"{value:.6f}" for value in p)]
+class _Work:
+    """Shards on their way to files of results, and what the manifest says of these."""
+
+    def __init__(self, plan: Plan, labels: tuple[str, ...]) -> None:
+        self.plan, self.progress, self.noted = plan, Progress(plan.files), time.monotonic()
+        self.collector = Collector(plan.places.folder, plan.work, plan.names, plan.places.kind, labels, set(plan.done))
+
+    def left(self, settings: Settings) -> Iterator[Shard]:
+        """Shards that are to be scored; of others, which an interrupted command left, rows are only read."""
+        read = partial(
+            read_texts,
+            text_column=settings.data.text_column,
+            encoding=settings.data.encoding,
+            columns=settings.run.columns,
+            rows=PART_ROWS,
+        )
+        if len(self.plan.done) == len(self.plan.files):
+            return
+        for shard in cut_shards(self.plan.files, read, self.progress.opened):
+            outline = Outline.of(shard)
+            self.collector.expect(outline)
+            if self.collector.has(outline):
+                self.progress.passed_over(len(shard))
+                self.take(outline.key)
+            else:
+                yield shard
+
+    def take(self, key: str) -> None:
+        """A shard is there: files that are complete with it are written."""
+        self.collector.take(key)
+        if time.monotonic() - self.noted > SECONDS_BETWEEN_NOTES:
+            self.note()
+            self.noted = time.monotonic()
+
+    def note(self) -> None:
+        """Tells in the manifest what is finished, and only then deletes what it was made from."""
+        for number, found in self.collector.finished.items():
+            self.plan.manifest.add(self.plan.files[number], self.plan.names[number], found)
+        self.plan.manifest.write()
+        self.collector.remove_used()
+
+    def summary(self) -> ScoredFiles:
+        """What was done."""
+        finished, places = self.collector.finished, self.plan.places
+        found = [one for one in finished.values() if not one.end.fault]
+        return ScoredFiles(
+            sum(one.scored for one in found),
+            sum(one.rejected for one in found),
+            len(found),
+            len(places.files) - len(finished),
+            places.folder.file(places.manifest),
+        )
+
+
+def _raise_failed(plan: Plan) -> None:
+    failed = plan.manifest.failed
+    if failed:
+        first = next(iter(failed.items()))
+        more = f" and {len(failed) - 1} more, see {plan.places.manifest}" if len(failed) > 1 else ""
+        raise RuntimeError(f"{len(failed)} file(s) cannot be scored: {first[0]}: {first[1]}{more} | the others are.")

@@ -2,11 +2,13 @@
 
 from evenodd.rows.corpus import load_corpus, load_rows
 from evenodd.rows.rows import Corpus, Split
-from evenodd.rows.texts import Texts, read_records, read_texts
+from evenodd.rows.texts import ALL, Rejected, Texts, read_records, read_texts
 from evenodd.rows.tokens import TokenStore, token_store
 
 __all__ = [
+    "ALL",
     "Corpus",
+    "Rejected",
     "Split",
     "Texts",
     "TokenStore",

@@ -7,8 +7,10 @@ missing, and what is neither text, whole number nor truth value is a fault.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,8 +63,14 @@ class Reader(Protocol):
     remarks: tuple[str, ...]
     doubt: str
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
-        """Stream the named columns; what cannot be parsed is added to `faults`."""
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
+        """Stream the named columns; what cannot be parsed is added to `faults`.
+
+        Args:
+            columns: each of them once.
+            faults: where rows are noted that cannot be parsed.
+            as_is: columns among them whose values of any kind are written out as text, and never refused.
+        """
 
 
 def bad_row(faults: Faults, kind: str, number: int) -> None:
@@ -99,6 +107,20 @@ def _as_string(name: str, value: Any, position: int, chunk: Chunk) -> str | None
         chunk.refuse(name, BROKEN, [position])
         return None
     return value
+
+
+def written_out(values: pa.Array | list[Any]) -> pa.Array:
+    """Values of any kind as text: what is no text as JSON writes it, dates as ISO 8601; null where there is none."""
+    if isinstance(values, pa.Array):
+        values = values.to_pylist()
+    return pa.array([None if value is None else _written(value) for value in values], pa.string())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text.encode(errors="replace").decode() if not isinstance(value, date) else value.isoformat()
 
 
 def typed_strings(name: str, values: pa.Array, chunk: Chunk, classes: Sequence[str] = ()) -> pa.Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -43,7 +43,7 @@ class DelimitedReader:
         self.doubt = self.repeated.doubt(self.columns)
         self.remarks = tuple(remark for remark in (self.encoding.remark, self.dialect.remark) if remark)
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
         places = [self.columns.index(name) for name in columns]
         with _long_fields():

@@ -57,3 +57,26 @@ class Faults:
         shown, more = self.first[kind], self.kinds[kind] - len(self.first[kind])
         unit = self.unit if self.kinds[kind] == 1 else f"{self.unit}s"
         return f"{kind}: {unit} {', '.join(shown)}" + (f" and {more:,} more" if more else "")
+
+
+@dataclass
+class NotedFaults(Faults):
+    """Faults that remember each bad row until it is taken, for those who go on without it."""
+
+    noted: list[tuple[int, str]] = field(default_factory=list)
+
+    def add(self, kind: str, numbers: Iterable[int]) -> None:
+        """See `Faults`."""
+        numbers = list(numbers)
+        self.noted += [(number, kind) for number in numbers]
+        super().add(kind, numbers)
+
+    def take(self) -> list[tuple[int, str]]:
+        """Number and kind of the bad rows since the last call."""
+        taken, self.noted = self.noted, []
+        return taken
+
+    def raise_if_general(self) -> None:
+        """Raise ValueError where the source as a whole is at fault: it is damaged, or has no such column."""
+        if self.general:
+            raise ValueError(f"data={self.source!r}: {'; '.join(self.general)}.")

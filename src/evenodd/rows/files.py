@@ -11,7 +11,7 @@ import glob
 import hashlib
 import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,7 +163,7 @@ class FilesReader:
         if self.splits[0]:
             self.remarks += (f"splits by the files' names: {', '.join(path.name for path in files)}",)
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
         for path, reader, split in zip(self.files, self.readers, self.splits, strict=True):
             there = [match_name(name, reader.columns) for name in columns]
@@ -175,7 +175,7 @@ class FilesReader:
                 continue
             faults.file = path.name
             own_names = {own: name for own, name in zip(there, columns, strict=True) if own is not None}
-            for chunk in reader.chunks(list(own_names), faults):
+            for chunk in reader.chunks(list(own_names), faults, [own for own in own_names if own_names[own] in as_is]):
                 chunk.columns = {own_names[own]: values for own, values in chunk.columns.items()}
                 chunk.invalid = {(own_names[own], kind): at for (own, kind), at in chunk.invalid.items()}
                 chunk.split = split or chunk.split

@@ -8,14 +8,14 @@ Lines are streamed. Any other form is one document and is read as a whole: its l
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from evenodd.rows.chunks import BROKEN, CHUNK_ROWS, HEAD_ROWS, Chunk, Reader, as_strings, bad_row
+from evenodd.rows.chunks import BROKEN, CHUNK_ROWS, HEAD_ROWS, Chunk, Reader, as_strings, bad_row, written_out
 from evenodd.rows.columns import SPLIT_VALUES, split_place
 from evenodd.rows.encodings import Encoding, find_encoding, is_broken, read_lines
 from evenodd.rows.faults import Faults
@@ -51,13 +51,13 @@ class RecordReader:
         head = islice(chain.from_iterable(records for _, records in parts), HEAD_ROWS)
         self.columns = tuple(dict.fromkeys(name for row in head if isinstance(row, dict) for name in row))
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
         start = 1
         for split, records in self.parts:
             numbered = self._objects(records, start, faults)
             start += len(records)
-            for chunk in _chunked(numbered, columns):
+            for chunk in _chunked(numbered, columns, as_is):
                 chunk.split = split
                 yield chunk
 
@@ -82,9 +82,9 @@ class JsonLinesReader:
         if not self.columns:
             faults.raise_if_any()
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
-        return _chunked(self._numbered(faults), columns)
+        return _chunked(self._numbered(faults), columns, as_is)
 
     def _numbered(self, faults: Faults) -> Iterator[tuple[int, Record]]:
         clean = self.encoding.clean
@@ -105,11 +105,12 @@ class JsonLinesReader:
                 bad_row(faults, "not an object", number)
 
 
-def _chunked(numbered: Iterator[tuple[int, Record]], columns: Sequence[str]) -> Iterator[Chunk]:
+def _chunked(numbered: Iterator[tuple[int, Record]], columns: Sequence[str], as_is: Collection[str]) -> Iterator[Chunk]:
     while rows := list(islice(numbered, CHUNK_ROWS)):
         chunk = Chunk({}, np.array([number for number, _ in rows], dtype=np.int64))
         for name in columns:
-            chunk.columns[name] = as_strings(name, [record.get(name) for _, record in rows], chunk)
+            values = [record.get(name) for _, record in rows]
+            chunk.columns[name] = written_out(values) if name in as_is else as_strings(name, values, chunk)
         yield chunk
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -24,7 +24,7 @@ class LinesReader:
         self.remarks: tuple[str, ...] = (self.encoding.remark,) if self.encoding.remark else ()
         self.declared: dict[str, tuple[str, ...]] = {}
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
         lines = self._lines(faults)
         while rows := list(islice(lines, CHUNK_ROWS)):

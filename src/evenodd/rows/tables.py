@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from evenodd.rows.chunks import CHUNK_ROWS, Chunk, typed_strings
+from evenodd.rows.chunks import CHUNK_ROWS, Chunk, typed_strings, written_out
 from evenodd.rows.encodings import head_of, open_bytes
 from evenodd.rows.faults import Faults
 
@@ -30,7 +30,7 @@ class ArrowReader:
         self.remarks: tuple[str, ...] = ()
         self.columns: tuple[str, ...] = tuple(parts[0][1].schema.names)
 
-    def chunks(self, columns: Sequence[str], faults: Faults) -> Iterator[Chunk]:
+    def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
         """See `Reader`."""
         start = 1
         for split, part in self.parts:
@@ -40,8 +40,11 @@ class ArrowReader:
                     start += len(batch)
                     chunk = Chunk({}, numbers, split)
                     for name in columns:
-                        classes = self.declared.get(name, ())
-                        chunk.columns[name] = typed_strings(name, batch.column(name), chunk, classes)
+                        classes, values = self.declared.get(name, ()), batch.column(name)
+                        plain = name in as_is and not classes
+                        chunk.columns[name] = (
+                            written_out(values) if plain else typed_strings(name, values, chunk, classes)
+                        )
                     yield chunk
             except (pa.ArrowException, OSError, UnicodeError) as error:
                 faults.general.append(f"damaged after row {start - 1:,}: {_first_line(error)}")

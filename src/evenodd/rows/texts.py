@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,20 @@ import pyarrow as pa
 
 from evenodd.rows.chunks import Reader
 from evenodd.rows.columns import find_text_column, match_name
-from evenodd.rows.faults import Faults
+from evenodd.rows.faults import Faults, NotedFaults
 from evenodd.rows.files import open_file
+
+ALL, TEXT = "all", "text"
+NO_TEXT = "no text"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A row that has nothing to score: its line or row number, why, and its columns as far as it could be read."""
+
+    number: int
+    reason: str
+    others: Mapping[str, str | None]
 
 
 @dataclass(frozen=True)
@@ -19,40 +31,95 @@ class Texts:
     """Some rows of a file.
 
     Attributes:
-        texts: None where a row has no text; such a row has nothing to score.
-        numbers: line or row numbers from 1.
-        others: the other columns by name, as text; None where a row has no value.
+        texts: what there is to score, in the order of the file.
+        numbers: their line or row numbers from 1.
+        others: columns that come along, by name, as text; None where a row has no value.
+        rejected: rows that have no text, or that cannot be read.
     """
 
-    texts: list[str | None]
+    texts: list[str]
     numbers: list[int]
     others: dict[str, list[str | None]]
+    rejected: list[Rejected]
 
     def __len__(self) -> int:
-        return len(self.texts)
+        return len(self.texts) + len(self.rejected)
 
 
 def read_texts(
-    source: Path | str, text_column: str | None = None, *, encoding: str | None = None, rows: int = 2048
+    source: Path | str,
+    text_column: str | None = None,
+    *,
+    encoding: str | None = None,
+    columns: Sequence[str] = (ALL,),
+    rows: int = 2048,
 ) -> Iterator[Texts]:
-    """Stream the rows of one file in their order.
+    """Stream the rows of one file in their order; none is dropped: those without a text are given back as rejected.
 
     Args:
         source: a file of any kind that is read.
         text_column: its name; None: found by name.
         encoding: of a file of text; None: found.
+        columns: that come along; `text` is the text's, whatever its name, and `all` is every one.
         rows: of a chunk, at most.
 
     Raises:
-        ValueError: the file cannot be read, has no such column, or a row is malformed: with its line or row number.
+        ValueError: the file cannot be read to its end, or has no such column.
     """
     reader = open_file(Path(source), encoding)
     column = find_text_column(str(source), reader.columns, text_column, reader.doubt)
-    others = [name for name in reader.columns if name != column and reader.columns.count(name) == 1]
-    for numbers, columns in _checked(reader, str(source), [column, *others], (column,)):
-        for start in range(0, len(numbers), rows):
-            part = {name: values[start : start + rows] for name, values in columns.items()}
-            yield Texts(part.pop(column), numbers[start : start + rows], part)
+    carried = _carried(str(source), reader.columns, column, columns)
+    faults = NotedFaults(str(source), reader.unit)
+    there = list(dict.fromkeys([column, *carried.values()]))
+    for chunk in reader.chunks(there, faults, [name for name in there if name != column]):
+        unreadable = {at: kind for (name, kind), places in chunk.invalid.items() if name == column for at in places}
+        values = {name: _blanks_are_none(array) for name, array in chunk.columns.items()}
+        others = {name: values[own] for name, own in carried.items()}
+        yield from _divided(values[column], chunk.numbers.tolist(), others, unreadable, faults.take(), rows)
+    faults.raise_if_general()
+    if left := faults.take():
+        yield Texts([], [], {name: [] for name in carried}, [Rejected(number, kind, {}) for number, kind in left])
+
+
+def _divided(
+    texts: list[str | None],
+    numbers: list[int],
+    others: dict[str, list[str | None]],
+    unreadable: Mapping[int, str],
+    malformed: list[tuple[int, str]],
+    rows: int,
+) -> Iterator[Texts]:
+    """A chunk in parts of so many rows; rows that could not even be parsed come with the first."""
+    rejected = [Rejected(number, kind, {}) for number, kind in malformed]
+    for start in range(0, max(len(texts), 1), rows):
+        places = range(start, min(start + rows, len(texts)))
+        for at in places:
+            if texts[at] is None:
+                row = {name: values[at] for name, values in others.items()}
+                rejected.append(Rejected(numbers[at], unreadable.get(at, NO_TEXT), row))
+        kept = [at for at in places if texts[at] is not None]
+        yield Texts(
+            [text for text in texts[start : start + rows] if text is not None],
+            [numbers[at] for at in kept],
+            {name: [values[at] for at in kept] for name, values in others.items()},
+            rejected,
+        )
+        rejected = []
+
+
+def _carried(source: str, there: Sequence[str], text: str, asked: Sequence[str]) -> dict[str, str]:
+    """The file's own names of the columns that come along, by the names that were asked for.
+
+    Raises:
+        ValueError: one is not there, or stands there twice.
+    """
+    if ALL in asked:
+        return {name: name for name in there if there.count(name) == 1}
+    found = {name: text if name == TEXT else match_name(name, there) for name in asked}
+    missing = [name for name, own in found.items() if own is None]
+    if missing:
+        raise ValueError(f"columns={','.join(missing)}: not in {source}, which has {', '.join(there) or 'none'}.")
+    return {name: own for name, own in found.items() if own is not None}
 
 
 def read_records(

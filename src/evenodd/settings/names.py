@@ -41,6 +41,8 @@ SHORT_NAMES = {
     "engine": "run.engine",
     "input": "run.input",
     "output": "run.output",
+    "columns": "run.columns",
+    "format": "run.format",
 }
 RENAMED = {"model_name": "name", "run.suite": "suite"}
 TEACHER = "teacher"

@@ -281,16 +281,24 @@ class RunSettings(Frozen):
     fresh: bool = Field(
         False, description="fit named variants anew, finished runs or not; teachers on the way are reused"
     )
-    jobs: int | None = Field(None, ge=1, le=256, description="fits at once; None: one for each core or GPU")
+    jobs: int | None = Field(
+        None, ge=1, le=256, description="fits, or parts of `score`, at once; None: one for each core or GPU"
+    )
     engine: str | None = Field(
         None,
-        description="address of a Ray cluster for fits (ray://host:10001, auto); None: RAY_ADDRESS, or this machine",
+        description="address of a Ray cluster (ray://host:10001, auto); None: RAY_ADDRESS, or this machine",
     )
     build: bool = Field(True, description="build the Bento, not only its folder")
-    input: str | None = Field(None, description="file or folder that `score` reads")
-    output: str | None = Field(None, description="file that `score` writes")
+    input: str | None = Field(None, description="what `score` reads: file, several, folder, pattern or URL of these")
+    output: str | None = Field(None, description="what `score` writes: a file for one file, else a folder; or a URL")
+    columns: tuple[str, ...] = Field(
+        ("text",), description="columns of the input that come along: `text`, names, or `all`"
+    )
+    format: Literal["parquet", "csv", "csv.gz"] | None = Field(
+        None, description="of what `score` writes; None: as the output's name ends, else Parquet"
+    )
 
-    _names = field_validator("variants", mode="before")(_split_names)
+    _names = field_validator("variants", "columns", mode="before")(_split_names)
 
 
 class Settings(Frozen):

@@ -196,6 +196,13 @@ def aliases(registered_name: str) -> dict[str, str]:
         return {}
 
 
+def names_with(alias: str) -> list[str]:
+    """Names of the registered models that have a version of this alias, in their order."""
+    with store.answering():
+        found = MlflowClient().search_registered_models(max_results=1000)
+    return sorted(model.name for model in found if alias in model.aliases)
+
+
 def set_alias(registered_name: str, alias: str, version: str) -> None:
     """Points an alias at a version."""
     MlflowClient().set_registered_model_alias(registered_name, alias, version)

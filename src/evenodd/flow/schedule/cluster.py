@@ -26,6 +26,7 @@ from evenodd.flow.logs import prepare_worker
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
 from evenodd.flow.schedule.places import Outcome, outcome_of
+from evenodd.flow.schedule.runtime import passed_on, start_ray
 from evenodd.training import best_device
 from evenodd.training.precision import know_rates, measure_rates
 
@@ -34,9 +35,6 @@ log = logging.getLogger(__name__)
 RETRIES = 2
 """A fit whose worker or node dies is started again; it resumes from its last checkpoint."""
 SECONDS_TO_END = 10.0
-OBJECT_STORE_BYTES = 256 * 1024**2
-"""Rows and token ids lie in memory-mapped files, so that little goes through Ray's store."""
-PASSED_ON = ("MLFLOW_", "HF_", "EVENODD_")
 LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, TaskUnschedulableError)
 
 
@@ -87,8 +85,7 @@ class RayTasks:
         on_gpus = ray.cluster_resources().get("GPU", 0) >= self.jobs
         self.resources = {"num_cpus": threads, "num_gpus": 1 if on_gpus else 0}
         rates = None if self.cluster or on_gpus else _rates_with(threads)
-        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
-        self.place = Place(tracking.connection(), tracking.active_run_id(), threads, rates, environment)
+        self.place = Place(tracking.connection(), tracking.active_run_id(), threads, rates, passed_on())
         log.info("%d fits at once | %d thread%s each", self.jobs, threads, "s" if threads > 1 else "")
         return self
 
@@ -147,37 +144,6 @@ class RayTasks:
         for reference in left:
             ray.cancel(reference, force=True)
         self.running.clear()
-
-
-def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None = None) -> None:
-    """Connects to a cluster, or starts Ray on this machine; does nothing where that was done before.
-
-    Raises:
-        RuntimeError: the cluster does not answer.
-    """
-    if ray.is_initialized():
-        return
-    try:
-        if cluster:
-            ray.init(address=cluster, logging_level=logging.ERROR, log_to_driver=True)
-        else:
-            ray.init(
-                num_cpus=cpus,
-                num_gpus=gpus,
-                include_dashboard=False,
-                logging_level=logging.ERROR,
-                log_to_driver=True,
-                object_store_memory=OBJECT_STORE_BYTES,
-            )
-    except (ConnectionError, RayError, OSError) as error:
-        raise RuntimeError(f"engine='{cluster}': no Ray cluster answers there ({error}).") from error
-
-
-def places_of(cluster: str) -> int:
-    """GPUs of a cluster, or its cores where it has no GPU."""
-    start_ray(cluster)
-    resources = ray.cluster_resources()
-    return int(resources.get("GPU", 0) or resources.get("CPU", 1))
 
 
 def _smallest_node() -> int:

@@ -11,7 +11,6 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -20,11 +19,11 @@ from evenodd import search, tracking
 from evenodd.flow.fit_variant import FittedRun, fit_variant
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
+from evenodd.flow.schedule.runtime import INSTALL, has_ray, places_on, require_ray
 from evenodd.training import best_device
 
 log = logging.getLogger(__name__)
 
-INSTALL = "pip install 'evenodd[ray]'."
 FAULTS = (*search.FAULTS, tracking.TrackingError)
 
 Outcome = FittedRun | str
@@ -58,10 +57,8 @@ def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = Non
     if asked is not None:
         return max(1, min(asked, len(plans)))
     if cluster:
-        from evenodd.flow.schedule.cluster import places_of
-
-        return max(1, min(places_of(cluster), len(plans)))
-    if find_spec("ray") is None:
+        return max(1, min(places_on(cluster), len(plans)))
+    if not has_ray():
         log.info("ray is not installed, so one fit runs after another: %s", INSTALL)
         return 1
     places = torch.cuda.device_count() if best_device() == "cuda" else torch.get_num_threads()
@@ -78,8 +75,7 @@ def open_places(jobs: int, cluster: str | None = None) -> Iterator[Places]:
     if jobs == 1 and not cluster:
         yield InProcess()
         return
-    if find_spec("ray") is None:
-        raise RuntimeError(f"{f'engine={cluster}' if cluster else f'jobs={jobs}'} needs ray, not installed: {INSTALL}")
+    require_ray(jobs, cluster)
     from evenodd.flow.schedule.cluster import RayTasks
 
     with RayTasks(jobs, cluster) as tasks:

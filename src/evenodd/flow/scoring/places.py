@@ -1,0 +1,113 @@
+"""Where shards are scored: in this process where there is one place for them, else as tasks of Ray."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Generator, Iterable
+from contextlib import suppress
+from itertools import chain, islice
+from typing import Any
+
+import pyarrow as pa
+
+from evenodd import tracking
+from evenodd.classifier import Classifier
+from evenodd.flow.schedule.cores import usable_cores
+from evenodd.flow.schedule.runtime import has_ray, passed_on, places_on, require_ray, start_ray
+from evenodd.flow.scorer import Model
+from evenodd.flow.scoring.shards import SHARD_ROWS, Shard
+from evenodd.flow.scoring.worker import Place, answer_texts, answers
+from evenodd.settings import RunSettings
+from evenodd.storage import digest_of
+
+log = logging.getLogger(__name__)
+
+FEW = 2
+"""Shards that are scored here: in the time that Ray takes to start, they are done."""
+AHEAD = 2
+"""Shards for each place that are read and wait or are being scored: memory holds so many."""
+RETRIES = 3
+
+Scored = Generator[tuple[Shard, pa.Table]]
+
+
+def score_here(shards: Iterable[Shard], model: Model, threads: int) -> Scored:
+    """One shard after another, in this process."""
+    classifier: Classifier | None = None
+    for shard in shards:
+        classifier = classifier or model.open(threads)
+        yield shard, answer_texts(classifier, shard.texts)
+
+
+def score_with_ray(shards: Iterable[Shard], model: Model, jobs: int, cluster: str | None) -> Scored:
+    """So many shards at once as tasks of Ray, in the order in which they are done.
+
+    Args:
+        shards: read when a place is free.
+        model: opened once in each worker; on a cluster a bundle travels there.
+        jobs: tasks at once.
+        cluster: address of a running one; None: Ray is started here and ends with this call.
+
+    Raises:
+        RuntimeError: Ray is not installed, a cluster does not answer, or a worker died again and again.
+    """
+    require_ray(jobs, cluster)
+    import ray
+
+    start_ray(cluster, cpus=jobs)
+    running: dict[Any, Shard] = {}
+    try:
+        place = ray.put(_place(model, cluster))
+        task = ray.remote(answers).options(num_cpus=1, max_retries=RETRIES, name=f"score {model.name}")
+        for shard in shards:
+            running[task.remote(shard.texts, place)] = shard
+            if len(running) >= AHEAD * jobs:
+                yield _next(running)
+        while running:
+            yield _next(running)
+    finally:
+        for reference in running:
+            with suppress(ray.exceptions.RayError):
+                ray.cancel(reference, force=True)
+        if not cluster:
+            ray.shutdown()
+
+
+def _next(running: dict[Any, Shard]) -> tuple[Shard, pa.Table]:
+    import ray
+
+    (ready,), _ = ray.wait(list(running), num_returns=1)
+    shard = running.pop(ready)
+    try:
+        return shard, ray.get(ready)
+    except ray.exceptions.RayError as error:
+        first = next(iter(shard.files.values())).name
+        raise RuntimeError(f"a shard that begins in {first} could not be scored: {error}") from error
+
+
+def _place(model: Model, cluster: str | None) -> Place:
+    """What workers get; on a cluster the bundle's files travel with it, as its folder may be this machine's alone."""
+    files: dict[str, bytes] = {}
+    if model.bundle and cluster:
+        files = {path.name: path.read_bytes() for path in sorted(model.bundle.iterdir())}
+    name = digest_of(model.identity)
+    logged = None if model.bundle else model
+    return Place(name, model.bundle, files, logged, tracking.connection(), passed_on())
+
+
+def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings) -> Scored:
+    """Scores where there is place: a few shards here, many in as many processes as there are cores.
+
+    Raises:
+        RuntimeError: see `score_with_ray`.
+    """
+    waiting = iter(shards)
+    first = list(islice(waiting, FEW + 1))
+    shards, cluster = chain(first, waiting), settings.engine or os.environ.get("RAY_ADDRESS") or None
+    jobs = settings.jobs or (places_on(cluster) if cluster else usable_cores())
+    few = len(first) <= FEW and not cluster and settings.jobs is None
+    if not cluster and (jobs == 1 or few or (settings.jobs is None and not has_ray())):
+        return score_here(shards, model, settings.jobs or usable_cores())
+    log.info("score | %d shards of up to %s rows at once", jobs, f"{SHARD_ROWS:,}")
+    return score_with_ray(shards, model, jobs, cluster)
