@@ -46,7 +46,10 @@ class Words:
         self.identity = {"version": version}
         self.opened = 0
 
-    def open(self, threads: int = 1) -> WordCounter:
+    def choose_graph(self) -> None:
+        return None
+
+    def open(self, threads: int = 1, graph: str | None = None) -> WordCounter:
         self.opened += 1
         return WordCounter()
 
@@ -318,7 +321,7 @@ def test_the_model_that_is_meant_is_found_or_the_way_to_say_it(monkeypatch: pyte
     scorer.said_model(make_request({}))
     assert found == [("champion", "reviews"), ("champion", "mine"), ("folder", "sample"), ("champion", "sample")]
     there[:] = ["reviews", "tickets"]
-    with pytest.raises(ValueError, match="which model.* reviews, tickets .* name=reviews"):
+    with pytest.raises(ValueError, match=r"which model.* reviews, tickets .* name=reviews"):
         scorer.said_model(make_request({}))
     there.clear()
     with pytest.raises(ValueError, match="pass model=FOLDER of a bundle"):

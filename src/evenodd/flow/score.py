@@ -72,7 +72,7 @@ def run(request: Request) -> ScoredFiles:
         plan = make_plan(places, model, settings)
         done = score_plan(plan, model, settings)
         tracking.log_metrics({"score/texts": done.texts, "score/rejected": done.rejected, "score/files": done.files})
-        tracking.log_metrics({f"score/{name}": value for name, value in plan.manifest.speed.items()})
+        tracking.log_metrics({f"score/{name}": value for name, value in plan.manifest.figures.items()})
         _raise_failed(plan)
     return done
 
@@ -80,7 +80,7 @@ def run(request: Request) -> ScoredFiles:
 def score_plan(plan: Plan, model: Model, settings: Settings) -> ScoredFiles:
     """Scores what is left of a plan, and writes its manifest."""
     work = _Work(plan, model.labels)
-    scored = scored_shards(work.left(settings), model, settings.run)
+    scored = scored_shards(work.left(settings), model, settings.run, plan.graph)
     try:
         with closing(scored):
             for shard, answers in scored:
@@ -89,7 +89,7 @@ def score_plan(plan: Plan, model: Model, settings: Settings) -> ScoredFiles:
                 work.take(shard.key)
     finally:
         work.collector.drop()
-    plan.manifest.speed = work.progress.figures()
+    plan.manifest.speed = {"graph": plan.graph, **work.progress.figures()}
     work.note()
     plan.work.remove_all()
     return work.summary()

@@ -13,8 +13,9 @@ import numpy as np
 
 from evenodd import tracking
 from evenodd.classifier import Classifier
-from evenodd.classifier.bundle import MANIFEST, read_bundle
-from evenodd.classifier.engine import EngineOptions
+from evenodd.classifier.bundle import read_bundle
+from evenodd.classifier.engine import EngineOptions, open_engine
+from evenodd.classifier.manifest import MANIFEST
 from evenodd.flow.bundles import bundle_of
 from evenodd.settings import Request
 from evenodd.storage import file_digest
@@ -50,14 +51,19 @@ class Model:
         known = {"name": self.name, **self.lineage}
         return known | ({"bundle_sha256": file_digest(self.bundle / MANIFEST)} if self.bundle else {"uri": self.uri})
 
-    def open(self, threads: int = 1) -> Classifier:
+    def choose_graph(self) -> str | None:
+        """The graph that answers here as the service would choose it; None for a model that is no bundle."""
+        return open_engine(read_bundle(self.bundle), EngineOptions()).graph if self.bundle else None
+
+    def open(self, threads: int = 1, graph: str | None = None) -> Classifier:
         """The classifier, warm.
 
         Args:
             threads: of ONNX Runtime; torch has those that it has.
+            graph: of a bundle; None: as the service would choose it.
         """
         if self.bundle is not None:
-            return Classifier.open(self.bundle, EngineOptions(threads=threads))
+            return Classifier.open(self.bundle, EngineOptions(threads=threads, graph=graph))
         from evenodd.release.torch_session import torch_classifier
 
         model, tokenizer = tracking.load_model(self.uri)

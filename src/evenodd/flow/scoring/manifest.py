@@ -25,7 +25,7 @@ class Manifest:
         settings: that decide what the results hold.
         files: one entry for each file of rows, by its path or URL.
         failed: why others have no results, by path or URL.
-        speed: of the last command.
+        speed: of the last command: the graph of the bundle, rows, seconds.
     """
 
     folder: Folder
@@ -34,7 +34,7 @@ class Manifest:
     settings: dict[str, Any]
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
-    speed: dict[str, float] = field(default_factory=dict)
+    speed: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def open(cls, folder: Folder, name: str, model: Mapping[str, Any], settings: Mapping[str, Any]) -> Manifest:
@@ -61,6 +61,11 @@ class Manifest:
                 )
         manifest.files = found.get("files", {})
         return manifest
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The numbers of `speed`."""
+        return {name: value for name, value in self.speed.items() if isinstance(value, float)}
 
     def has(self, file: Input) -> bool:
         """Whether the file has results, and has not changed since."""

@@ -32,20 +32,21 @@ RETRIES = 3
 Scored = Generator[tuple[Shard, pa.Table]]
 
 
-def score_here(shards: Iterable[Shard], model: Model, threads: int) -> Scored:
+def score_here(shards: Iterable[Shard], model: Model, threads: int, graph: str | None) -> Scored:
     """One shard after another, in this process."""
     classifier: Classifier | None = None
     for shard in shards:
-        classifier = classifier or model.open(threads)
+        classifier = classifier or model.open(threads, graph)
         yield shard, answer_texts(classifier, shard.texts)
 
 
-def score_with_ray(shards: Iterable[Shard], model: Model, jobs: int, cluster: str | None) -> Scored:
+def score_with_ray(shards: Iterable[Shard], model: Model, graph: str | None, jobs: int, cluster: str | None) -> Scored:
     """So many shards at once as tasks of Ray, in the order in which they are done.
 
     Args:
         shards: read when a place is free.
         model: opened once in each worker; on a cluster a bundle travels there.
+        graph: of a bundle.
         jobs: tasks at once.
         cluster: address of a running one; None: Ray is started here and ends with this call.
 
@@ -58,7 +59,7 @@ def score_with_ray(shards: Iterable[Shard], model: Model, jobs: int, cluster: st
     start_ray(cluster, cpus=jobs)
     running: dict[Any, Shard] = {}
     try:
-        place = ray.put(_place(model, cluster))
+        place = ray.put(_place(model, graph, cluster))
         task = ray.remote(answers).options(num_cpus=1, max_retries=RETRIES, name=f"score {model.name}")
         for shard in shards:
             running[task.remote(shard.texts, place)] = shard
@@ -86,17 +87,17 @@ def _next(running: dict[Any, Shard]) -> tuple[Shard, pa.Table]:
         raise RuntimeError(f"a shard that begins in {first} could not be scored: {error}") from error
 
 
-def _place(model: Model, cluster: str | None) -> Place:
+def _place(model: Model, graph: str | None, cluster: str | None) -> Place:
     """What workers get; on a cluster the bundle's files travel with it, as its folder may be this machine's alone."""
     files: dict[str, bytes] = {}
     if model.bundle and cluster:
         files = {path.name: path.read_bytes() for path in sorted(model.bundle.iterdir())}
-    name = digest_of(model.identity)
+    name = digest_of([model.identity, graph])
     logged = None if model.bundle else model
-    return Place(name, model.bundle, files, logged, tracking.connection(), passed_on())
+    return Place(name, model.bundle, graph, files, logged, tracking.connection(), passed_on())
 
 
-def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings) -> Scored:
+def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings, graph: str | None) -> Scored:
     """Scores where there is place: a few shards here, many in as many processes as there are cores.
 
     Raises:
@@ -108,6 +109,6 @@ def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings) 
     jobs = settings.jobs or (places_on(cluster) if cluster else usable_cores())
     few = len(first) <= FEW and not cluster and settings.jobs is None
     if not cluster and (jobs == 1 or few or (settings.jobs is None and not has_ray())):
-        return score_here(shards, model, settings.jobs or usable_cores())
+        return score_here(shards, model, settings.jobs or usable_cores(), graph)
     log.info("score | %d shards of up to %s rows at once", jobs, f"{SHARD_ROWS:,}")
-    return score_with_ray(shards, model, jobs, cluster)
+    return score_with_ray(shards, model, graph, jobs, cluster)

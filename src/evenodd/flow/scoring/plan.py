@@ -49,6 +49,7 @@ class Plan:
         files: in the order of their rows in the shards, which stays when a command is interrupted.
         done: numbers of those that have their results.
         work: where scored shards lie until all is written.
+        graph: that answers all of them, however often the command is begun; None for a model that is no bundle.
     """
 
     places: Places
@@ -56,6 +57,7 @@ class Plan:
     files: tuple[Input, ...]
     done: frozenset[int]
     work: Folder
+    graph: str | None = None
 
     @property
     def names(self) -> list[Names]:
@@ -95,16 +97,18 @@ def make_plan(places: Places, model: Model, settings: Settings) -> Plan:
     about |= {"columns": list(settings.run.columns), "format": places.kind}
     manifest = Manifest.open(places.folder, places.manifest, model.identity, about)
     work = places.folder.inside(f".scoring-{digest_of([places.manifest, model.identity, about])[:12]}")
-    begun = [tuple(entry) for entry in work.read_json(BEGUN) or []]
+    begun = work.read_json(BEGUN) or {"files": []}
     there = {(file.place, file.stamp): file for file in places.files}
-    first = [there[entry] for entry in begun if entry in there]
+    first = [there[tuple(entry)] for entry in begun["files"] if tuple(entry) in there]
     later = [file for file in places.files if file not in first and not manifest.has(file)]
     files = (*first, *later)
     _check_free(places, manifest, later)
     done = frozenset(number for number, file in enumerate(files) if manifest.has(file))
-    if len(done) < len(files):
-        work.write_json(BEGUN, [(file.place, file.stamp) for file in files])
-    return Plan(places, manifest, files, done, work)
+    if len(done) == len(files):
+        return Plan(places, manifest, files, done, work)
+    graph = begun["graph"] if "graph" in begun else model.choose_graph()
+    work.write_json(BEGUN, {"graph": graph, "files": [(file.place, file.stamp) for file in files]})
+    return Plan(places, manifest, files, done, work, graph)
 
 
 def _check_free(places: Places, manifest: Manifest, files: Sequence[Input]) -> None:

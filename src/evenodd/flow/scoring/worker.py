@@ -24,6 +24,7 @@ class Place:
     Attributes:
         name: another one for every model.
         bundle: folder of the bundle; None: `model` is opened.
+        graph: of the bundle that answers.
         files: of a bundle that does not lie there, by name.
         model: a `Model` of evenodd.flow.scorer that is no bundle.
         store: where it was logged.
@@ -32,6 +33,7 @@ class Place:
 
     name: str
     bundle: Path | None
+    graph: str | None
     files: Mapping[str, bytes]
     model: Any
     store: dict[str, str]
@@ -46,11 +48,11 @@ class Place:
             classifier: Classifier = self.model.open()
             return classifier
         if not self.files:
-            return Classifier.open(self.bundle, EngineOptions())
+            return Classifier.open(self.bundle, EngineOptions(graph=self.graph))
         with tempfile.TemporaryDirectory(prefix="evenodd-") as folder:
             for name, content in self.files.items():
                 (Path(folder) / name).write_bytes(content)
-            return Classifier.open(Path(folder), EngineOptions())
+            return Classifier.open(Path(folder), EngineOptions(graph=self.graph))
 
 
 _opened: dict[str, Classifier] = {}
