@@ -205,7 +205,7 @@ def test_what_is_said_reaches_the_entry_point_and_its_result_is_printed(
         (["distill_odd", "--epoch", "3"], "did you mean 'epochs'"),
         (["lora", "--data", "no-such-file.jsonl"], "no-such-file.jsonl"),
         (["teacher", "--config", "no-such.yaml"], "no such file"),
-        (["distil_odd"], "is no entry point; there are"),
+        (["distil_odd"], "is no entry point. Did you mean 'distill_odd'? There are"),
     ],
 )
 def test_a_mistake_is_one_line_within_seconds(words: Sequence[str], what: str, tmp_path: Path) -> None:

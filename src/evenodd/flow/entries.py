@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Protocol
 
 from evenodd.encoders.catalog import VARIANTS, Variant, find_variant
@@ -28,6 +29,7 @@ FIT = (
     *("evidence.seeds", "evidence.vary_split", "evidence.suite"),
 )
 SCORE = tuple(f"run.{name}" for name in ("model", "input", "output", "columns", "format", "jobs", "engine"))
+STUDY = (*COMMON, *FIT, "tune", "evidence", "gates", "run.variants")
 ROWS = ("data", "teacher.source", "teacher.revision")
 
 
@@ -146,7 +148,9 @@ def find_entry(name: str) -> Entry:
         ValueError: there is none; the message names them all.
     """
     if name not in ENTRIES:
-        raise ValueError(f"'{name}' is no entry point; there are {', '.join(ENTRIES)}.")
+        near = VARIANTS[name].entry if name in VARIANTS else next(iter(get_close_matches(name, ENTRIES, 1)), None)
+        meant = f"Did you mean '{near}'? " if near else ""
+        raise ValueError(f"'{name}' is no entry point. {meant}There are {', '.join(ENTRIES)}.")
     return ENTRIES[name]
 
 
@@ -154,68 +158,65 @@ def _shown(value: object) -> str:
     return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
-def _entries() -> list[Entry]:
-    fits = [
-        Entry(variant.entry, variant.summary, (*COMMON, *FIT, "tune"), variant.name) for variant in VARIANTS.values()
-    ]
-    study = (*COMMON, *FIT, "tune", "evidence", "gates", "run.variants")
-    shipping = (*study, "export", "serve", "run.build")
-    return [
-        *fits,
-        Entry(
-            "main",
-            "everything: teacher, every named variant, compare, export, promote, package",
-            shipping,
-            variants=DEFAULT_VARIANTS,
-        ),
-        Entry(
-            "study",
-            "every named variant over every seed, tuned first when asked, and compared; goes on where it stopped",
-            study,
-            variants=DEFAULT_VARIANTS,
-        ),
-        Entry(
-            "ablation",
-            "what each term of the distillation loss adds: a student with its terms switched off one by one",
-            (*COMMON, *FIT, "run.variants"),
-            variants=("odd",),
-        ),
-        Entry(
-            "compare",
-            "lines the finished runs up, tests the differences, names a winner or a tie",
-            (*COMMON, *ROWS, "seed", "evidence", "gates", "run.variants"),
-        ),
-        Entry(
-            "promote",
-            "checks the gates and moves the champion alias",
-            (*COMMON, "gates", "evidence.alpha", "evidence.bootstrap_samples", "run.to", "run.model"),
-        ),
-        Entry(
-            "export",
-            "ONNX graphs with a parity gate, and the bundle that is served",
-            (*COMMON, *ROWS, "export", "serve", "run.model"),
-        ),
-        Entry(
-            "package",
-            "builds the Bento from an exported bundle",
-            (*COMMON, "run.model", "run.variants", "run.build", "export.signing_key"),
-        ),
-        Entry(
-            "evaluate",
-            "scores a registered model, run or bundle on a data file or a behaviour suite",
-            (*COMMON, "data", "run.model", "evidence.suite", "run.predictions"),
-        ),
-        Entry(
-            "score",
-            "labels, decisions and scores for files of texts, however large; goes on where it stopped",
-            (*COMMON, "data.text_column", "data.encoding", *SCORE),
-        ),
-        Entry(
-            "serve",
-            "the service and its page from the newest bundle, on http://localhost:3000",
-            ("home", "serve.provider", "run.model"),
-        ),
-    ]
-
-
-ENTRIES = {entry.name: entry for entry in _entries()}
+STEPS = (
+    Entry(
+        "main",
+        "everything: teacher, every named variant, compare, export, promote, package",
+        (*STUDY, "export", "serve", "run.build"),
+        variants=DEFAULT_VARIANTS,
+    ),
+    Entry(
+        "study",
+        "every named variant over every seed, tuned first when asked, and compared; goes on where it stopped",
+        STUDY,
+        variants=DEFAULT_VARIANTS,
+    ),
+    Entry(
+        "ablation",
+        "what each term of the distillation loss adds: a student with its terms switched off one by one",
+        (*COMMON, *FIT, "run.variants"),
+        variants=("odd",),
+    ),
+    Entry(
+        "compare",
+        "lines the finished runs up, tests the differences, names a winner or a tie",
+        (*COMMON, *ROWS, "seed", "evidence", "gates", "run.variants"),
+    ),
+    Entry(
+        "promote",
+        "checks the gates and moves the champion alias",
+        (*COMMON, "gates", "evidence.alpha", "evidence.bootstrap_samples", "run.to", "run.model"),
+    ),
+    Entry(
+        "export",
+        "ONNX graphs with a parity gate, and the bundle that is served",
+        (*COMMON, *ROWS, "export", "serve", "run.model"),
+    ),
+    Entry(
+        "package",
+        "builds the Bento from an exported bundle",
+        (*COMMON, "run.model", "run.variants", "run.build", "export.signing_key"),
+    ),
+    Entry(
+        "evaluate",
+        "scores a registered model, run or bundle on a data file or a behaviour suite",
+        (*COMMON, "data", "run.model", "evidence.suite", "run.predictions"),
+    ),
+    Entry(
+        "score",
+        "labels, decisions and scores for files of texts, however large; goes on where it stopped",
+        (*COMMON, "data.text_column", "data.encoding", *SCORE),
+    ),
+    Entry(
+        "serve",
+        "the service and its page from the newest bundle, on http://localhost:3000",
+        ("home", "serve.provider", "run.model"),
+    ),
+)
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        *(Entry(v.entry, v.summary, (*COMMON, *FIT, "tune"), v.name) for v in VARIANTS.values()),
+        *STEPS,
+    )
+}
