@@ -16,7 +16,7 @@ SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install run test test-fast test-attacks test-reliability check format bench ui serve bento image lock docs pictures clean help
+.PHONY: install mpnet run test test-fast test-attacks test-reliability check format bench ui serve bento image lock docs pictures clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local $(ARGS)
@@ -72,6 +72,9 @@ bento: $(INSTALLED)  ## build the Bento of the champion
 
 image: $(INSTALLED)  ## container images of the newest Bento
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/image.sh $(ARGS)
+
+mpnet: $(INSTALLED)  ## download the built-in encoder of 12 layers (404 MB), for -P teacher=mpnet
+	$(BIN)/python -m evenodd.encoders.mpnet
 
 lock: $(INSTALLED)  ## update requirements.lock; versions stay where they are allowed, UPGRADE=1 takes the newest
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra ray --extra docs --extra dev -o requirements.lock pyproject.toml

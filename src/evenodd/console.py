@@ -171,6 +171,6 @@ def faults_of_data(said: Mapping[str, str], told: str) -> list[str]:
 def _stay_offline(settings: Settings) -> None:
     """Spares look-ups at a hub when neither rows nor weights come from one."""
     local_data = settings.data.source == "sample" or Path(settings.data.source).exists()
-    local_model = settings.teacher.source == "minilm" or Path(settings.teacher.source).exists()
+    local_model = settings.teacher.source in ("minilm", "mpnet") or Path(settings.teacher.source).exists()
     if local_data and local_model:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")

@@ -12,7 +12,8 @@ from huggingface_hub import constants
 
 from evenodd import hub
 from evenodd.encoders import files as encoder_files
-from evenodd.encoders.files import file_sha256, resolve_model, source_digest
+from evenodd.encoders.files import resolve_model, source_digest
+from evenodd.storage import file_digest
 
 
 def make_folder(folder: Path, weights: bytes = b"weights") -> Path:
@@ -25,7 +26,7 @@ def make_folder(folder: Path, weights: bytes = b"weights") -> Path:
 def test_the_bundled_model_is_found_without_importing_its_package() -> None:
     """The package's own code is not needed, and importing it would run it."""
     folder = Path(resolve_model("minilm"))
-    assert file_sha256(folder / "model.safetensors") == encoder_files.BUNDLED_SHA256["model.safetensors"]
+    assert file_digest(folder / "model.safetensors") == encoder_files.BUNDLED_SHA256["model.safetensors"]
     assert encoder_files.BUNDLED_PACKAGE not in sys.modules
 
 

