@@ -17,6 +17,7 @@ ENVIRONMENT = {
     "RAY_COLOR_PREFIX": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # Ray's own is 15: beside any other process a fit would come to a stop
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Kernels of all shapes of batch that a fit meets: with oneDNN's own 1,024 they are made anew in every epoch.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
