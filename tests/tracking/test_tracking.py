@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from types import ModuleType
 
+import datasets
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 from training_rows import still_model
 
 from evenodd.encoders import add_lora
@@ -280,3 +282,24 @@ def _register(tracking: ModuleType, alias: str) -> str:
 
 def _versions() -> list[str]:
     return sorted(str(found.version) for found in MlflowClient().search_model_versions(f"name = '{NAME}'"))
+
+
+def test_two_fits_of_the_same_rows_both_log_them(tracking: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MLflow looks a data set up and then inserts it: of two fits that start at once, one failed."""
+    rows = datasets.Dataset.from_dict({"text": ["a", "b"], "label": [0, 1]})
+    real, calls = mlflow.log_input, []
+
+    def log_input(dataset: object, context: str) -> None:
+        calls.append(context)
+        if len(calls) == 1:
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: datasets.experiment_id")
+        real(dataset, context=context)
+
+    monkeypatch.setattr(mlflow, "log_input", log_input)
+    with tracking.start_run("fit") as run_id:
+        tracking.log_dataset(rows, "reviews-train", "0" * 64, "training")
+    assert calls == ["training", "training"]
+    assert [used.dataset.name for used in tracking.get_run(run_id).inputs.dataset_inputs] == ["reviews-train"]
+    monkeypatch.setattr(mlflow, "log_input", lambda *_, **__: (_ for _ in ()).throw(MlflowException("disk is full")))
+    with tracking.start_run("fit"), pytest.raises(MlflowException, match="disk is full"):
+        tracking.log_dataset(rows, "reviews-train", "0" * 64, "training")

@@ -13,6 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.huggingface_dataset import from_huggingface
+from mlflow.exceptions import MlflowException
 
 from evenodd.settings import Settings, flatten, is_among
 from evenodd.storage import file_digest
@@ -115,10 +116,19 @@ def _record(path: str, digest: str) -> None:
         _digests.setdefault(run_id, {})[path] = digest[:DIGEST_LENGTH]
 
 
+ALREADY_THERE = ("UNIQUE constraint", "duplicate key", "Duplicate entry")
+"""As SQLite, PostgreSQL and MySQL say that a row is there."""
+
+
 def log_dataset(rows: Any, name: str, digest: str, context: str) -> None:
     """A split as the run's input: its name, digest and size, not its rows."""
     dataset = from_huggingface(rows, name=name, targets="label", digest=digest[:32])
-    mlflow.log_input(dataset, context=context)
+    try:
+        mlflow.log_input(dataset, context=context)
+    except MlflowException as error:
+        if not any(words in str(error) for words in ALREADY_THERE):
+            raise
+        mlflow.log_input(dataset, context=context)  # another fit of the same rows wrote it between look-up and insert
 
 
 def _text(value: Any) -> str:
