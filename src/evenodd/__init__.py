@@ -12,7 +12,7 @@ __all__ = ["Model", "Project", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """The Python API at first use: the classifier, which needs none of it, is imported where it is not installed."""
+    """Imports the Python API on first use, because `evenodd.classifier` also runs where its packages are missing."""
     if name in __all__:
         from evenodd import project
 

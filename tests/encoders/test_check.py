@@ -121,7 +121,7 @@ def test_a_sentencepiece_model_alone_says_what_to_install(tmp_path: Path) -> Non
     """transformers asks for tiktoken instead, which does not help."""
     deberta().save_pretrained(tmp_path)
     (tmp_path / "spm.model").write_bytes(b"\x0a\x0e\x0a\x05<unk>\x15\x00\x00\x00\x00\x18\x02")
-    with pytest.raises(ValueError, match=r"spm\.model alone, which needs: pip install sentencepiece"):
+    with pytest.raises(ValueError, match=r"only a spm\.model, which needs: pip install sentencepiece"):
         check_encoder(tmp_path, 64)
 
 

@@ -57,7 +57,7 @@ def test_all_labels_are_sorted_with_numbers_by_value() -> None:
      r"label noHate, hate does not occur; those that do: ham \(4\), spam \(3\) \(pass -P labels=a,b"),
     (None, None, {"spam": 3}, r"one class only \(spam\)"),
     (None, None, {}, "no row has a label"),
-    (None, None, {"review": 30, "news": 40}, "label 'review': this name stands for the decision"),
+    (None, None, {"review": 30, "news": 40}, "label 'review': this name is reserved for the decision"),
     (None, "spam", {"a": 3, "b": 4}, "positive='spam': the labels are a, b .*-P positive=NAME"),
     (None, "a", {"a": 3, "b": 4, "c": 5}, "only a binary task has a positive label .*leave positive out"),
 ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Which parameters a variant has: layer maps, students, LoRA. Names load on first use: the catalog costs no torch."""
+"""Models of the variants: layer maps, students, LoRA. Names load on first use, so that the catalog needs no torch."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in __all__:
         for module in MODULES:
-            found = importlib.import_module(f"evenodd.encoders.{module}")
-            if hasattr(found, name):
-                return getattr(found, name)
+            loaded = importlib.import_module(f"evenodd.encoders.{module}")
+            if hasattr(loaded, name):
+                return getattr(loaded, name)
     raise AttributeError(f"module 'evenodd.encoders' has no attribute '{name}'")

@@ -1,4 +1,4 @@
-"""AdaLoRA: adapters that start wide, and whose ranks go where training shows that they matter."""
+"""AdaLoRA: adapters that start with a high rank, which training then reduces where it matters least."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
 
     Args:
         model: a sequence classifier.
-        settings: rank, alpha, dropout and targets; `initial_rank`: at the start, half as much again when not given.
+        settings: rank, alpha, dropout and targets; `initial_rank` defaults to 1.5 times the rank.
 
     Raises:
-        ValueError: settings that AdaLoRA has not (DoRA, rsLoRA), a first rank below the last, or see `lora_targets`.
+        ValueError: settings that AdaLoRA does not have (DoRA, rsLoRA), an initial rank below the final one, or see
+            `lora_targets`.
 
     Source: Zhang et al. 2023, arXiv 2303.10512.
     """
@@ -39,7 +40,7 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
     if settings.dora or settings.rslora:
         raise ValueError("lora.dora, lora.rslora: AdaLoRA has neither; leave them out, or fit the variant lora.")
     if start < settings.rank:
-        raise ValueError(f"lora.initial_rank={start}: AdaLoRA only takes ranks away; pass {settings.rank} or more.")
+        raise ValueError(f"lora.initial_rank={start}: AdaLoRA only reduces ranks; pass {settings.rank} or more.")
     config = AdaLoraConfig(
         task_type=TaskType.SEQ_CLS,
         init_r=start,
@@ -55,31 +56,31 @@ def add_adalora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
 
 
 def schedule_ranks(model: PeftModel, total_steps: int) -> None:
-    """Ranks stay as they start for a tenth of the steps, are cut down until seven tenths, and are then left alone.
+    """Schedules the ranks: constant for a tenth of the steps, reduced until seven tenths, then constant again.
 
     Args:
-        model: with AdaLoRA adapters; before its first step.
+        model: with AdaLoRA adapters, before its first step.
         total_steps: optimizer steps of the whole fit.
 
     Raises:
         ValueError: too few steps.
     """
     if total_steps < 4:
-        raise ValueError(f"adalora: {total_steps} steps are too few to move ranks; pass more epochs or rows.")
+        raise ValueError(f"adalora: {total_steps} steps are too few to reduce ranks; pass more epochs or rows.")
     config: Any = model.peft_config[ADAPTER]
     config.tinit, config.tfinal = total_steps // 10, max(1, 3 * total_steps // 10)
     config.deltaT, config.total_step = max(1, total_steps // 100), total_steps
 
 
 def allocate_ranks(model: PeftModel, step: int) -> None:
-    """Moves ranks after an optimizer step, while its gradients are still there.
+    """Reallocates the ranks after an optimizer step; call it before the gradients are cleared.
 
-    The pattern is not left in the adapter's config: PEFT would cut the saved tensors by it, and an earlier checkpoint
-    with other ranks could not be loaded. Singular values set to zero say the same.
+    The rank pattern is not stored in the adapter's config: PEFT would cut the saved tensors accordingly, and an earlier
+    checkpoint with other ranks could not be loaded. Singular values of zero hold the same information.
 
     Args:
         model: with AdaLoRA adapters.
-        step: optimizer steps before this one.
+        step: number of optimizer steps before this one.
     """
     tuner: Any = model.base_model
     config, allocator = tuner.peft_config[ADAPTER], tuner.rankallocator
@@ -95,7 +96,7 @@ def allocate_ranks(model: PeftModel, step: int) -> None:
 
 
 def allocator_state(model: PeftModel) -> dict[str, Any]:
-    """What the allocator has learnt so far, for a checkpoint."""
+    """State of the rank allocator, for a checkpoint."""
     tuner: Any = model.base_model
     allocator = tuner.rankallocator
     return {
@@ -107,7 +108,7 @@ def allocator_state(model: PeftModel) -> dict[str, Any]:
 
 
 def restore_allocator(model: PeftModel, state: Mapping[str, Any]) -> None:
-    """Puts back what `allocator_state` gave."""
+    """Restores the state that `allocator_state` returned."""
     tuner: Any = model.base_model
     for name in ("ipt", "exp_avg_ipt", "exp_avg_unc"):
         setattr(tuner.rankallocator, name, dict(state[name]))
@@ -116,7 +117,7 @@ def restore_allocator(model: PeftModel, state: Mapping[str, Any]) -> None:
 
 
 def adapter_ranks(model: PeftModel) -> dict[str, int]:
-    """Rank left of each adapted projection, by its name in the encoder: singular values that are not zero."""
+    """Remaining rank (nonzero singular values) of each adapted projection, by its name in the encoder."""
     return {
         name.removesuffix(SINGULAR_VALUES): int(torch.count_nonzero(values))
         for name, values in _singular_values(model).items()
@@ -148,7 +149,7 @@ def rank_figure(table: pd.DataFrame, start: int) -> Figure:
 
     Args:
         table: see `rank_table`.
-        start: rank that every projection started with.
+        start: initial rank of every projection.
     """
     grid = table.pivot(index="projection", columns="layer", values="rank")
     figure = Figure(figsize=(0.55 * grid.shape[1] + 3, 0.5 * grid.shape[0] + 1.6), layout="constrained")

@@ -1,4 +1,4 @@
-"""The variants there are. Two that differ by a value differ in this table, not in code."""
+"""All variants. Variants that differ only by a value differ in this table, not in code."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to make the classifier, or to make it cheaper.
+    """One way to build the classifier or to make it cheaper.
 
     Attributes:
         name: as in `-P variants=` and the registry's aliases.
-        family: whose default settings apply.
-        layers: how the kept layers are chosen; None: all of them stay.
-        distilled: learns from the fine-tuned teacher too.
-        adapters: trained with LoRA adapters.
+        family: `teacher`, `student` or `lora`; selects the default settings.
+        layers: rule that selects the kept layers; None: all layers are kept.
+        distilled: whether it also learns from the fine-tuned teacher.
+        adapters: whether it is trained with LoRA adapters.
         summary: one line for tables, cards and the UI.
-        adapter: which adapters, when there are any; `hybrid`: LoRA on the sensitive layers alone.
+        adapter: kind of adapters, if any; `hybrid`: LoRA on the sensitive layers only.
     """
 
     name: str
@@ -30,12 +30,12 @@ class Variant:
 
     @property
     def entry(self) -> str:
-        """The entry point that fits it alone."""
+        """The entry point that fits only this variant."""
         return f"distill_{self.name}" if self.distilled and not self.adapters else self.name
 
     @property
     def scores_layers(self) -> bool:
-        """Whether the teacher's layers are scored before it is built."""
+        """Whether the teacher's layers must be scored before it is built."""
         return self.layers == "importance" or (self.adapters and self.adapter == "hybrid")
 
 
@@ -78,10 +78,10 @@ VARIANTS = {
 
 
 def find_variant(name: str) -> Variant:
-    """A variant by its name.
+    """Returns a variant by its name.
 
     Raises:
-        ValueError: there is none; the message names them all.
+        ValueError: no variant has this name; the message lists all names.
     """
     if name not in VARIANTS:
         raise ValueError(f"variants={name}: not known; there are {', '.join(VARIANTS)}.")

@@ -1,4 +1,4 @@
-"""What an encoder can take, known from its folder before rows are tokenised and weights are loaded."""
+"""Checks that an encoder can process the rows, before rows are tokenised and weights are loaded."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ SHOWN = 5
 
 
 def check_encoder(folder: Path, max_length: int) -> None:
-    """Refuse an encoder that the rows would not fit into, in a second and with all that is wrong.
-
-    The model is built without its weights.
+    """Refuses an encoder that cannot process the rows. The check takes a second: weights are not loaded.
 
     Args:
-        folder: with its configuration and tokenizer.
-        max_length: tokens of a row at most.
+        folder: holds the configuration and the tokenizer.
+        max_length: maximum number of tokens in a row.
 
     Raises:
-        ValueError: the folder holds no encoder or no tokenizer; the tokenizer has no padding token or gives ids that
-            the embeddings do not have; there are fewer positions than `max_length`; layers cannot be told apart.
+        ValueError: the folder holds no encoder or no tokenizer; the tokenizer has no padding token, or token ids beyond
+            the embeddings; there are fewer positions than `max_length`; or the list of layers is ambiguous. One message
+            lists all faults.
     """
     tokenizer = load_tokenizer(folder)
     model = _without_weights(folder)
@@ -41,9 +40,9 @@ def check_encoder(folder: Path, max_length: int) -> None:
 
 
 def position_limit(model: nn.Module) -> int | None:
-    """Tokens of a text that the table of positions has room for; None for relative or rotary positions.
+    """Maximum number of tokens that the position table allows; None for relative or rotary positions.
 
-    Where the table has a padding row, positions begin behind it (RoBERTa, MPNet).
+    If the table has a padding row, positions begin after it (RoBERTa, MPNet).
     """
     limits = [
         module.num_embeddings - (-1 if module.padding_idx is None else module.padding_idx) - 1

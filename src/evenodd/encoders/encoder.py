@@ -22,16 +22,16 @@ SENTENCEPIECE = ("*.model", "*.spm")
 def load_encoder(
     source: Path, task: Task, *, attention: str = "eager", dropout: float | None = None
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A sequence classifier over the encoder in `source`, with a head for the labels, and its tokenizer.
+    """Loads the encoder in `source` as a sequence classifier with a head for the labels, and its tokenizer.
 
     Args:
         source: a folder (see `evenodd.encoders.files.resolve_model`).
-        task: its labels become the classifier's, in their order; a head that was fitted for them is kept.
+        task: its labels become the classifier's, in their order; a head that was already fitted for them is kept.
         attention: transformers' attention implementation; eager is the fastest for short texts on a CPU.
-        dropout: of hidden states and attention; None leaves the config's.
+        dropout: of hidden states and attention; None: the config's value.
 
     Raises:
-        ValueError: the folder holds no encoder that transformers can classify sequences with, or no tokenizer.
+        ValueError: the folder holds no tokenizer, or no encoder that transformers loads as a sequence classifier.
     """
     try:
         config = AutoConfig.from_pretrained(source)
@@ -52,10 +52,10 @@ def load_encoder(
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer of a folder.
+    """Loads the tokenizer of a folder.
 
     Raises:
-        ValueError: there is none, or it cannot be read; where sentencepiece is lacking, how to install it.
+        ValueError: the tokenizer is missing or cannot be read; if it needs sentencepiece, the message says so.
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
@@ -63,7 +63,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         pieces = [path.name for pattern in SENTENCEPIECE for path in Path(folder).glob(pattern)]
         way = f"its tokenizer cannot be loaded ({first_line(error)})"
         if pieces and not (Path(folder) / "tokenizer.json").is_file():
-            way = f"its tokenizer is {pieces[0]} alone, which needs: pip install sentencepiece protobuf"
+            way = f"its tokenizer is only a {pieces[0]}, which needs: pip install sentencepiece protobuf"
         raise ValueError(f"teacher='{folder}': {way}.") from error
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError(f"teacher='{folder}': there is no tokenizer in it. Copy the model's tokenizer.json there.")
@@ -71,25 +71,25 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or its name."""
+    """The first line of an error's message, or the error's class name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def best_attention(device: str, *, maps: bool = False) -> str:
     """transformers' attention implementation for training on a device.
 
-    torch's fused attention has no backward pass on a CPU that is worth its name (16 ms where eager takes 3, 28 rows of
-    23 tokens in bfloat16); on a GPU it is the fast one, but gives no attention maps.
+    The backward pass of torch's fused attention is slow on a CPU (16 ms against 3 ms for eager, 28 rows of 23 tokens in
+    bfloat16). On a GPU fused attention is faster, but it returns no attention maps.
 
     Args:
         device: `cpu` or `cuda`.
-        maps: whether attention maps are compared.
+        maps: whether attention maps are needed.
     """
     return "sdpa" if device == "cuda" and not maps else "eager"
 
 
 def override_dropout(model: PreTrainedModel, dropout: float | None) -> None:
-    """Sets every dropout of a model that is there already; None changes nothing."""
+    """Sets every dropout of a loaded model; None changes nothing."""
     set_dropout(model.config, dropout)
     for module in model.modules() if dropout is not None else ():
         if isinstance(module, nn.Dropout):
@@ -97,7 +97,7 @@ def override_dropout(model: PreTrainedModel, dropout: float | None) -> None:
 
 
 def set_dropout(config: Any, dropout: float | None) -> None:
-    """Sets every dropout that a family's config names; None changes nothing."""
+    """Sets every dropout in a config, whatever the family calls it; None changes nothing."""
     if dropout is None:
         return
     for key in vars(config):
@@ -106,16 +106,16 @@ def set_dropout(config: Any, dropout: float | None) -> None:
 
 
 def encoder_layers(model: nn.Module) -> nn.ModuleList:
-    """The stack of layers of any encoder family: the one ModuleList as long as the config says.
+    """The list of layers of any encoder family: the only ModuleList with the config's number of layers.
 
     Raises:
-        ValueError: there is none, or several (layers are shared, or this is no encoder).
+        ValueError: there is no such list, or more than one (layers are shared, or this is no encoder).
     """
     return cast(nn.ModuleList, model.get_submodule(layers_path(model)))
 
 
 def layers_path(model: nn.Module) -> str:
-    """Dotted name of the stack of layers, `bert.encoder.layer` for a BERT.
+    """Dotted name of the list of layers, `bert.encoder.layer` for a BERT.
 
     Raises:
         ValueError: see `encoder_layers`.
@@ -130,19 +130,19 @@ def layers_path(model: nn.Module) -> str:
     top = [name for name in found if not any(name.startswith(f"{other}.") for other in found if other != name)]
     if len(top) != 1:
         raise ValueError(
-            f"{type(model).__name__}: {len(top)} lists of {depth} layers found, one is expected. "
+            f"{type(model).__name__}: found {len(top)} lists of {depth} layers, expected one. "
             "Encoders that share their layers (ALBERT) cannot be halved."
         )
     return top[0]
 
 
 def word_embeddings(model: PreTrainedModel) -> nn.Module:
-    """The table of word embeddings."""
+    """The word embeddings."""
     return model.get_input_embeddings()
 
 
 def parameter_counts(model: nn.Module) -> tuple[int, int]:
-    """All parameters, and those that are trained."""
+    """Number of all parameters, and of the trainable ones."""
     total = sum(p.numel() for p in model.parameters())
     return total, sum(p.numel() for p in model.parameters() if p.requires_grad)
 

@@ -1,4 +1,4 @@
-"""The encoder that everything starts from: the bundled model, a folder, or a hub name."""
+"""Locates the pretrained encoder: the bundled model, a folder, or a hub name."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ WAY_OUT = "Pass a local folder (-P teacher=path), a hub name (owner/name) or the
 
 
 def resolve_model(source: str, revision: str | None = None) -> Path:
-    """Find the encoder that the settings name, as `from_pretrained` takes it.
+    """Locates the encoder given in the settings, for `from_pretrained`.
 
     Args:
         source: `minilm`, `mpnet`, a folder with a `config.json`, or a hub name.
         revision: of a hub model.
 
     Returns:
-        A folder: for a hub name, the local copy of its files at that revision.
+        A folder. For a hub name it is the local copy of the files at that revision.
 
     Raises:
-        ValueError: no such folder, a folder without `config.json`, or no such hub name.
-        RuntimeError: a built-in model is not there or altered, or the hub cannot be reached.
+        ValueError: the folder or hub name does not exist, or the folder has no `config.json`.
+        RuntimeError: a built-in model is missing or was changed, or the hub cannot be reached.
     """
     path = Path(source).expanduser()
     local = source in (BUNDLED, FETCHED) or path.exists()
@@ -45,21 +45,21 @@ def resolve_model(source: str, revision: str | None = None) -> Path:
     if (path / "config.json").is_file():
         return path
     if path.exists():
-        raise ValueError(f"teacher={source!r}: there is no config.json in it. {WAY_OUT}")
+        raise ValueError(f"teacher={source!r}: it has no config.json. {WAY_OUT}")
     if not HUB_NAME.match(source):
         raise ValueError(f"teacher={source!r}: folder not found. {WAY_OUT}")
     return hub_model(source, revision)
 
 
 def source_digest(folder: Path) -> str:
-    """SHA-256 of an encoder: over the names and contents of its folder's files."""
+    """SHA-256 over the names and contents of the files in an encoder's folder."""
     files = sorted({path for pattern in DIGESTED for path in folder.glob(pattern) if path.is_file()})
     content = "".join(f"{path.name}:{file_digest(path)}\n" for path in files)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _bundled_folder() -> Path:
-    """Folder of the installed weights, checked. The package that carries them is found and not imported."""
+    """Folder of the installed weights, after a check of their digests. The package itself is not imported."""
     found = importlib.util.find_spec(BUNDLED_PACKAGE)
     places = list(found.submodule_search_locations or []) if found else []
     if not places:

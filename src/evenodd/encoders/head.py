@@ -1,4 +1,4 @@
-"""The classification head of a ready classifier, brought into the order of the task's labels."""
+"""Matches the classification head of an already fitted classifier to the labels of the task."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from transformers import PreTrainedModel
 log = logging.getLogger(__name__)
 
 UNNAMED = re.compile(r"LABEL_[0-9]+")
-"""How transformers calls labels that were given no names."""
+"""The default label names of transformers."""
 
 
 def label_names(config: Any) -> tuple[str, ...]:
-    """Labels of a classifier's configuration in the order of their numbers; empty where they have no names."""
+    """Label names of a classifier's configuration in the order of their indices; empty if they have none."""
     names = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     return () if all(UNNAMED.fullmatch(name) for name in names) else names
 
 
 def align_head(model: PreTrainedModel, own: Sequence[str], labels: Sequence[str]) -> None:
-    """Make output `k` of a loaded classifier mean label `k` of the task.
+    """Makes output `k` of a loaded classifier stand for label `k` of the task.
 
-    A head for the same labels in another order has its rows put in order. A head for other labels is drawn anew: it
-    would begin with another task's answers. One whose labels have no names, or that was not there, stays.
+    If the head was fitted for the same labels in another order, its rows are reordered. If it was fitted for other
+    labels, it is initialised again, because it would start with another task's answers. A head without label names and
+    a newly created head are kept.
 
     Args:
         model: loaded, with as many outputs as the task has labels.
@@ -43,16 +44,16 @@ def align_head(model: PreTrainedModel, own: Sequence[str], labels: Sequence[str]
             order = torch.tensor([mine.index(name) for name in wanted])
             for parameter in head.parameters():
                 parameter.copy_(parameter[order].clone())
-            log.info("head of the teacher | labels %s put in the order %s", ", ".join(own), ", ".join(labels))
+            log.info("teacher head | labels %s reordered to %s", ", ".join(own), ", ".join(labels))
         elif len(mine) == len(wanted):
             nn.init.normal_(head.weight, std=getattr(model.config, "initializer_range", 0.02))
             if head.bias is not None:
                 nn.init.zeros_(head.bias)
-            log.info("head of the teacher | drawn anew: it was fitted for the labels %s", ", ".join(own))
+            log.info("teacher head | initialised again: it was fitted for the labels %s", ", ".join(own))
 
 
 def output_layer(model: PreTrainedModel) -> nn.Linear | None:
-    """The last linear layer, which gives the logits."""
+    """The last linear layer, which computes the logits."""
     inside = f"{model.base_model_prefix}."
     outputs = model.config.num_labels
     layers = [

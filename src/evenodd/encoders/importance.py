@@ -1,6 +1,6 @@
-"""How much each layer of a fitted classifier matters, by three scores; layers are numbered from 1.
+"""Three importance scores for the layers of a fitted classifier. Layers are numbered from 1.
 
-`influence` needs one pass over the rows, `drop` one for each layer, `greedy` one for each layer left in every round.
+`influence` needs one pass over the rows, `drop` one per layer, `greedy` one per remaining layer and round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TOKEN_BUDGET = 4096
 
 
 class Rows(Protocol):
-    """Token ids by row, as `evenodd.rows.TokenStore` has them."""
+    """Token ids by row, for example a `evenodd.rows.TokenStore`."""
 
     @property
     def lengths(self) -> np.ndarray: ...
@@ -37,12 +37,12 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Importance:
-    """Scores of all layers and the layers that they keep.
+    """Scores of all layers, and the layers to keep.
 
     Attributes:
-        scorer: which score.
-        scores: one for each layer, the first is layer 1's; higher matters more.
-        kept: the layers kept, ascending. For `greedy` it is what removal left, which need not be the highest scores.
+        scorer: name of the score.
+        scores: one per layer, starting with layer 1; a higher score is more important.
+        kept: layers to keep, ascending. For `greedy`, those not removed; their scores need not be the highest.
     """
 
     scorer: Scorer
@@ -53,7 +53,7 @@ class Importance:
 def choose_important(
     model: Any, store: Rows, labels: np.ndarray, keep: int, scorer: Scorer, *, rows: int | None = None
 ) -> LayerMap:
-    """The `keep` layers that matter most, ascending; see `score_layers`."""
+    """The `keep` most important layers, ascending; see `score_layers`."""
     return score_layers(model, store, labels, keep, scorer, rows=rows).kept
 
 
@@ -68,13 +68,13 @@ def score_layers(
         labels: int64, (rows,).
         keep: layers to keep, 1 to the model's depth.
         scorer: `influence`: 1 - cosine between a layer's input and output, mean over real tokens. `drop`: rise of the
-            label-balanced cross-entropy when the layer alone is skipped, nats. `greedy`: layers are removed one by one,
-            each time the one that moves the softened predictions least; the score is the KL from the whole model's
-            predictions when it goes (for a layer that stays: if it went next), nats.
-        rows: score on so many rows, drawn once and for all; None: on all.
+            label-balanced cross-entropy when only this layer is skipped, nats. `greedy`: layers are removed one by one,
+            each time the one whose removal changes the softened predictions least; the score is the KL from the whole
+            model's predictions after its removal (for a kept layer: if it were removed next), nats.
+        rows: number of rows to score on, always the same sample; None: all rows.
 
     Raises:
-        ValueError: an unknown scorer, no rows, or more layers asked for than there are.
+        ValueError: the scorer is unknown, there are no rows, or `keep` exceeds the number of layers.
 
     Source: Men et al. 2024, arXiv 2403.03853 (block influence); Sajjad et al. 2023, arXiv 2004.03844 (dropping).
     """
@@ -100,9 +100,9 @@ def highest(scores: Any, layers: Any, count: int) -> LayerMap:
 
 @contextmanager
 def skipping(model: Any, skipped: LayerMap) -> Iterator[None]:
-    """The model without some of its layers (from 1); they come back whatever happens.
+    """Removes some layers (from 1) from a model within a `with` block; they are always restored.
 
-    Each is replaced in the list of layers by one that hands its input on in the form in which the layer returns.
+    Each is replaced in the list of layers by one that returns its input in the layer's output format.
     """
     layers = encoder_layers(model)
     if skipped:
@@ -119,7 +119,7 @@ def skipping(model: Any, skipped: LayerMap) -> Iterator[None]:
 
 
 class _Skipped(nn.Module):
-    """Hands hidden states on; everything else is asked of the layer that it stands for."""
+    """Returns the hidden states unchanged; every other attribute is looked up on the layer that it replaces."""
 
     def __init__(self, layer: nn.Module, width: int | None) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def _states_out(output: Any) -> Tensor:
 
 @contextmanager
 def _frozen(model: Any) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode before comes back."""
+    """Evaluation mode without gradients; restores the previous mode."""
     training = model.training
     model.eval()
     try:
@@ -157,7 +157,7 @@ def _frozen(model: Any) -> Iterator[None]:
 
 
 def _return_widths(model: Any, layers: list[nn.Module]) -> dict[nn.Module, int | None]:
-    """Length of the tuple that each layer returns, None for a bare tensor, seen on four tokens."""
+    """Length of the tuple that each layer returns, None for a bare tensor; measured on four tokens."""
     widths: dict[nn.Module, int | None] = {}
 
     def note(layer: nn.Module, args: Any, output: Any) -> None:
@@ -238,14 +238,14 @@ def _log_probabilities(model: Any, store: Rows, rows: np.ndarray, temperature: f
 
 
 def _balanced_loss(log_probabilities: Tensor, labels: np.ndarray) -> float:
-    """Cross-entropy, mean within each label first, so that a rare label counts as much as a common one."""
+    """Cross-entropy, averaged within each label first, so that rare labels count as much as frequent ones."""
     known = torch.from_numpy(np.asarray(labels))
     losses = -log_probabilities[torch.arange(len(known)), known]
     return float(torch.stack([losses[known == label].mean() for label in known.unique()]).mean())
 
 
 def _batches(model: Any, store: Rows, rows: np.ndarray) -> Iterator[tuple[np.ndarray, dict[str, Tensor]]]:
-    """Places in `rows` and their tensors, shortest rows first."""
+    """Batches of positions in `rows` and their tensors, shortest rows first."""
     lengths = np.asarray(store.lengths)[rows]
     order = np.argsort(lengths, kind="stable")
     device = next(model.parameters()).device

@@ -1,4 +1,4 @@
-"""LoRA: low-rank adapters on a frozen encoder, or on the sensitive layers of one."""
+"""LoRA: low-rank adapters on a frozen encoder, or only on its sensitive layers."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def lora_targets(model: PreTrainedModel, settings: LoraSettings) -> tuple[str, .
     """Names of the projections that get adapters.
 
     Raises:
-        ValueError: the family is not known and no targets were named, or a named target is not in the model.
+        ValueError: the family is unknown and no targets are given, or a given target is not in the model.
     """
     family = model.config.model_type
     targets = settings.targets or QUERY_KEY_VALUE.get(family)
@@ -53,7 +53,7 @@ def lora_targets(model: PreTrainedModel, settings: LoraSettings) -> tuple[str, .
 
 
 def head_modules(model: PreTrainedModel) -> tuple[str, ...]:
-    """Names of the classification head's modules: what lies beside the encoder and has parameters."""
+    """Names of the classification head's modules: those outside of the encoder that have parameters."""
     return tuple(
         name
         for name, module in model.named_children()
@@ -62,7 +62,7 @@ def head_modules(model: PreTrainedModel) -> tuple[str, ...]:
 
 
 def add_lora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
-    """The model with adapters on its targets; only they and the classification head are trained.
+    """Adds adapters to the targets; only they and the classification head are trainable.
 
     Raises:
         ValueError: see `lora_targets`.
@@ -71,10 +71,10 @@ def add_lora(model: PreTrainedModel, settings: LoraSettings) -> PeftModel:
 
 
 def add_hybrid_lora(model: PreTrainedModel, settings: LoraSettings, sensitive: LayerMap) -> PeftModel:
-    """Sensitive layers (from 1) frozen with adapters; the other layers and the head trained in full; the rest frozen.
+    """Adds adapters to the sensitive layers (from 1) and freezes their weights; other layers and the head are trained.
 
     Raises:
-        ValueError: see `lora_targets`; layers that the model does not have, or none.
+        ValueError: see `lora_targets`; or `sensitive` is empty or names layers that the model does not have.
     """
     depth = model.config.num_hidden_layers
     check_layer_map(sensitive, depth)
@@ -87,7 +87,7 @@ def add_hybrid_lora(model: PreTrainedModel, settings: LoraSettings, sensitive: L
         if name.startswith(inside) and any(name.endswith(f".{target}") for target in wanted)
     )
     if not targets:
-        raise ValueError(f"lora.targets={','.join(wanted)}: none of them lies in the layers {sensitive} of '{path}'.")
+        raise ValueError(f"lora.targets={','.join(wanted)}: none of them is in the layers {sensitive} of '{path}'.")
     full = tuple(f"{path}.{number - 1}" for number in range(1, depth + 1) if number not in sensitive)
     return get_peft_model(model, _config(settings, targets, (*head_modules(model), *full)))
 
@@ -107,7 +107,7 @@ def _config(settings: LoraSettings, targets: tuple[str, ...], trained: tuple[str
 
 
 def merge_lora(model: PeftModel) -> PreTrainedModel:
-    """A plain model with the adapters' products added to the weights; the given model is left as it is."""
+    """Returns a plain model with the adapters merged into the weights; the given model is not changed."""
     merged = copy.deepcopy(model).merge_and_unload()
     for parameter in merged.parameters():
         parameter.requires_grad_(True)
@@ -115,16 +115,16 @@ def merge_lora(model: PeftModel) -> PreTrainedModel:
 
 
 def check_merge(model: PeftModel, merged: PreTrainedModel, batch: dict[str, Tensor]) -> dict[str, float]:
-    """Holds the adapter, the merged model and the adapter saved and loaded again against each other.
+    """Compares the logits of the adapter, the merged model and the adapter after saving and loading it.
 
     Args:
         model: with adapters, unchanged.
-        merged: what `merge_lora` made of it.
+        merged: the result of `merge_lora`.
         batch: `input_ids` and `attention_mask`, (batch, tokens).
 
     Returns:
-        `cost/adapter_mb`, size of the saved adapter with the modules trained in full; `check/merged_max_abs_diff` and
-        `check/reloaded_max_abs_diff`, of logits.
+        `cost/adapter_mb`, size of the saved adapter and the fully trained modules; `check/merged_max_abs_diff` and
+        `check/reloaded_max_abs_diff`, differences of logits.
 
     Raises:
         RuntimeError: logits differ by more than 1e-3.
@@ -144,7 +144,7 @@ def check_merge(model: PeftModel, merged: PreTrainedModel, batch: dict[str, Tens
             what = name.partition("/")[2].partition("_")[0]
             raise RuntimeError(
                 f"the {what} adapter's logits differ by {difference:.2g} > {MERGE_TOLERANCE:g} from those of the "
-                "fitted one: it would not serve what was measured. Nothing is registered."
+                "fitted one, so it would answer differently from what was measured. Nothing is registered."
             )
     return {"cost/adapter_mb": megabytes, **differences}
 

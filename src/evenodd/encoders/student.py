@@ -15,11 +15,11 @@ from evenodd.encoders.layer_map import LayerMap, check_layer_map
 
 @dataclass(frozen=True)
 class Student:
-    """A half-depth model and where its weights came from.
+    """A half-depth model and the origin of its weights.
 
     Attributes:
-        model: embeddings, kept layers and head are copies; nothing is shared with the teacher.
-        teacher_layers: the teacher layer (from 1) behind each student layer.
+        model: embeddings, kept layers and head are copies that share no memory with the teacher.
+        teacher_layers: for each student layer, the teacher layer (from 1) that it was copied from.
         digests: SHA-256 of every copied tensor by its name in the student.
     """
 
@@ -29,11 +29,11 @@ class Student:
 
 
 def init_student(teacher: PreTrainedModel, teacher_layers: LayerMap) -> Student:
-    """A student with the teacher's embeddings, head and the layers of the map, copied exactly.
+    """Creates a student with exact copies of the teacher's embeddings, head and mapped layers.
 
-    The result is what `from_pretrained` gives after saving it: per-layer settings of the config (`layer_types` and the
-    like) are cut down with the layers, and a part that the family leaves out of its first layer (ModernBERT: the norm
-    before attention) is left out of the student's.
+    Saving the student and loading it with `from_pretrained` gives the same model: per-layer settings of the config
+    (such as `layer_types`) are reduced together with the layers, and a module that the family omits in its first layer
+    (ModernBERT: the norm before attention) is omitted in the student's first layer too.
 
     Args:
         teacher: any encoder family with one list of layers; unchanged.
@@ -65,7 +65,7 @@ def _cut_config(config: Any, teacher_layers: LayerMap, depth: int) -> None:
 
 
 def _leave_out(layer: nn.Module, first: nn.Module) -> None:
-    """What is an Identity in the teacher's first layer is one in the student's."""
+    """Replaces modules of the student's first layer that are an Identity in the teacher's first layer."""
     for name, module in first.named_modules():
         if isinstance(module, nn.Identity) and not isinstance(layer.get_submodule(name), nn.Identity):
             layer.set_submodule(name, nn.Identity())

@@ -1,4 +1,4 @@
-"""Search spaces, the Optuna study that several workers may share."""
+"""Hyperparameter search: search spaces and the Optuna study, which several workers can share."""
 
 from evenodd.search.confirm import GIVEN, confirmations, confirmed_means, finalists, keep_confirmation
 from evenodd.search.space import Space, check_objective, search_space

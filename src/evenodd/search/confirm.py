@@ -1,7 +1,7 @@
-"""Whether a trial is better or was lucky: the best are fitted again, under seeds that had no part in choosing them.
+"""Confirmation of the best trials: they are fitted again with seeds that were not used to select them.
 
-The best of many trials on one seed owes part of its score to that seed: on a forum corpus, settings that were .010
-macro-F1 ahead under the seed they were found with ended .007 behind over three.
+The best of many trials on one seed owes part of its score to that seed: on a forum corpus, settings that led by .010
+macro-F1 with the seed of the search trailed by .007 over three seeds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PREFIX = "confirmed"
 
 
 def finalists(study: optuna.Study) -> list[FrozenTrial]:
-    """The two best completed trials and the one with the settings as given: none where that one is the best.
+    """The two best completed trials and the one with the given settings; empty if that one is the best.
 
     Args:
-        study: of macro-F1 alone.
+        study: has macro-F1 as its only objective.
     """
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     ranked = sorted(completed, key=lambda trial: -trial.values[0])
@@ -31,7 +31,7 @@ def finalists(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def keep_confirmation(study: optuna.Study, trial: FrozenTrial, seed: int, f1_macro: float) -> None:
-    """Keeps what a trial's settings score under another seed, in the study's database."""
+    """Stores the macro-F1 of a trial's settings with another seed in the study's database."""
     study.set_user_attr(f"{PREFIX} {trial.number} {seed}", f1_macro)
 
 
@@ -46,7 +46,7 @@ def confirmations(study: optuna.Study) -> dict[int, dict[int, float]]:
 
 
 def confirmed_means(study: optuna.Study) -> dict[int, float]:
-    """Mean macro-F1 by trial number, of the finalists that were fitted under every seed that any of them was."""
+    """Mean macro-F1 by trial number; only finalists that were fitted with all of the confirming seeds."""
     found = confirmations(study)
     seeds = set().union(*found.values()) if found else set()
     numbers = {trial.number for trial in finalists(study)} if found else set()

@@ -1,4 +1,4 @@
-"""What is searched for each kind of variant, and which objectives can be."""
+"""Search space of each kind of variant, and the objectives that it allows."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LEARNING_RATES = {"teacher": (1e-5, 5e-4), "student": (3e-5, 1e-3), "lora": (1e-
 def search_space(
     variant: Variant, *, depth: int | None = None, said: Collection[str] = (), given: Mapping[str, Any] | None = None
 ) -> Space:
-    """What is searched for a variant: dotted settings and their ranges.
+    """The search space of a variant: dotted settings and their ranges.
 
     Args:
         variant: teacher, student or LoRA, distilled or not.
-        depth: layers that a student may have at most, when its depth is searched too; None: it is not.
-        said: dotted settings that the user has chosen: they stay as they are.
-        given: dotted settings without tuning; ranges are widened where they do not hold them.
+        depth: maximum number of student layers if the depth is searched too; None: it is not searched.
+        said: dotted settings that the user has set; they are not searched.
+        given: dotted settings of a fit without tuning; ranges are widened to include them.
 
     Raises:
         ValueError: nothing is left to search.
@@ -48,14 +48,14 @@ def search_space(
     known = given or {}
     space = {name: _holding(ranged, known.get(name)) for name, ranged in space.items() if name not in said}
     if not space:
-        raise ValueError(f"trials: every setting that is searched for '{variant.name}' was given; leave one open.")
+        raise ValueError(f"trials: you have set every setting that is searched for '{variant.name}'; leave one out.")
     return space
 
 
 def check_objective(objective: tuple[str, ...], variant: Variant) -> None:
     """Raises ValueError for an objective that cannot be searched."""
     if "f1" not in objective or len(set(objective)) != len(objective):
-        raise ValueError(f"objective={','.join(objective)}: f1, or f1,latency.")
+        raise ValueError(f"objective={','.join(objective)}: allowed are f1 and f1,latency.")
     if "latency" in objective and not variant.layers:
         raise ValueError(
             f"objective={','.join(objective)}: no setting of '{variant.name}' changes its latency; pass f1."
@@ -63,7 +63,7 @@ def check_objective(objective: tuple[str, ...], variant: Variant) -> None:
 
 
 def _holding(distribution: BaseDistribution, value: Any) -> BaseDistribution:
-    """The range itself, or a wider one that holds the value."""
+    """The range, widened to include the value."""
     if value is None:
         return distribution
     if isinstance(distribution, CategoricalDistribution):

@@ -1,6 +1,6 @@
-"""Tuning: the Optuna study that several workers may share and go on with.
+"""Tuning: the Optuna study, which several workers can share and resume.
 
-Nothing here knows how a variant is fitted: `run_trials` is given a function that scores one set of settings.
+This module does not know how a variant is fitted: `run_trials` takes a function that scores one set of settings.
 """
 
 from __future__ import annotations
@@ -45,26 +45,26 @@ DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"f1": "maximize", "lat
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 F1_GIVEN_UP = 0.01
 HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
-CLOCK_SHIFT_SECONDS = 2.0  # a process's time of creation is told from the clock, which may have been set since
+CLOCK_SHIFT_SECONDS = 2.0  # a process's creation time is derived from the clock, which may have been set since
 
 
 def study_name(variant: str, fingerprint: str, space: Space, objective: tuple[str, ...]) -> str:
-    """The same for the same variant, settings, rows, encoder, space and objective."""
+    """Name of a study: equal for equal variant, settings, rows, encoder, space and objective."""
     about = [fingerprint, {name: distribution_to_json(d) for name, d in space.items()}, objective]
     return f"{variant}-{hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]}"
 
 
 def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...] = ("f1",)) -> optuna.Study:
-    """The study of that name, made when there is none; trials that a dead process left running are failed.
+    """Opens a study or creates it; running trials of a process that has died are marked as failed.
 
     Args:
         name: see `study_name`.
         storage: URL of the database, shared by all workers.
-        seed: a trial's draw depends on it, the trial's number and the trials finished before, not on who draws it.
-        objective: names out of `DIRECTIONS`.
+        seed: a trial's settings depend on it, on the trial's number and on the earlier trials, not on the worker.
+        objective: names from `DIRECTIONS`.
 
     Raises:
-        ValueError: not a URL.
+        ValueError: `storage` is not a URL.
         RuntimeError: the database cannot be opened.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -81,12 +81,12 @@ def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...]
 
 
 def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -> None:
-    """Makes the settings as given the first trial of a study, so that tuning never ends below them.
+    """Makes the given settings the first trial of a study, so that tuning never returns a worse result.
 
     Args:
         study: see `open_study`.
         space: see `search_space`.
-        given: dotted settings; those that are None are drawn.
+        given: dotted settings; those that are None are sampled.
     """
     if any(trial.user_attrs.get(GIVEN) and not _was_interrupted(trial) for trial in study.get_trials(deepcopy=False)):
         return
@@ -95,7 +95,7 @@ def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -
 
 
 def given_trial(study: optuna.Study) -> FrozenTrial | None:
-    """The trial with the settings as given, when it was completed."""
+    """The trial with the given settings; None if it was not completed."""
     completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return next((trial for trial in completed if trial.user_attrs.get(GIVEN)), None)
 
@@ -103,22 +103,22 @@ def given_trial(study: optuna.Study) -> FrozenTrial | None:
 def run_trials(
     study: optuna.Study, space: Space, count: int, evaluate: Evaluate, *, timeout: float | None = None
 ) -> int:
-    """Runs trials until the study has `count` of them, together with whoever else works on it.
+    """Runs trials until the study has `count` of them, together with other workers on the same study.
 
     Args:
         study: see `open_study`.
         space: see `search_space`.
-        count: of finished trials, pruned and failed ones among them, whoever ran them; workers that start a last trial
-            at the same moment may add one each.
-        evaluate: (trial number, settings, report) to the values of the objective. It calls report(macro-F1, epoch)
-            after each epoch, which raises `Pruned` for a trial not worth ending. Its errors (`FAULTS`) fail the trial.
+        count: number of finished trials of all workers, including pruned and failed ones. Workers that start the last
+            trial at the same moment may exceed it by one each.
+        evaluate: maps (trial number, settings, report) to the values of the objective. It calls report(macro-F1, epoch)
+            after each epoch, which raises `Pruned` for a poor trial. If it raises one of `FAULTS`, the trial fails.
         timeout: seconds after which no further trial is started.
 
     Returns:
-        How many trials were run here.
+        The number of trials run by this call.
 
     Raises:
-        RuntimeError: not one trial was completed; the message holds the last fault.
+        RuntimeError: no trial was completed; the message includes the last fault.
     """
     end, ran = time.monotonic() + timeout if timeout else float("inf"), 0
     while time.monotonic() < end:
@@ -140,20 +140,20 @@ def run_trials(
 
 
 def fail_interrupted(study: optuna.Study) -> None:
-    """Fails trials whose process is gone: at once on this machine, on others when their heartbeat has stopped."""
+    """Marks trials of dead processes as failed: at once on this machine, on others after their heartbeat stopped."""
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _process_is_gone(trial.user_attrs.get("process", "")):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            log.info("trial %d was interrupted and counts as not run", trial.number)
+            log.info("trial %d was interrupted and is not counted", trial.number)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
 
 
 def best_trial(study: optuna.Study) -> FrozenTrial:
-    """The trial to go on with: the highest macro-F1, over the confirming seeds where there are any.
+    """The trial with the highest macro-F1; over the confirming seeds, if there are any.
 
-    With latency, the fastest that gives up at most 0.01 of the highest.
+    With latency as an objective, the fastest trial whose macro-F1 is at most 0.01 below the highest.
     """
     if len(study.directions) == 1:
         means = confirmed_means(study)
@@ -164,12 +164,12 @@ def best_trial(study: optuna.Study) -> FrozenTrial:
 
 
 def best_yaml(study: optuna.Study, variant: str, base: Path | None = None) -> str:
-    """The best trial's settings as a file that `-P config=` takes; they hold for this variant alone.
+    """The best trial's settings as YAML for `-P config=`, restricted to this variant.
 
     Args:
-        study: with a completed trial.
+        study: has at least one completed trial.
         variant: its name.
-        base: the file that the study itself took; what it says is kept, but for what was tuned.
+        base: the config file of the study; its settings are kept except for the tuned ones.
     """
     trial = best_trial(study)
     tree: dict[str, Any] = (yaml.safe_load(base.read_text(encoding="utf-8")) if base else None) or {}
@@ -179,13 +179,13 @@ def best_yaml(study: optuna.Study, variant: str, base: Path | None = None) -> st
         of_variant.setdefault(section, {})[key] = value
     values = ", ".join(f"{value:.4f}" for value in trial.values)
     head = (
-        f"# Trial {trial.number} of study {study.study_name}: validation macro-F1 and what else was asked: {values}\n"
+        f"# Trial {trial.number} of study {study.study_name}: validation macro-F1 and other objectives: {values}\n"
     )
     return head + yaml.safe_dump(tree, sort_keys=True)
 
 
 def trials_table(study: optuna.Study, objective: tuple[str, ...]) -> pd.DataFrame:
-    """One row for each trial: `trial`, `state`, the objective, `confirmed_f1` (mean over the confirming seeds),
+    """One row per trial: `trial`, `state`, the objective, `confirmed_f1` (mean over the confirming seeds),
     `epochs_seen`, `seconds`, `fault`, and its settings."""
     rows, means = [], confirmed_means(study) if len(objective) == 1 else {}
     for trial in study.get_trials():
@@ -206,7 +206,7 @@ def trials_table(study: optuna.Study, objective: tuple[str, ...]) -> pd.DataFram
 
 
 class SeededByTrial(BaseSampler):
-    """TPE whose random numbers are named by a seed and the trial's number, so that workers do not draw alike."""
+    """TPE with random numbers from a seed and the trial's number, so that workers do not sample the same settings."""
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
@@ -269,7 +269,7 @@ def _suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
 
 
 def _counted(trials: list[FrozenTrial]) -> int:
-    """Trials that count: finished, pruned, failed by a fault of their own, or under way."""
+    """Number of trials that count: completed, pruned, running, or failed without being interrupted."""
     return sum(trial.state != TrialState.WAITING and not _was_interrupted(trial) for trial in trials)
 
 
@@ -281,7 +281,7 @@ def _open_storage(url: str) -> RDBStorage:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise ValueError(f"storage='{url}': a database URL is expected, sqlite:///file.db or postgresql://…") from error
+        raise ValueError(f"storage='{url}': expected a database URL, sqlite:///file.db or postgresql://…") from error
     sqlite = parsed.get_backend_name() == "sqlite"
     if sqlite and parsed.database:
         Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
@@ -297,7 +297,7 @@ def _open_storage(url: str) -> RDBStorage:
                     grace_period=STALE_SECONDS,
                 )
         except (SQLAlchemyError, ImportError) as error:
-            # Two workers that open a new database at the same moment both make its tables; one of them fails once.
+            # If two workers open a new database at the same moment, both create its tables, and one of them fails once.
             if isinstance(error, ImportError) or not attempts_left:
                 reason = " ".join(str(error).split())[:200]
                 shown = parsed.render_as_string(hide_password=True)

@@ -1,4 +1,4 @@
-"""Settings: what there is, with its defaults, and how they are resolved from what was said."""
+"""Settings: all of them with their defaults, and how those of a command are resolved."""
 
 from evenodd.settings.names import (
     SHORT_NAMES,

@@ -1,4 +1,4 @@
-"""From names and texts to a request: the only place where a setting is read from text or from a YAML file."""
+"""Parses settings from the command line, from Python and from YAML files into a request."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from evenodd.settings.settings import Settings
 
 
 def make_request(said: Mapping[str, Any], variants: Mapping[str, str] | None = None) -> Request:
-    """What was said, checked and typed.
+    """Checks and types the given settings.
 
     Args:
-        said: short or dotted names to values, typed or as text; `config` names a YAML file.
-        variants: name to family of the variants that the file's `variants:` section may name; None: it is not checked.
+        said: the given settings: short or dotted names to values, typed or as text; `config` names a YAML file.
+        variants: name to family of the variants that the file's `variants:` section may name; None: any name.
 
     Raises:
-        ValueError: one message with every fault: unknown names, values of a wrong type or range, an unreadable file.
+        ValueError: unknown names, values of a wrong type or range, or an unreadable file; one message lists all faults.
     """
     rest = dict(said)
     config = rest.pop("config", None)
@@ -36,12 +36,12 @@ def make_request(said: Mapping[str, Any], variants: Mapping[str, str] | None = N
 
 
 def resolve_settings(said: Mapping[str, Any], *, family: str | None = None, name: str | None = None) -> Settings:
-    """Settings of one variant out of what was said; see `make_request` and `Request.settings_for`."""
+    """Settings of one variant, from the given ones; see `make_request` and `Request.settings_for`."""
     return make_request(said).settings_for(family, name)
 
 
 def _with_names(request: Request, said: Mapping[str, Any], faults: list[str]) -> Request:
-    """The same with what a command says, under full names."""
+    """The request with the settings of the command, under their full names."""
     common: dict[str, Any] = {}
     teacher: dict[str, Any] = {}
     for name, value in said.items():
@@ -58,7 +58,7 @@ def _with_names(request: Request, said: Mapping[str, Any], faults: list[str]) ->
 
 
 def _typed(request: Request, variants: Mapping[str, str], faults: list[str]) -> Request:
-    """The same with values of the settings' types: each layer is validated together with those that it meets."""
+    """The request with typed values: each layer is validated together with the layers that it is combined with."""
     everywhere, found = validate(request.layers())
     faults += found
     for name, family in variants.items():
@@ -96,7 +96,7 @@ def _from_file(path: Path, variants: Mapping[str, str] | None, faults: list[str]
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         known = ", ".join(str(p) for p in sorted(Path("configs").glob("*.yaml")))
-        raise ValueError(f"config='{path}': no such file. There are: {known or 'none in configs/'}.")
+        raise ValueError(f"config='{path}': no such file. Available: {known or 'none in configs/'}.")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
@@ -111,19 +111,21 @@ def _sections(
 ) -> dict[str, dict[str, Any]]:
     where = f"config='{path}': variants:"
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
-        raise ValueError(f"{where} names of variants, each with a mapping of settings, are expected.")
+        raise ValueError(f"{where} expected names of variants, each with a mapping of settings.")
     known = {*variants, *variants.values()} if variants else set(found)
     strange = [str(name) for name in found if name not in known]
     if strange:
-        faults.append(f"{where} {', '.join(strange)} not known; there are {', '.join(sorted(known))}.")
+        faults.append(f"{where} {', '.join(strange)} not known; allowed are {', '.join(sorted(known))}.")
     faults += [
-        f"{where} {name}: data: all variants share their rows; say it above." for name in found if "data" in found[name]
+        f"{where} {name}: data: all variants share their rows; set it outside of variants."
+        for name in found
+        if "data" in found[name]
     ]
     return {str(name): _flat(part) for name, part in found.items()}
 
 
 def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """A tree of sections under dotted names; an empty section says nothing."""
+    """A tree of sections as dotted names; empty sections are dropped."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         if isinstance(value, dict):

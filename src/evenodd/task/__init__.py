@@ -1,4 +1,4 @@
-"""What is asked of a text: the labels, the kind of question, the main metric and how scores become decisions."""
+"""The task: its labels, its kind, the main metric and how scores become decisions."""
 
 from evenodd.task.decision import Decision
 from evenodd.task.task import REVIEW, Kind, Task, label_faults

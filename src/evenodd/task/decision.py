@@ -1,7 +1,7 @@
 """From logits to a label, a decision and a score: calibration, pooling over windows, threshold and review band.
 
-The numbers are fitted on validation (`evenodd.evidence.calibration`), stored with the model, and applied here by
-everything that answers. NumPy only.
+The numbers are fitted on validation (`evenodd.evidence.calibration`) and stored with the model. All code that answers
+applies them through this module. It needs only NumPy.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ OPTIONAL = ("bias", "pooling")
 class Decision:
     """How scores become decisions.
 
-    Temperature and bias make probabilities that come true; the label stays the one with the highest logit. The bias
-    is needed where a class weight trained the model as if the positive label were more frequent than it is.
+    Temperature and bias calibrate the probabilities; the label stays the one with the highest logit. The bias corrects
+    for class weights, which train the model as if the positive label were more frequent than it is.
 
     Attributes:
         temperature: > 0; logits are divided by it.
-        threshold: probability of the positive label from which it is decided; None without a positive label.
-        review: (low, high); with a threshold, low <= p(positive) < high goes to people; without, max p < high does.
-        target: what the threshold was chosen for.
+        threshold: lowest probability that decides for the positive label; None without a positive label.
+        review: (low, high); with a threshold, low <= p(positive) < high goes to review; without, max p < high does.
+        target: metric that the threshold was chosen for.
         positive: number of the positive label, or None.
         label_names: in the order of the label numbers.
         bias: added to each scaled logit; empty: none. Only two labels have one.
         pooling: how the windows of a long text become one row: see `pool`.
 
     Raises:
-        ValueError: every value that is of a wrong type or out of range, in one message.
+        ValueError: values have a wrong type or are out of range; one message lists them all.
     """
 
     temperature: float
@@ -77,15 +77,15 @@ class Decision:
         return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
     def logits(self, probabilities: FloatArray) -> FloatArray:
-        """Logits, up to a constant of each row, that these calibrated probabilities come from: float64, same shape."""
+        """Logits of calibrated probabilities, up to a constant per row: float64, same shape."""
         logs = np.log(np.clip(probabilities, TINY, 1.0))
         return np.asarray(self.temperature * (logs - np.asarray(self.bias) if self.bias else logs))
 
     def pool(self, probabilities: FloatArray) -> FloatArray:
-        """One row of probabilities out of those of a text's windows.
+        """Pools the probabilities of a text's windows to one row.
 
-        `max` takes the window with the highest probability of the positive label; without one, the highest
-        probability of each label, made to sum to 1. `mean` takes the mean.
+        `max` takes the window with the highest probability of the positive label; without a positive label, the
+        highest probability of each label, normalised to sum to 1. `mean` takes the mean.
 
         Args:
             probabilities: float64, (windows, labels).
@@ -103,11 +103,11 @@ class Decision:
         return np.asarray(highest / highest.sum())
 
     def pool_texts(self, probabilities: FloatArray, windows: Sequence[int]) -> FloatArray:
-        """Probabilities of texts, float64 (texts, labels), out of those of their windows, one text after another.
+        """Pools the windows of several texts: float64, (texts, labels).
 
         Args:
-            probabilities: float64, (windows of all texts, labels).
-            windows: of each text, at least one.
+            probabilities: float64, (windows of all texts, labels), in the order of the texts.
+            windows: number of windows of each text, at least 1.
         """
         if len(windows) == len(probabilities):
             return probabilities
@@ -115,17 +115,17 @@ class Decision:
         return np.array([self.pool(part) for part in np.split(probabilities, ends[:-1])])
 
     def labels(self, probabilities: FloatArray) -> IntArray:
-        """Numbers of the labels with the highest logits, told from calibrated probabilities: int64, (rows,)."""
+        """Indices of the labels with the highest logits, from calibrated probabilities: int64, (rows,)."""
         if not self.bias:
             return np.asarray(probabilities.argmax(axis=1))
         return np.asarray((np.log(np.clip(probabilities, TINY, 1.0)) - np.asarray(self.bias)).argmax(axis=1))
 
     def scores(self, probabilities: FloatArray) -> FloatArray:
-        """Probability of the positive label, or else of the label: float64, (rows,)."""
+        """Probability of the positive label if there is one, otherwise of the predicted label: float64, (rows,)."""
         return np.asarray(probabilities.max(axis=1) if self.positive is None else probabilities[:, self.positive])
 
     def outcomes(self, probabilities: FloatArray) -> IntArray:
-        """Label numbers of the decisions, and -1 for review: int64, (rows,)."""
+        """Label indices of the decisions, -1 for review: int64, (rows,)."""
         probabilities = np.asarray(probabilities, dtype=np.float64)
         low, high = self.review
         score = self.scores(probabilities)
@@ -140,7 +140,7 @@ class Decision:
         return [names[number] for number in self.outcomes(probabilities)]
 
     def answer(self, probabilities: FloatArray) -> dict[str, Any]:
-        """`label`, `decision`, `score` and `probabilities` by name of one text: what the other methods say of its row.
+        """The answer for one text: `label`, `decision`, `score` and `probabilities` by label name.
 
         Args:
             probabilities: float64, (labels,), calibrated and pooled.
@@ -156,7 +156,7 @@ class Decision:
         }
 
     def distance(self, probabilities: FloatArray) -> FloatArray:
-        """By how much every log-odds has to move before label or decision can be others: float64, (rows,)."""
+        """Smallest shift of all log-odds that can change the label or the decision: float64, (rows,)."""
         odds = log_odds(probabilities)
         ordered = np.sort(odds - 2 * np.asarray(self.bias), axis=1) if self.bias else np.sort(odds, axis=1)
         found = (ordered[:, -1] - ordered[:, -2]) / 2
@@ -167,11 +167,11 @@ class Decision:
         return np.asarray(found)
 
     def near_boundary(self, probabilities: FloatArray, margin: float) -> NDArray[np.bool_]:
-        """Rows whose label or decision may change when every log-odds moves by up to `margin`: bool, (rows,)."""
+        """Rows whose label or decision can change if the log-odds shift by up to `margin`: bool, (rows,)."""
         return np.asarray(self.distance(probabilities) <= margin)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; the labels and the positive one stand beside it, in the task."""
+        """Plain values for JSON, without the labels and the positive label, which the task holds."""
         return {
             "temperature": self.temperature,
             "bias": list(self.bias),
@@ -183,10 +183,10 @@ class Decision:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], task: Task) -> Decision:
-        """Read what `to_dict` wrote.
+        """Reads the result of `to_dict`.
 
         Raises:
-            ValueError: a key is missing or unknown, or a value is of a wrong type or out of range.
+            ValueError: a key is missing or unknown, or a value has a wrong type or is out of range.
         """
         if not isinstance(values, Mapping):
             raise ValueError(f"decision={values!r}: an object is needed.")
@@ -217,7 +217,7 @@ class Decision:
 
 
 def log_odds(probabilities: ArrayLike) -> FloatArray:
-    """log p - log (1 - p), beyond .0001 and .9999 held there; same shape."""
+    """log p - log (1 - p) of probabilities clipped to [.0001, .9999]; same shape."""
     clipped = np.clip(np.asarray(probabilities, dtype=np.float64), CLIP, 1 - CLIP)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
@@ -242,8 +242,8 @@ def _band_faults(decision: Decision) -> list[str]:
     if threshold is not None and not (_is_number(threshold) and 0 <= threshold <= 1):
         faults.append(f"decision.threshold={threshold!r}: a probability is needed")
     if (threshold is None) != (decision.positive is None):
-        have = "no positive label" if decision.positive is None else "a positive label"
-        faults.append(f"decision.threshold={threshold!r}: there is {have} for it to be about")
+        have = "without a positive label" if decision.positive is None else "although there is a positive label"
+        faults.append(f"decision.threshold={threshold!r} {have}")
     if len(review) != 2 or not all(_is_number(value) for value in review):
         faults.append(f"decision.review={list(review)!r}: [low, high] is needed")
     elif not 0 <= review[0] <= review[1] <= 1:

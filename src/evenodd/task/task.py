@@ -1,6 +1,6 @@
-"""The one description of a task. Everything that depends on its labels or its kind asks it.
+"""The description of a task. All code that depends on labels or kind of task asks it.
 
-It needs NumPy only: it travels with the classifier into the service and the registered model.
+It needs only NumPy, because it is part of the service and of the registered model.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from numpy.typing import NDArray
 
 Kind = Literal["binary", "multiclass", "multilabel"]
 REVIEW = "review"
-"""The decision that a person should look. No label may have this name."""
+"""The decision that a person should review the text. No label may have this name."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What is asked of a text.
+    """Labels, kind and metric of a classification task.
 
     Attributes:
         kind: `binary` (two labels), `multiclass` (one of more than two) or `multilabel` (any number of them).
-        labels: names in the order of their numbers, free text.
-        positive: the label that a threshold and average precision are about; None unless the task is binary.
+        labels: names in the order of their indices, free text.
+        positive: the label that threshold and average precision refer to; None unless the task is binary.
         metric: the metric by which variants are chosen.
 
     Raises:
-        ValueError: every fault of the labels in one message, see `label_faults`; a kind that the labels do not fit;
-            or a positive label that is none of them.
+        ValueError: the labels are invalid (see `label_faults`), do not fit the kind, or do not include the positive
+            label; one message lists every fault.
     """
 
     kind: Kind
@@ -42,7 +42,7 @@ class Task:
     def __post_init__(self) -> None:
         faults = label_faults(self.labels)
         if self.kind not in get_args(Kind):
-            faults.append(f"kind={self.kind!r}: there are {', '.join(get_args(Kind))}")
+            faults.append(f"kind={self.kind!r}: allowed are {', '.join(get_args(Kind))}")
         elif self.kind != "multilabel" and (self.kind == "binary") != (len(self.labels) == 2):
             faults.append(f"kind={self.kind!r} does not fit {len(self.labels)} labels")
         if self.positive is not None and self.kind != "binary":
@@ -61,20 +61,20 @@ class Task:
 
     @property
     def positive_index(self) -> int | None:
-        """Number of the positive label, or None."""
+        """Index of the positive label, or None."""
         return None if self.positive is None else self.labels.index(self.positive)
 
     @property
     def problem_type(self) -> str:
-        """As the configuration of a transformers classifier names it."""
+        """The `problem_type` in the configuration of a transformers classifier."""
         return "multi_label_classification" if self.kind == "multilabel" else "single_label_classification"
 
     @property
     def label_keys(self) -> tuple[str, ...]:
-        """A name for each label that fits metric names, columns and files; different labels get different keys.
+        """A unique key for each label that is valid in metric, column and file names.
 
-        Letters, digits, `_`, `.`, `-` and blanks inside a name stay; everything else becomes `_`. Where two labels
-        would share a key, regardless of case, and where nothing readable is left, the label's number is added.
+        Letters, digits, `_`, `.`, `-` and inner blanks are kept; everything else becomes `_`. The label's index is
+        added if two labels would share a key, regardless of case, or if nothing readable is left.
         """
         plain = [_readable(name) for name in self.labels]
         folded = [key.casefold() for key in plain]
@@ -101,10 +101,10 @@ class Task:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Task:
-        """Read what `to_dict` wrote.
+        """Reads the result of `to_dict`.
 
         Raises:
-            ValueError: a key is missing or unknown, or the values are no task.
+            ValueError: a key is missing or unknown, or the values do not describe a task.
         """
         unknown = set(values) - {"kind", "labels", "positive", "metric"}
         lacking = {"kind", "labels"} - set(values)
@@ -117,19 +117,20 @@ class Task:
 
 
 def label_faults(labels: Sequence[str]) -> list[str]:
-    """What is wrong with label names: fewer than two, empty, not text, repeated, or a word of ours."""
+    """Faults of label names: fewer than two, empty, not text, repeated, or reserved."""
     names = list(labels)
     faults = [f"labels={names}: at least two are needed"] if len(names) < 2 else []
     faults += [f"label {name!r}: a name is needed" for name in names if not isinstance(name, str) or not name.strip()]
-    faults += [f"label {name!r} stands there twice" for name in dict.fromkeys(names) if names.count(name) > 1]
+    faults += [f"label {name!r} occurs twice" for name in dict.fromkeys(names) if names.count(name) > 1]
     if any(isinstance(name, str) and name.strip().casefold() == REVIEW for name in names):
         faults.append(
-            f"label {REVIEW!r}: this name stands for the decision that a person should look. Rename it in the data"
+            f"label {REVIEW!r}: this name is reserved for the decision that a person should review. Rename the label"
+            " in the data"
         )
     return faults
 
 
 def _readable(name: str) -> str:
-    """Letters, digits and the signs that MLflow takes in names; accents are kept as letters without them."""
+    """Letters, digits and the characters that MLflow allows in names; accents are removed from letters."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     return re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9_. -]", "_", plain)).strip("_. ")
