@@ -123,7 +123,7 @@ def test_calibrated_scores_have_a_small_error() -> None:
         ([], np.zeros((0, 2)), "0 rows"),
         ([0], [[np.nan, 1.0]], "NaN"),
         ([0], [[-2.0, 3.0]], "softmax"),
-        ([2], [[0.5, 0.5]], "numbered from 0"),
+        ([2], [[0.5, 0.5]], r"allowed are 0\.\.1"),
     ],
 )
 def test_scores_that_mean_nothing_are_refused(labels: list, probabilities: list, words: str) -> None:

@@ -1,4 +1,4 @@
-"""What counterexamples change: the same variants and seeds, fitted with them and without, on the same test rows."""
+"""Effect of counterexamples: the same variants and seeds, fitted with and without them, on the same test rows."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ MEASURED = ("macro-F1", "average precision", *BEHAVIOUR)
 
 @dataclass(frozen=True)
 class Arm:
-    """One run, fitted with counterexamples or without.
+    """One run, fitted with or without counterexamples.
 
     Attributes:
         variant: its name.
         seed: of the fit.
-        added: `none`, or in words what was added to the training rows.
+        added: `none`, or a description of what was added to the training rows.
         test: scored test rows, the same in all arms.
-        behaviour: answers to the project's own suite; None when it was not scored.
+        behaviour: answers to the project's own suite; None if it was not scored.
     """
 
     variant: str
@@ -41,11 +41,11 @@ class Arm:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The comparison with and without.
+    """The comparison of runs with and without counterexamples.
 
     Attributes:
         means: one row per variant and `added`: seeds, macro-F1 and average precision on test, and on the behaviour
-            suite balanced accuracy, the share of direct attacks that is caught, and of neutral mentions left alone.
+            suite balanced accuracy and the accuracy on direct attacks and on neutral mentions.
         changes: one row per variant and set of counterexamples: the paired differences from `none` with intervals.
     """
 
@@ -53,25 +53,24 @@ class Augmentation:
     changes: pd.DataFrame
 
     def sentences(self) -> list[str]:
-        """Each change in words."""
+        """One sentence for each change."""
         return [_sentence(row) for row in self.changes.to_dict("records")]
 
 
 def compare_augmentation(
     arms: Sequence[Arm], settings: EvidenceSettings, *, positive: int | None = None
 ) -> Augmentation | None:
-    """Pair runs with counterexamples with those without, by variant and seed.
+    """Pairs runs with counterexamples with runs without, by variant and seed.
 
-    Test rows report here and decide nothing.
+    Test rows are only reported; they decide nothing.
 
     Args:
-        arms: in the order in which they are to be listed; of several with the same variant, seed and `added`, the
-            first counts.
+        arms: runs in the order of the table; the first counts if several have the same variant, seed and `added`.
         settings: alpha and bootstrap_samples.
-        positive: number of the label that average precision is about; None: the mean over all labels.
+        positive: index of the label for average precision; None: the mean over all labels.
 
     Returns:
-        None when no variant has both.
+        None if no variant has both.
     """
     by_name: dict[str, dict[str, dict[int, Arm]]] = {}
     for arm in arms:
@@ -142,5 +141,5 @@ def _sentence(row: Mapping[Any, Any]) -> str:
     )
     suite = ", ".join(f"{name} {row[name]:+.3f}" for name in BEHAVIOUR if not np.isnan(row[name]))
     seeds = f"{row['seeds']} seed{'s' if row['seeds'] > 1 else ''}"
-    told = f"{row['variant']} with {row['counterexamples']} against none ({seeds}): on test {test}"
-    return f"{told}; on the behaviour suite {suite}." if suite else f"{told}."
+    text = f"{row['variant']} with {row['counterexamples']} against none ({seeds}): on test {test}"
+    return f"{text}; on the behaviour suite {suite}." if suite else f"{text}."

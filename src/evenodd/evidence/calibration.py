@@ -1,4 +1,4 @@
-"""Fitting a decision on validation: temperature, bias, threshold and review band; and what it does to scored rows."""
+"""Fits a decision on validation (temperature, bias, threshold, review band) and measures its effect on scored rows."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def fit_temperature(logits: NDArray, labels: IntArray) -> float:
 
 
 def fit_scale_and_bias(logits: NDArray, labels: IntArray, positive: int) -> tuple[float, tuple[float, float]]:
-    """Temperature and bias of two labels with the lowest negative log likelihood: logistic regression on the score.
+    """Temperature and bias for two labels with the lowest negative log likelihood: logistic regression on the score.
 
     Args:
         logits: float64, (rows, 2).
         labels: int64, (rows,).
-        positive: number of the label that the bias is about; the other one's is 0.
+        positive: index of the label that gets the bias; the other label's bias is 0.
 
     Source: Platt 1999, "Probabilistic outputs for support vector machines".
     """
@@ -79,7 +79,7 @@ def _threshold_table(hits: NDArray[np.bool_], scores: FloatArray) -> dict[str, F
 
 
 def fit_threshold(hits: NDArray[np.bool_], scores: FloatArray, settings: DecisionSettings) -> float:
-    """Threshold on the positive label's probability for the stated target.
+    """Threshold on the positive label's probability for the given target.
 
     Args:
         hits: bool, (rows,): rows whose true label is the positive one.
@@ -103,13 +103,13 @@ def fit_threshold(hits: NDArray[np.bool_], scores: FloatArray, settings: Decisio
     if not allowed.any():
         raise ValueError(
             f"decision.minimum={settings.minimum}: the best {settings.target} on validation is "
-            f"{table[settings.target].max():.3f}. Ask for less, or pass -P decision.target=f1_macro."
+            f"{table[settings.target].max():.3f}. Lower the minimum, or pass -P decision.target=f1_macro."
         )
     return float(table["threshold"][int(np.argmax(np.where(allowed, table[other], -1.0)))])
 
 
 def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple[float, float]:
-    """Interval around the threshold that holds the given share of rows: those nearest to it in log odds.
+    """Interval around the threshold that contains the given share of rows: those nearest to it in log odds.
 
     Args:
         scores: float64, (rows,), calibrated probability of the positive label.
@@ -117,7 +117,7 @@ def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple
         share: of rows, in [0, 1).
 
     Returns:
-        (low, high) with low <= threshold <= high; both equal the threshold when no row is to be reviewed.
+        (low, high) with low <= threshold <= high; both equal the threshold if no row is reviewed.
     """
     rows = int(np.floor(share * len(scores)))
     if rows == 0:
@@ -130,23 +130,21 @@ def fit_review_band(scores: FloatArray, threshold: float, share: float) -> tuple
 
 
 def fit_decision(logits: NDArray, labels: IntArray, settings: DecisionSettings, task: Task) -> Decision:
-    """Temperature, bias, threshold and review band from the validation rows.
+    """Fits temperature, bias, threshold and review band on the validation rows.
 
     Args:
         logits: float, (rows, labels).
         labels: int64, (rows,).
-        settings: target, minimum, share of human review and pooling.
+        settings: target, minimum, review share and pooling.
         task: without a positive label there is no threshold, and the least certain texts go to review.
 
     Raises:
-        ValueError: NaN logits, shapes that differ, or a target out of reach (see `fit_threshold`).
+        ValueError: logits are NaN, shapes differ, or the target cannot be reached (see `fit_threshold`).
     """
     logits, labels = np.asarray(logits, dtype=np.float64), np.asarray(labels, dtype=np.int64)
     names, positive = task.labels, task.positive_index
     if logits.shape != (len(labels), len(names)) or not np.isfinite(logits).all():
-        raise ValueError(
-            f"logits {logits.shape}, labels {labels.shape}: finite logits, (rows, {len(names)}), are needed."
-        )
+        raise ValueError(f"logits {logits.shape}, labels {labels.shape}: logits must be finite, (rows, {len(names)}).")
     if positive is None:
         temperature = fit_temperature(logits, labels)
         sure = softmax(logits / temperature, axis=1).max(axis=1)
@@ -160,11 +158,11 @@ def fit_decision(logits: NDArray, labels: IntArray, settings: DecisionSettings, 
 
 
 def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> dict[str, float]:
-    """What calibration and decision do to scored rows, by the names that MLflow shows after `split/`.
+    """Metrics of calibration and decision on scored rows, by the names that MLflow shows after `split/`.
 
     Returns:
-        ece_before, ece (after), log_loss_before, log_loss, review_share, automated_accuracy (rows not reviewed; NaN
-        when all are), and with a threshold decision_precision and decision_recall of it without review.
+        ece_before, ece (after), log_loss_before, log_loss, review_share, automated_accuracy (of the rows that are not
+        reviewed; NaN if all are), and with a threshold decision_precision and decision_recall, ignoring review.
     """
     labels = np.asarray(labels, dtype=np.int64)
     before = softmax(np.asarray(logits, dtype=np.float64), axis=1)

@@ -1,4 +1,4 @@
-"""Two published counts of right answers: do they differ, and how many rows it would take to know."""
+"""Tests whether two published counts of correct answers differ, and how many rows would show it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ UNTELLABLE_ROWS = 1_000_000
 
 
 def rows_in_words(rows: float, seeds: int = 0) -> str:
-    """How many rows it would take to tell two variants apart, as the end of a sentence.
+    """The number of rows needed to tell two variants apart, as the end of a sentence.
 
     Args:
-        rows: infinity where there is no difference at all.
-        seeds: more than so many seeds are needed as well; 0: they suffice.
+        rows: infinity if there is no difference at all.
+        seeds: number of seeds that does not suffice; 0: the seeds suffice.
     """
     if rows > UNTELLABLE_ROWS:
         return "it would take over a million rows to tell them apart"
@@ -25,7 +25,7 @@ def rows_in_words(rows: float, seeds: int = 0) -> str:
 
 @dataclass(frozen=True)
 class CountComparison:
-    """Two counts of right answers on equally many rows, when the rows themselves are not at hand."""
+    """Comparison of two counts of correct answers on equally many rows, without the rows themselves."""
 
     p_value: float
     least_p_value: float
@@ -36,16 +36,16 @@ class CountComparison:
 
 
 def compare_counts(right_first: int, right_second: int, rows: int, *, alpha: float = 0.05) -> CountComparison:
-    """Whether two counts of right answers differ, for published figures without their rows.
+    """Tests whether two counts of correct answers differ, for published figures without their rows.
 
     Args:
-        right_first, right_second: right answers, 0..rows.
-        rows: rows that both were measured on.
+        right_first, right_second: correct answers, 0..rows.
+        rows: number of rows that both were measured on.
         alpha: two-sided level.
 
     Returns:
-        p_value: Fisher's exact test, rows unpaired. least_p_value: McNemar's with every difference between the two in
-        one direction, the smallest p that any pairing can give: above alpha, it is a tie whatever the rows say.
+        p_value: Fisher's exact test, rows unpaired. least_p_value: McNemar's test with all differences in one
+        direction, the smallest p that any pairing can give: above alpha, it is a tie for any rows.
         low, high: Newcombe's interval of the difference in accuracy. rows_needed: unpaired, at a power of .8.
 
     Source: Newcombe 1998, method 10.
@@ -70,7 +70,7 @@ def compare_counts(right_first: int, right_second: int, rows: int, *, alpha: flo
 
 
 def _newcombe(first: float, second: float, rows: int, z: float) -> tuple[float, float]:
-    """Interval of a difference of two shares out of their Wilson intervals."""
+    """Interval of a difference of two proportions, from their Wilson intervals."""
     lows, highs = zip(*(_wilson(share, rows, z) for share in (first, second)), strict=True)
     gap = first - second
     low = gap - np.hypot(first - lows[0], highs[1] - second)

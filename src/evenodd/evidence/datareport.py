@@ -1,4 +1,4 @@
-"""What is in the rows before anything is trained: counts, lengths, repeats, leaks, conflicts, doubtful labels."""
+"""Report on the rows before training: counts, lengths, repeats, leaks, conflicts, doubtful labels."""
 
 from __future__ import annotations
 
@@ -40,18 +40,18 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class DataReport:
-    """Tables on the rows.
+    """Tables about the rows.
 
     Attributes:
         counts: rows by split (index) and label, with `all` and the share of each label in `LABEL share`.
         lengths: words per text by split: mean, median, p95, p99, longest.
         repeats: texts that occur more than once in a split or across splits: text, rows, splits, labels, kind (`exact`
-            after lower-casing and joining white space; `near`: the same words without signs, digits and order).
-        leaks: by pair of splits and kind, how many rows of the second have a twin in the first.
+            after lower-casing and joining white space; `near`: the same words, ignoring punctuation, digits and order).
+        leaks: by pair of splits and kind, the number of rows in the second that have a twin in the first.
         conflicts: repeats whose rows carry different labels.
-        label_errors: training rows whose label is doubtful, most doubtful first (see `likely_label_errors`).
-        checked_rows: training rows that label_errors looked at.
-        suite_cases: sentences of the project's own behaviour suite that stand among the training rows.
+        label_errors: training rows with a doubtful label, most doubtful first (see `likely_label_errors`).
+        checked_rows: number of training rows that were checked for label_errors.
+        suite_cases: sentences of the project's own behaviour suite that occur in the training rows.
     """
 
     counts: pd.DataFrame
@@ -74,28 +74,28 @@ class DataReport:
         }
 
     def sentences(self) -> list[str]:
-        """The findings in plain words."""
+        """The findings in sentences."""
         total = int(self.counts["all"].sum())
         leaks, errors = int(self.leaks["rows"].sum()), len(self.label_errors)
         cases = [
-            f"{len(self.suite_cases):,} training rows are sentences of the behaviour suite, which leaves them out."
+            f"{len(self.suite_cases):,} training rows are sentences of the behaviour suite; it does not score them."
         ]
         return [
             f"{total:,} rows, {len(self.repeats):,} texts that repeat (exactly or nearly).",
-            f"{leaks:,} rows have a twin in another split{': scores on them flatter' if leaks else ''}.",
+            f"{leaks:,} rows have a twin in another split{', which inflates scores' if leaks else ''}.",
             f"{len(self.conflicts):,} repeated texts carry different labels.",
             f"{errors:,} of {self.checked_rows:,} training rows have a doubtful label: a simple model that never saw "
-            "them is confident of another one. Read them before believing either.",
+            "them is confident of another one. Read them before you trust either.",
             *cases[: len(self.suite_cases)],
         ]
 
 
 def data_report(corpus: Source, suite: Suite | None = None, *, seed: int = 0) -> DataReport:
-    """Look at the rows of all splits; labels are doubted in the training split only.
+    """Reports on the rows of all splits; labels are checked in the training split only.
 
     Args:
         corpus: three splits with texts and labels.
-        suite: whose cases are looked for among the training rows.
+        suite: behaviour suite whose cases are looked up in the training rows.
         seed: of the folds.
     """
     splits = {name: getattr(corpus, name) for name in SPLITS}
@@ -115,7 +115,7 @@ def normalised(text: str) -> str:
 
 
 def bag_of_words(text: str) -> str:
-    """The words of a text, sorted, without signs and digits; empty for a text without words."""
+    """The words of a text, sorted, without punctuation and digits; empty for a text without words."""
     return " ".join(sorted(re.findall(r"[^\W\d_]+", normalised(text))))
 
 
@@ -151,7 +151,7 @@ def _lengths(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _repeats(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """One row per group of equal texts; a group that is exact is not listed again as near."""
+    """One row per group of equal texts; an exact group is not listed again as near."""
     found = []
     for kind in ("exact", "near"):
         again = rows[rows.duplicated(kind, keep=False)]
@@ -184,20 +184,20 @@ def _leaks(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def likely_label_errors(train: Rows, label_names: Sequence[str], *, seed: int = 0) -> tuple[pd.DataFrame, int]:
-    """Rows whose label a model that did not see them contradicts with confidence.
+    """Rows whose label is confidently contradicted by a model that was not trained on them.
 
-    A row counts when, out of fold, another label is at least as probable as that label is on average among the rows
-    that carry it; the most probable of such labels is suggested. The model is class-weighted TF-IDF with logistic
-    regression; above 50,000 rows a seeded sample is looked at.
+    A row counts if, out of fold, another label is at least as probable as that label is on average among its own
+    rows; the most probable of such labels is suggested. The model is class-weighted TF-IDF with logistic
+    regression; above 50,000 rows a seeded sample is checked.
 
     Args:
         train: texts and labels.
-        label_names: in the order of the label numbers.
+        label_names: in the order of the label indices.
         seed: of folds and sample.
 
     Returns:
-        Table (row_id, text, label, suggested, probability, own_probability), largest gap first; rows looked at. Both
-        are empty when a label has fewer than two rows.
+        Table (row_id, text, label, suggested, probability, own_probability), largest gap first; and the checked rows.
+        Both are empty if a label has fewer than two rows.
 
     Source: Northcutt et al. 2021, confident learning, arXiv 1911.00068.
     """
@@ -228,7 +228,7 @@ def likely_label_errors(train: Rows, label_names: Sequence[str], *, seed: int = 
 
 
 def confident_disagreement(labels: IntArray, probabilities: FloatArray) -> tuple[IntArray, IntArray]:
-    """Positions of doubtful rows, largest gap to the own label first, and the label suggested for each.
+    """Positions of doubtful rows, largest gap to the own label first, and the suggested label of each.
 
     Args:
         labels: int64, (rows,).

@@ -1,4 +1,4 @@
-"""What a model must beat: the commonest label, blind guessing, and class-weighted TF-IDF with logistic regression."""
+"""Baselines (floors): the most frequent label, blind guessing, and class-weighted TF-IDF with logistic regression."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Floors:
-    """Scores that need no encoder, fitted on the same training rows and measured on the same splits.
+    """Baselines without an encoder, fitted on the same training rows and measured on the same splits.
 
     Attributes:
         scored: by floor (`majority`, `tfidf`), then by split: labels and probabilities.
-        metrics: by floor, then by `split/metric`, as `classification_metrics` names them.
-        no_skill: by split, the macro-F1 that 19 of 20 blind guessers stay under, or the majority's if that is higher.
+        metrics: by floor, then by `split/metric` with the names of `classification_metrics`.
+        no_skill: by split, the macro-F1 that 19 of 20 blind guessers do not reach, or the majority's if that is higher.
         fit_seconds: by floor.
     """
 
@@ -51,9 +51,9 @@ class Floors:
         return max(self.metrics[name][f"{split}/{metric}"] for name in self.metrics)
 
     def to_metrics(self) -> dict[str, float]:
-        """Flat names for a tracker: `floor/tfidf_f1_macro` of test, `floor/validation_tfidf_f1_macro`, and so on.
+        """Flat metric names: `floor/tfidf_f1_macro` for test, `floor/validation_tfidf_f1_macro`, and so on.
 
-        `floor/validation_no_skill_f1_macro` is what the teacher guard asks.
+        The teacher guard uses `floor/validation_no_skill_f1_macro`.
         """
         kept = ("accuracy", "f1_macro", "average_precision")
         values = {f"floor/{_prefix(split)}no_skill_f1_macro": floor for split, floor in self.no_skill.items()}
@@ -70,27 +70,27 @@ def _prefix(split: str) -> str:
 
 
 def tfidf_classifier(seed: int = 0) -> Pipeline:
-    """Unfitted TF-IDF on words, signs and their pairs with class-weighted logistic regression."""
+    """Unfitted TF-IDF on words, punctuation and their pairs with class-weighted logistic regression."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\w+|[^\w\s]", dtype=np.float32)
     return make_pipeline(words, LogisticRegression(class_weight="balanced", max_iter=1000, random_state=seed))
 
 
 def tfidf_probabilities(model: Pipeline, texts: Sequence[str], classes: int) -> FloatArray:
-    """Probabilities of all labels, (rows, classes); 0 for labels that the training rows did not hold."""
+    """Probabilities of all labels, (rows, classes); 0 for labels that do not occur in the training rows."""
     values = np.zeros((len(texts), classes))
     values[:, model[-1].classes_] = model.predict_proba(list(texts))
     return values
 
 
 def blind_guess_f1(labels: IntArray, classes: int, seed: int = 0) -> float:
-    """Macro-F1 that 95 % of guessers stay under who know how common each label is, but not the text.
+    """Macro-F1 that 95 % of guessers do not reach if they know each label's frequency, but not the text.
 
-    Answering each label as often as it occurs is the best that a blind guesser can do for macro-F1 on two labels.
+    For two labels, guessing each label as often as it occurs is the best blind strategy for macro-F1.
 
     Args:
         labels: int64, (rows,).
         classes: number of labels.
-        seed: of the 2,000 guessers.
+        seed: seed of the 2,000 guessers.
     """
     rng = np.random.default_rng(seed)
     shuffled = rng.permuted(np.tile(np.asarray(labels, dtype=np.int64), (GUESS_DRAWS, 1)), axis=1)
@@ -101,14 +101,14 @@ def blind_guess_f1(labels: IntArray, classes: int, seed: int = 0) -> float:
 def fit_floors(
     train: Rows, evaluate: Mapping[str, Rows], *, label_names: Sequence[str], positive: str | None, seed: int = 0
 ) -> Floors:
-    """Fit both floors on the training rows and score them on every other split.
+    """Fits both floors on the training rows and scores them on every other split.
 
     Args:
         train: rows to fit on.
         evaluate: by split name (`validation`, `test`), rows to score.
-        label_names: in the order of the label numbers.
-        positive: the label that average precision is about.
-        seed: of the guessers; the fits themselves are deterministic.
+        label_names: in the order of the label indices.
+        positive: the label for average precision.
+        seed: seed of the guessers; the fits themselves are deterministic.
 
     Returns:
         Floors with metrics for each split in `evaluate`.
@@ -148,10 +148,10 @@ def _metrics(by_split: Mapping[str, Scored], label_names: Sequence[str], positiv
 
 
 def mean_floors(found: Sequence[Floors]) -> Floors:
-    """Floors of several divisions of the same rows, averaged; the scored rows are the first one's.
+    """Floors of several splits of the same rows, averaged; the scored rows are those of the first.
 
     Raises:
-        ValueError: none were given.
+        ValueError: the list is empty.
     """
     if not found:
         raise ValueError("no floors to average.")
@@ -166,7 +166,7 @@ def mean_floors(found: Sequence[Floors]) -> Floors:
 
 
 def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, longer: str) -> None:
-    """Refuse to distil from a teacher that does no better than a guess.
+    """Refuses to distil from a teacher that is no better than guessing.
 
     Args:
         validation_metrics: with `f1_macro` or `validation/f1_macro`.
@@ -174,7 +174,7 @@ def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, lo
         longer: the setting that trains the teacher longer, with its value: `teacher.epochs=9`.
 
     Raises:
-        ValueError: no macro-F1 among the metrics.
+        ValueError: the metrics have no macro-F1.
         RuntimeError: the teacher does not beat the no-skill floor, or its macro-F1 is NaN.
     """
     score = validation_metrics.get("f1_macro", validation_metrics.get("validation/f1_macro"))
@@ -183,7 +183,7 @@ def check_teacher(validation_metrics: Mapping[str, float], floors: Floors, *, lo
     floor = floors.no_skill["validation"]
     if not score > floor:
         raise RuntimeError(
-            f"distilling from a teacher whose validation macro-F1 {score:.3f} does not beat the no-skill floor "
-            f"{floor:.3f} is refused: train it longer (-P {longer}), with another "
+            f"the teacher cannot be distilled: its validation macro-F1 {score:.3f} does not beat the no-skill floor "
+            f"{floor:.3f}. Train it longer (-P {longer}), with another "
             "learning rate (-P teacher.learning_rate=…), or on more rows."
         )

@@ -1,6 +1,6 @@
-"""Quality of scored rows: one function that gives every number, cheap enough for each epoch.
+"""Quality metrics of scored rows, computed by one function that is cheap enough to run in each epoch.
 
-Undefined figures (the average precision of a label that has no row) are NaN, never 0.
+Undefined metrics (such as the average precision of a label without rows) are NaN, never 0.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ class Scored:
     """Rows with their true labels and a model's probabilities.
 
     Attributes:
-        labels: int64, (rows,), numbers of the label names.
+        labels: int64, (rows,), label indices.
         probabilities: float64, (rows, labels), each row sums to 1.
-        row_ids: int64, (rows,), position in the source; None: 0, 1, 2, ... Rows are paired by it.
-        logits: float32, (rows, labels), before any calibration; None when not kept.
+        row_ids: int64, (rows,), position in the source, by which rows are paired; None: 0, 1, 2, ...
+        logits: float32, (rows, labels), before any calibration; None if not kept.
     """
 
     labels: IntArray
@@ -45,32 +45,32 @@ class Scored:
 
     @property
     def predictions(self) -> IntArray:
-        """The label of each row, which has the highest logit (probability, where none are kept): int64, (rows,)."""
+        """The label with the highest logit of each row (probability, if logits are not kept): int64, (rows,)."""
         return (self.probabilities if self.logits is None else self.logits).argmax(axis=1)
 
     @property
     def ids(self) -> IntArray:
-        """Row ids, 0, 1, 2, ... where none were given."""
+        """Row ids; 0, 1, 2, ... if none were given."""
         return np.arange(len(self)) if self.row_ids is None else np.asarray(self.row_ids, dtype=np.int64)
 
 
 def check_scores(labels: IntArray, probabilities: FloatArray) -> None:
-    """Refuse scores that no metric can be computed on.
+    """Refuses scores that metrics cannot be computed on.
 
     Raises:
-        ValueError: no rows, shapes that do not fit, NaN, values outside [0, 1], or a label number without a column.
+        ValueError: there are no rows, shapes do not match, values are NaN or outside [0, 1], or a label has no column.
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities)
     if probabilities.ndim != 2 or labels.ndim != 1 or len(labels) != len(probabilities):
         raise ValueError(
-            f"labels have shape {labels.shape} and probabilities {probabilities.shape}: (rows,) and (rows, labels) fit."
+            f"labels have shape {labels.shape}, probabilities {probabilities.shape}: need (rows,) and (rows, labels)."
         )
     if len(labels) == 0:
         raise ValueError("0 rows were scored: at least one is needed.")
     if not np.isfinite(probabilities).all() or probabilities.min() < 0 or probabilities.max() > 1 + 1e-6:
         raise ValueError("probabilities hold NaN or values outside [0, 1]: pass softmax(logits), not logits.")
     if labels.min() < 0 or labels.max() >= probabilities.shape[1]:
-        raise ValueError(f"labels run {labels.min()}..{labels.max()}: {probabilities.shape[1]} are numbered from 0.")
+        raise ValueError(f"labels are {labels.min()}..{labels.max()}: allowed are 0..{probabilities.shape[1] - 1}.")
 
 
 def confusion(labels: IntArray, predictions: IntArray, classes: int) -> IntArray:
@@ -80,7 +80,7 @@ def confusion(labels: IntArray, predictions: IntArray, classes: int) -> IntArray
 
 
 def rates(counts: NDArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Precision, recall and F1 of each label from confusion counts; 0 where nothing was predicted or present.
+    """Precision, recall and F1 of each label from confusion counts; 0 if nothing was predicted or present.
 
     Args:
         counts: (..., classes, classes), rows are true labels.
@@ -97,7 +97,7 @@ def rates(counts: NDArray) -> tuple[FloatArray, FloatArray, FloatArray]:
 
 
 def f1_macro(labels: IntArray, predictions: IntArray, classes: int) -> float:
-    """Mean of the labels' F1, every label counted alike, absent ones as 0."""
+    """Unweighted mean of the labels' F1; absent labels count as 0."""
     return float(rates(confusion(labels, predictions, classes))[2].mean())
 
 
@@ -105,11 +105,11 @@ def average_precision(hits: NDArray, scores: FloatArray) -> float:
     """Sum over thresholds of precision times the gain in recall; tied scores are one threshold.
 
     Args:
-        hits: bool or 0/1, (rows,): rows that are to be found.
+        hits: bool or 0/1, (rows,): the positive rows.
         scores: float, (rows,), higher is more likely.
 
     Returns:
-        In [0, 1]; NaN when there is nothing to find.
+        In [0, 1]; NaN if no row is positive.
 
     Source: the definition of scikit-learn's `average_precision_score` (no interpolation).
     """
@@ -123,12 +123,12 @@ def average_precision(hits: NDArray, scores: FloatArray) -> float:
 
 
 def calibration_bins(labels: IntArray, probabilities: FloatArray, bins: int = ECE_BINS) -> FloatArray:
-    """Mean confidence, share right and rows per bin of about equal rows, by the probability of the predicted label.
+    """Mean confidence, accuracy and rows of bins of about equal size, by the probability of the predicted label.
 
-    Equal texts share a confidence, so a tie never straddles two bins.
+    Equal texts have equal confidence, so a tie is never split over two bins.
 
     Returns:
-        float64, (bins that hold a row, 3): confidence, accuracy, rows.
+        float64, (nonempty bins, 3): confidence, accuracy, rows.
     """
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
@@ -142,7 +142,7 @@ def calibration_bins(labels: IntArray, probabilities: FloatArray, bins: int = EC
 
 
 def expected_calibration_error(labels: IntArray, probabilities: FloatArray, bins: int = ECE_BINS) -> float:
-    """Mean gap between confidence and accuracy of the predicted label, over bins of equal rows.
+    """Mean gap between confidence and accuracy of the predicted label, over bins of equal size.
 
     Even a perfectly calibrated model does not reach 0 on few rows: about .015 at 1,500 rows and 15 bins.
 
@@ -168,21 +168,21 @@ def classification_metrics(
     positive: str | None,
     predictions: IntArray | None = None,
 ) -> dict[str, float]:
-    """Every quality figure of one scored split, by the names that MLflow shows after `split/`.
+    """All quality metrics of a scored split, by the names that MLflow shows after `split/`.
 
     Args:
         labels: int64, (rows,).
         probabilities: float64, (rows, labels).
         label_names: in the order of the columns.
-        positive: the label that average precision is about, for two labels; None or more labels: the mean over all.
-        predictions: int64, (rows,), the labels given; None: the most probable ones.
+        positive: the label for average precision if there are two labels; None or more labels: the mean over all.
+        predictions: int64, (rows,), predicted labels; None: the most probable ones.
 
     Returns:
         accuracy, f1_macro, average_precision, ece (see `expected_calibration_error`), log_loss (nats), and for each
         label f1_label_KEY, precision_label_KEY, recall_label_KEY, with its key of `Task.label_keys`.
 
     Raises:
-        ValueError: see `check_scores`, or names that do not fit the columns.
+        ValueError: see `check_scores`; or the label names do not match the columns.
     """
     labels, probabilities = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     check_scores(labels, probabilities)

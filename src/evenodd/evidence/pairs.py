@@ -1,4 +1,4 @@
-"""Every pair of variants tested on validation, and what each variant may lose against a reference."""
+"""Tests of every pair of variants on validation, and bounds on each variant's loss against a reference."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from evenodd.settings import EvidenceSettings
 
 @dataclass(frozen=True)
 class Tested:
-    """Variants scored on the same rows, and what tells them apart.
+    """Variants scored on the same rows, and the tests of their differences.
 
     Attributes:
-        scores: table by variant, as `Verdict` describes it.
-        pairs: table by pair likewise, without p_holm and significant.
-        f1_macro: of each variant, on the rows and on rows drawn again.
-        rows: that they were scored on.
+        scores: table by variant, see `Verdict`.
+        pairs: table by pair, see `Verdict`, without p_holm and significant.
+        f1_macro: macro-F1 of each variant, on the rows and on resampled rows.
+        rows: number of scored rows.
     """
 
     scores: pd.DataFrame
@@ -32,7 +32,7 @@ class Tested:
 
 
 def compare_pairs(aligned: Aligned, settings: EvidenceSettings, *, positive: int | None = None) -> Tested:
-    """Scores of each variant and every test of each pair, before Holm's correction."""
+    """Scores of each variant and all tests of each pair, before Holm's correction."""
     f1 = resample(aligned, f1_macro_draws, samples=settings.bootstrap_samples)
     ranking = resample(aligned, average_precision_draws(positive), samples=settings.bootstrap_samples)
     rows, alpha, pairs = len(aligned.labels), settings.alpha, []
@@ -61,16 +61,16 @@ def compare_pairs(aligned: Aligned, settings: EvidenceSettings, *, positive: int
 
 
 def loss_bounds(tested: Tested, names: Sequence[str], reference: str, alpha: float) -> pd.DataFrame:
-    """What each variant loses against a reference, and how much it may lose at most.
+    """Loss of each variant against a reference, with an upper bound.
 
-    The bounds are one-sided and hold together with a confidence of 1 - alpha (Bonferroni's correction), so that the
-    bound of whichever variant is chosen afterwards holds with at least that confidence.
+    The bounds are one-sided and hold simultaneously with a confidence of 1 - alpha (Bonferroni's correction). So the
+    bound of any variant that is chosen afterwards holds with at least that confidence.
 
     Args:
         tested: from `compare_pairs`.
-        names: the variants that may be chosen.
-        reference: the variant that they are held against.
-        alpha: chance that some bound is exceeded.
+        names: the variants that can be chosen.
+        reference: the variant that they are compared with.
+        alpha: probability that any bound is exceeded.
 
     Returns:
         By variant: `loss`, macro-F1 of the reference minus the variant's, and `at_most`, >= 0.
@@ -84,7 +84,7 @@ def loss_bounds(tested: Tested, names: Sequence[str], reference: str, alpha: flo
 
 
 def _more_data(gap: Difference, alpha: float) -> dict[str, object]:
-    """Rows needed with the seeds at hand; where these alone hide the difference, rows needed with many seeds."""
+    """Rows needed with the present seeds; if their noise alone hides the difference, rows needed with many seeds."""
     rows = rows_needed(gap, alpha=alpha)
     more_seeds = rows == float("inf") and gap.seed_variance > 0
     return {
@@ -113,7 +113,7 @@ def _pair(one: str, two: str, gap: Difference, ranking: Difference) -> dict[str,
 
 
 def _decision_tests(aligned: Aligned, one: str, two: str, by_seed: np.ndarray, alpha: float) -> dict[str, object]:
-    """McNemar on the labels that the mean probability over seeds gives, and sign flips over seeds."""
+    """McNemar's test on the labels of the mean probability over seeds, and the sign-flip test over seeds."""
     seen = np.maximum(aligned.member.sum(axis=0), 1)[:, None]
     right = [(aligned.probabilities[name].sum(axis=0) / seen).argmax(axis=1) == aligned.labels for name in (one, two)]
     only_first, only_second, p_value = mcnemar_exact(*right)
@@ -128,7 +128,7 @@ def _decision_tests(aligned: Aligned, one: str, two: str, by_seed: np.ndarray, a
 
 
 def correct_pairs(pairs: pd.DataFrame, eligible: set[str], alpha: float) -> pd.DataFrame:
-    """Holm over the pairs of variants that may win; the other pairs are shown without a corrected p."""
+    """Holm's correction over the pairs of variants that may win; other pairs have no corrected p."""
     if pairs.empty:
         return pairs
     counted = (pairs["first"].isin(eligible) & pairs["second"].isin(eligible)).to_numpy()
@@ -138,6 +138,6 @@ def correct_pairs(pairs: pd.DataFrame, eligible: set[str], alpha: float) -> pd.D
 
 
 def pair_row(pairs: pd.DataFrame, one: str, two: str) -> pd.Series:
-    """The row of two variants, whichever stands first."""
+    """The row of two variants, in either order."""
     found = pairs[(pairs["first"].isin([one, two])) & (pairs["second"].isin([one, two]))]
     return found.iloc[0]

@@ -1,7 +1,7 @@
-"""Variants scored on the same rows with the same seeds, and their metrics on rows drawn again.
+"""Variants scored on the same rows with the same seeds, and their metrics on resampled rows.
 
-What varies when variants are compared is which rows happened to be in the split and how each fit turned out (the seed).
-Which rows a variant finds hard is shared by all, so all variants see the same draws: differences are paired.
+A comparison varies with the rows that happen to be in the split and with the seed of each fit. The same rows are hard
+for all variants, so all variants see the same draws: differences are paired.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Aligned:
     """Several variants scored on the same rows with the same seeds.
 
     Attributes:
-        row_ids: int64, (rows,), all rows that some seed scored, sorted.
+        row_ids: int64, (rows,), all rows that any seed scored, sorted.
         labels: int64, (rows,).
         seeds: shared by all variants.
-        member: bool, (seeds, rows): rows that this seed's split holds (all of them when the split is fixed).
-        probabilities: by variant, float64, (seeds, rows, labels); 0 where a seed did not score a row.
+        member: bool, (seeds, rows): rows in the split of each seed (all rows if the split is fixed).
+        probabilities: by variant, float64, (seeds, rows, labels); 0 if a seed did not score a row.
     """
 
     row_ids: IntArray
@@ -46,7 +46,7 @@ class Aligned:
 
 @dataclass(frozen=True)
 class Resampled:
-    """One metric of one variant: as measured, and on resampled rows.
+    """One metric of one variant, on the rows and on resampled rows.
 
     Attributes:
         estimate: float64, (seeds,).
@@ -60,20 +60,20 @@ class Resampled:
 
 
 def align(runs: Mapping[str, Mapping[int, Scored]]) -> Aligned:
-    """Pair variants by seed and by row id.
+    """Pairs variants by seed and by row id.
 
     Args:
-        runs: by variant, by seed, the scored rows. Seeds and rows that not every variant has are left out.
+        runs: the scored rows by variant and seed. Seeds and rows that some variant lacks are left out.
 
     Raises:
-        ValueError: no variants, no common seed, no common row, repeated row ids, or labels that contradict each other.
+        ValueError: there are no variants, no common seed or no common row, row ids repeat, or labels differ.
     """
     if not runs:
         raise ValueError("0 variants were given: at least one is needed.")
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
     if not seeds:
-        found = "; ".join(f"{name}: {sorted(by_seed)}" for name, by_seed in runs.items())
-        raise ValueError(f"the variants share no seed ({found}): fit them with the same seeds.")
+        seeds = "; ".join(f"{name}: {sorted(by_seed)}" for name, by_seed in runs.items())
+        raise ValueError(f"the variants share no seed ({seeds}): fit them with the same seeds.")
     common = [_common_rows({name: by_seed[seed] for name, by_seed in runs.items()}, seed) for seed in seeds]
     row_ids = np.unique(np.concatenate(common))
     member = np.stack([np.isin(row_ids, ids) for ids in common])
@@ -97,7 +97,7 @@ def _common_rows(scored: Mapping[str, Scored], seed: int) -> IntArray:
     """Sorted ids of the rows that every variant scored with this seed."""
     for name, found in scored.items():
         if len(np.unique(found.ids)) != len(found):
-            raise ValueError(f"{name}, seed {seed}: row ids repeat; each row is scored once.")
+            raise ValueError(f"{name}, seed {seed}: row ids repeat; each row must be scored once.")
     ids = [found.ids for found in scored.values()]
     common = ids[0]
     for other in ids[1:]:
@@ -108,11 +108,11 @@ def _common_rows(scored: Mapping[str, Scored], seed: int) -> IntArray:
 
 
 def _agree(labels: IntArray, where: IntArray, found: IntArray, name: str) -> None:
-    """Write labels into their places; refuse a row that two runs label differently."""
+    """Writes labels to their positions; refuses a row that two runs label differently."""
     known = labels[where]
     clash = int(((known >= 0) & (known != found)).sum())
     if clash:
-        raise ValueError(f"{name}: {clash} rows carry another label than in the other runs: the data differ.")
+        raise ValueError(f"{name}: {clash} rows have another label than in the other runs: the data differ.")
     labels[where] = found
 
 
@@ -170,7 +170,7 @@ def _weighted_ap(hits: NDArray[np.bool_], scores: FloatArray, weights: Weights) 
 
 
 def _row_draws(rows: int, samples: int, seed: int) -> Iterator[Weights]:
-    """Counts of rows drawn with replacement, in pieces that bound the memory, each (rows, some draws)."""
+    """Counts of rows drawn with replacement, in chunks that bound the memory, each (rows, some draws)."""
     rng = np.random.default_rng(seed)
     step = max(1, min(samples, CHUNK_CELLS // rows))
     for start in range(0, samples, step):
@@ -180,7 +180,7 @@ def _row_draws(rows: int, samples: int, seed: int) -> Iterator[Weights]:
 
 
 def _left_out(rows: int) -> Iterator[Weights]:
-    """All rows but one fold, in pieces; a fold is one row, or one of 500 interleaved groups."""
+    """All rows except one fold, in chunks; a fold is one row, or one of 500 interleaved groups."""
     folds = min(rows, JACKKNIFE_FOLDS)
     step = max(1, CHUNK_CELLS // rows)
     for start in range(0, folds, step):
@@ -189,13 +189,13 @@ def _left_out(rows: int) -> Iterator[Weights]:
 
 
 def resample(aligned: Aligned, metric: Metric, *, samples: int = 2000, seed: int = 0) -> dict[str, Resampled]:
-    """Measure a metric for each variant on the rows, on bootstrap draws of the rows, and with rows left out.
+    """Measures a metric of each variant on the rows, on bootstrap draws of the rows, and with rows left out.
 
     All variants see the same draws, so that differences of draws are paired.
 
     Args:
         aligned: rows and scores.
-        metric: `f1_macro_draws`, or what `average_precision_draws` returns.
+        metric: `f1_macro_draws`, or the result of `average_precision_draws`.
         samples: bootstrap draws.
         seed: of the draws.
     """

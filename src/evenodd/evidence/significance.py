@@ -1,4 +1,4 @@
-"""When is a difference real: paired intervals, exact tests, and the rows it would take to know."""
+"""Significance of differences: paired intervals, exact tests, and the number of rows needed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ MOST_EXACT_SEEDS = 14
 
 @dataclass(frozen=True)
 class Difference:
-    """A paired difference, its interval, and how sure it is.
+    """A paired difference with its interval and p-value.
 
     Attributes:
         estimate: mean over seeds of the first variant's metric minus the second's.
         low, high: bounds of the interval at 1 - alpha.
-        p_value: two-sided, of no difference.
-        row_variance, seed_variance: variance of the estimate from the rows drawn and from the seeds (0 for one seed).
-        rows: rows that it was measured on.
+        p_value: two-sided, for the hypothesis of no difference.
+        row_variance, seed_variance: variance of the estimate from the sampling of rows and from the seeds (0 for one).
+        rows: number of rows that it was measured on.
     """
 
     estimate: float
@@ -42,15 +42,15 @@ def difference(first: Resampled, second: Resampled, *, rows: int, alpha: float =
 
     The draws are the mean over seeds on resampled rows, plus the noise of the seeds: S - 1 of the S measured
     differences drawn with replacement, which has the variance of their mean without bias (Rao and Wu 1988). Because few
-    seeds tell their own variance badly, the draws are spread as a t distribution with Welch and Satterthwaite's degrees
-    of freedom. What varies with row and seed together is counted in both parts, which errs towards a tie. With one seed
-    the rows alone are covered.
+    seeds estimate their own variance poorly, the draws are spread as a t distribution with Welch and Satterthwaite's
+    degrees of freedom. Variance that depends on row and seed together is counted in both parts, which favours a tie.
+    With one seed the interval covers only the rows.
 
     Args:
         first, second: the same metric of two variants, from one call of `resample`.
-        rows: rows measured on.
+        rows: number of rows.
         alpha: 1 - alpha is the interval's level.
-        seed: of the draws of seeds.
+        seed: random seed of the draws.
 
     Source: Efron 1987, Better bootstrap confidence intervals.
     """
@@ -69,7 +69,7 @@ def difference(first: Resampled, second: Resampled, *, rows: int, alpha: float =
 
 
 def _seed_noise(by_seed: FloatArray, row_variance: float, samples: int, seed: int) -> tuple[FloatArray, FloatArray]:
-    """Deviation of a resampled mean over seeds from the measured one, and factors that give the tails of t."""
+    """Deviation of a resampled mean over seeds from the measured one, and factors that produce the tails of t."""
     rng, seeds = np.random.default_rng(seed), len(by_seed)
     chosen = rng.integers(0, seeds, (samples, seeds - 1))
     seed_variance = by_seed.var(ddof=1) / seeds
@@ -98,7 +98,7 @@ def _bca(draws: FloatArray, estimate: float, left_out: FloatArray, alpha: float)
 
 
 def _share_below(draws: FloatArray, value: float) -> float:
-    """Share of draws under a value, equal ones counted half."""
+    """Share of draws below a value; equal draws count half."""
     return float((draws < value).mean() + 0.5 * (draws == value).mean())
 
 
@@ -106,10 +106,10 @@ def mcnemar_exact(right_first: NDArray[np.bool_], right_second: NDArray[np.bool_
     """McNemar's exact test on the same rows.
 
     Args:
-        right_first, right_second: bool, (rows,): whether each variant's decision was right.
+        right_first, right_second: bool, (rows,): whether each variant's decision was correct.
 
     Returns:
-        Rows that only the first has right, rows that only the second has right, two-sided p-value.
+        Number of rows that only the first has right, number that only the second has right, two-sided p-value.
 
     Source: McNemar 1947; exact binomial form.
     """
@@ -120,10 +120,11 @@ def mcnemar_exact(right_first: NDArray[np.bool_], right_second: NDArray[np.bool_
 
 
 def sign_flip(differences: Sequence[float] | FloatArray, *, samples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value that paired differences over seeds are centred on 0.
+    """Two-sided p-value for the hypothesis that paired differences over seeds are centred on 0.
 
-    Exact over all signs up to 14 seeds, drawn above. With S seeds it cannot go below 2 / 2**S: .0625 for five, so
-    that five seeds alone never reach .05: the verdict asks for as little as the seeds allow, beside the interval.
+    It is exact over all signs for up to 14 seeds, and sampled for more. With S seeds it cannot go below 2 / 2**S: .0625
+    for five, so that five seeds alone never reach .05. The verdict therefore requires only the smallest p that the
+    seeds allow, in addition to the interval.
 
     Source: Fisher 1935, randomisation test.
     """
@@ -140,7 +141,7 @@ def sign_flip(differences: Sequence[float] | FloatArray, *, samples: int = 10_00
 
 
 def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
-    """P-values adjusted for having made several comparisons, in the order given.
+    """P-values adjusted for several comparisons, in the given order.
 
     Source: Holm 1979, A simple sequentially rejective multiple test procedure.
     """
@@ -153,16 +154,16 @@ def holm(p_values: Sequence[float] | FloatArray) -> FloatArray:
 
 
 def rows_needed(measured: Difference, *, alpha: float = 0.05, power: float = 0.8, many_seeds: bool = False) -> float:
-    """Rows at which a difference of the measured size would be found, with as many seeds as now.
+    """Number of rows at which a difference of the measured size would be detected, with the present seeds.
 
     Args:
         measured: its row variance shrinks with rows, its seed variance does not.
         alpha: two-sided level.
-        power: chance to find it.
-        many_seeds: take the noise of the seeds as averaged out.
+        power: probability of detecting it.
+        many_seeds: assume that the noise of the seeds is averaged out.
 
     Returns:
-        Number of rows; infinity when the seeds alone hide it (more seeds are needed), or when there is no difference.
+        Number of rows; infinity if the noise of the seeds alone hides it (more seeds are needed) or there is none.
     """
     reach = (norm.ppf(1 - alpha / 2) + norm.ppf(power)) ** 2
     left = measured.estimate**2 / reach - (0.0 if many_seeds else measured.seed_variance)

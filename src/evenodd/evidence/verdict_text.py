@@ -1,4 +1,4 @@
-"""The verdict in plain words: what ships and what it may lose first, then why, then every other variant."""
+"""The verdict in sentences: first the winner and its possible loss, then the reason, then the other variants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ COST_WORDS = {OPERATIONS: "operations a token", PARAMETERS: "parameters"}
 
 
 def sentences(verdict: Verdict, candidates: Sequence[Candidate], settings: EvidenceSettings) -> tuple[str, ...]:
-    """One thought each; the first one is the headline."""
+    """The sentences of a verdict; the first is the headline."""
     if verdict.winner is None:
         return _no_winner(verdict.excluded)
     by_name = {c.name: c for c in candidates}
@@ -27,7 +27,7 @@ def sentences(verdict: Verdict, candidates: Sequence[Candidate], settings: Evide
     lines += _latency_sentence(candidates)
     if seeds == 1:
         lines.append(
-            "One seed: the intervals cover which rows were drawn, not how much a repeat of the training would differ; "
+            "One seed: the intervals cover the sampling of rows, not how much a repeated training would differ; "
             "-P seeds=5 measures that."
         )
     return tuple(lines)
@@ -39,7 +39,7 @@ def _no_winner(excluded: Mapping[str, str]) -> tuple[str, ...]:
 
 
 def _headline(verdict: Verdict, by_name: Mapping[str, Candidate], seeds: int) -> str:
-    """What ships, its score, what it may lose and what it costs."""
+    """The winner with its score, its possible loss and its cost."""
     winner, reference = str(verdict.winner), str(verdict.reference)
     rows = int(verdict.scores["rows"].iloc[0])
     score = f"validation macro-F1 {_score(verdict, winner):.3f} on {rows:,} rows and {seeds} seed{'s'[: seeds > 1]}"
@@ -62,7 +62,7 @@ def _cost_words(candidate: Candidate, reference: Candidate) -> str:
 
 
 def _reason(verdict: Verdict, by_name: Mapping[str, Candidate]) -> str:
-    """Why this variant and no other."""
+    """The reason for this winner."""
     winner = by_name[str(verdict.winner)]
     if len(verdict.scores) - len(verdict.excluded) == 1:
         return "No other variant may ship."
@@ -70,8 +70,8 @@ def _reason(verdict: Verdict, by_name: Mapping[str, Candidate]) -> str:
         return "Every other variant that may ship is significantly worse."
     others = [name for name in verdict.tied if name != winner.name]
     reason = (
-        f"{winner.name} is the cheapest of {_listed(sorted(verdict.tied))}, which these rows cannot tell apart; that "
-        "is no proof that they are equal."
+        f"{winner.name} is the cheapest of {_listed(sorted(verdict.tied))}, which do not differ significantly; that "
+        "does not prove that they are equal."
     )
     alike = [name for name in others if by_name[name].fixed_cost == winner.fixed_cost]
     if alike:
@@ -103,7 +103,7 @@ def _worse_sentence(verdict: Verdict, name: str) -> str:
 
 
 def _latency_sentence(candidates: Sequence[Candidate]) -> list[str]:
-    """What was measured by the clock; nothing when nothing was."""
+    """The measured latencies; empty if there are none."""
     words = []
     for candidate in candidates:
         if LATENCY in candidate.cost:

@@ -1,10 +1,10 @@
-"""Which variant ships: the cheapest one that is not significantly worse than the best, and what it may lose.
+"""The choice of the winner: the cheapest variant that is not significantly worse than the best, and its possible loss.
 
-Only validation is read here. The deciding figure is macro-F1, by its paired interval over rows and seeds with Holm's
-correction, and the seeds must agree: the sign-flip test has to be as small as so many seeds allow, or under alpha.
-Average precision and McNemar's test stand beside it and do not decide. Cost is what does not vary from run to run:
-operations per token, then parameters; of variants that cost the same, the one with the highest macro-F1 ships. Measured
-latency stands beside it and decides nothing.
+Only validation is used. Macro-F1 decides, by its paired interval over rows and seeds with Holm's correction. The seeds
+must agree too: the p-value of the sign-flip test has to be below alpha, or as small as the number of seeds allows.
+Average precision and McNemar's test are only reported. Cost is measured by figures that do not vary from run to run:
+operations per token, then parameters. Of variants with equal cost, the one with the highest macro-F1 ships. Measured
+latency is reported and decides nothing.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def choose_winner(
     positive: int | None = None,
     reference: str = "teacher",
 ) -> Verdict:
-    """Compare variants on validation and name the one to ship.
+    """Compares variants on validation and selects the one to ship.
 
     Args:
         candidates: at least one; rows are paired by seed and row id.
         settings: alpha, bootstrap_samples and max_loss.
-        floor: highest macro-F1 on validation of the floors; a variant that does not exceed it cannot win.
-        positive: number of the label that average precision is about; None: the mean over all labels.
-        reference: the variant that losses are counted from; where it is no candidate, the best one takes its place.
+        floor: highest validation macro-F1 of the floors; a variant that does not exceed it cannot win.
+        positive: index of the label for average precision; None: the mean over all labels.
+        reference: the variant that losses are measured against; if it is not a candidate, the best variant is used.
 
     Raises:
-        ValueError: no candidates, a repeated name, or rows that cannot be paired (see `align`).
+        ValueError: there are no candidates, a name repeats, or rows cannot be paired (see `align`).
     """
     names = [c.name for c in candidates]
     if len(set(names)) != len(names):
-        raise ValueError(f"candidates={names}: every variant is named once.")
+        raise ValueError(f"candidates={names}: name every variant once.")
     tested = compare_pairs(align({c.name: c.runs for c in candidates}), settings, positive=positive)
     scores, excluded = tested.scores, _excluded(candidates, tested.scores, floor)
     losses = pd.DataFrame(columns=["loss", "at_most"])
@@ -85,7 +85,7 @@ def _excluded(candidates: Sequence[Candidate], scores: pd.DataFrame, floor: floa
 
 
 def _loses_too_much(losses: pd.DataFrame, reference: str, most: float | None) -> dict[str, str]:
-    """Variants whose loss may exceed `max_loss`, with the reason; none when it was not asked for."""
+    """Variants whose loss may exceed `max_loss`, with the reason; empty if `max_loss` is not set."""
     if most is None:
         return {}
     return {
@@ -98,5 +98,5 @@ def _loses_too_much(losses: pd.DataFrame, reference: str, most: float | None) ->
 
 
 def _worse(pairs: pd.DataFrame, name: str, best: str) -> bool:
-    """Whether a variant is significantly worse than the best, which no variant's mean exceeds."""
+    """Whether a variant is significantly worse than the best one."""
     return name != best and bool(pair_row(pairs, name, best)["significant"])

@@ -178,9 +178,7 @@ def best_yaml(study: optuna.Study, variant: str, base: Path | None = None) -> st
         section, _, key = path.partition(".")
         of_variant.setdefault(section, {})[key] = value
     values = ", ".join(f"{value:.4f}" for value in trial.values)
-    head = (
-        f"# Trial {trial.number} of study {study.study_name}: validation macro-F1 and other objectives: {values}\n"
-    )
+    head = f"# Trial {trial.number} of study {study.study_name}: validation macro-F1 and other objectives: {values}\n"
     return head + yaml.safe_dump(tree, sort_keys=True)
 
 

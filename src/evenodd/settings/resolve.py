@@ -117,7 +117,7 @@ def _sections(
     if strange:
         faults.append(f"{where} {', '.join(strange)} not known; allowed are {', '.join(sorted(known))}.")
     faults += [
-        f"{where} {name}: data: all variants share their rows; set it outside of variants."
+        f"{where} {name}: data: all variants share their rows; set it outside of `variants:`."
         for name in found
         if "data" in found[name]
     ]

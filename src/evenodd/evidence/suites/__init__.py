@@ -1,1 +1,1 @@
-"""The project's own behaviour suite: its wording, what builds it, and the file."""
+"""The project's own behaviour suite: its wording, the code that builds it, and the CSV file."""

@@ -1,6 +1,6 @@
-"""Behaviour suites: short cases in HateCheck's columns, scored by functionality and by group.
+"""Behaviour suites: short cases with HateCheck's columns, scored by functionality and by group.
 
-The label means what HateCheck means by it: abuse aimed at people for being members of a protected group.
+The label has HateCheck's meaning: abuse aimed at people for being members of a protected group.
 
 Source: Röttger et al. 2021, arXiv 2012.15606 (columns and the idea of functionalities; the cases here are the
 project's own).
@@ -26,12 +26,12 @@ LABELS = ("hateful", "non-hateful")
 NEEDED = ("functionality", "test_case", "label_gold")
 NO_GROUP = "no group"
 MIN_GROUP_CASES = 5
-"""Cases of a label that a group needs before its figure counts in a gap."""
+"""Minimum number of a group's cases with one label for the group to count in a gap."""
 MAX_FAULTS = 20
 DIRECT = ("hate_plain_h", "derog_neg_emote_h")
 """Functionalities of a plain attack on a group, here and in HateCheck."""
 NEUTRAL_MENTION = ("neutral_nh", "ident_neutral_nh")
-"""Functionalities of a group that is named and nothing said against it."""
+"""Functionalities that name a group without saying anything against it."""
 
 Predict = Callable[[Sequence[str]], ArrayLike]
 Record = dict[str, str | None]
@@ -39,13 +39,13 @@ Record = dict[str, str | None]
 
 @dataclass(frozen=True)
 class Suite:
-    """Cases with the label that each ought to get.
+    """Cases with their expected labels.
 
     Attributes:
-        name: the file's name without its ending.
-        cases: one row a case: `case_id` (str), `functionality`, `test_case`, `positive` (bool), `group` (`no group`
-            where none is named).
-        digest: of the file's content.
+        name: the file's name without its suffix.
+        cases: one row per case: `case_id` (str), `functionality`, `test_case`, `positive` (bool), `group` (`no group`
+            if none is named).
+        digest: digest of the file's content.
     """
 
     name: str
@@ -62,7 +62,7 @@ class Suite:
 
 @dataclass(frozen=True)
 class BehaviourReport:
-    """What a model did on a suite.
+    """A model's results on a suite.
 
     Attributes:
         suite: the suite's name.
@@ -98,11 +98,11 @@ class BehaviourReport:
         return float(counted.max() - counted.min()) if len(counted) > 1 else float("nan")
 
     def accuracy_on(self, functionalities: Sequence[str]) -> float:
-        """Share of right decisions on the cases of some functionalities; NaN when the suite has none of them."""
+        """Share of correct decisions on the cases of some functionalities; NaN if the suite has none of them."""
         return _mean(self.cases[self.cases["functionality"].isin(functionalities)]["correct"])
 
     def metrics(self) -> dict[str, float]:
-        """The suite in six figures; NaN where the suite has no case to count.
+        """The six summary figures; NaN if the suite has no case for one.
 
         Returns:
             `balanced_accuracy` (mean of the next two), `recall` on hateful cases, `specificity` on the others,
@@ -123,20 +123,18 @@ class BehaviourReport:
 
 
 def load_suite(path: Path | str | None = None) -> Suite:
-    """Read a suite in HateCheck's columns; only `functionality`, `test_case` and `label_gold` are needed.
+    """Reads a suite with HateCheck's columns, of which `functionality`, `test_case` and `label_gold` are required.
 
     Args:
-        path: a file of any kind that is read; None: the project's own suite.
+        path: a file in any supported format; None: the project's own suite.
 
     Raises:
-        ValueError: there is no such file, it cannot be read, a column is missing, or rows are faulty; all faults at
-            once, with line numbers.
+        ValueError: the file does not exist or cannot be read, a column is missing, or rows are faulty; one message
+            lists all faults with line numbers.
     """
     file = SUITE_PATH if path is None else Path(path)
     if not file.is_file():
-        raise ValueError(
-            f"suite={str(file)!r}: no such file. Pass a file in HateCheck's columns, or nothing for the project's own."
-        )
+        raise ValueError(f"suite={str(file)!r}: no such file. Pass a file with HateCheck's columns, or suite=own.")
     try:
         rows = list(read_records(file, NEEDED, ("case_id", "target_ident")))
     except ValueError as error:
@@ -150,16 +148,16 @@ def load_suite(path: Path | str | None = None) -> Suite:
 
 
 def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> BehaviourReport:
-    """Compare a model's decisions with what the suite asks for.
+    """Compares a model's decisions with the suite's expected labels.
 
     Args:
         suite: the cases.
-        predicted_positive: bool or 0/1, (cases,): which cases the model calls positive; or a function that gives
-            it for texts.
+        predicted_positive: bool or 0/1, (cases,): cases that the model classifies as positive; or a function that
+            returns them for texts.
 
     Raises:
-        ValueError: not one decision per case, or values other than 0 and 1 (a probability has to be cut at the
-            threshold first).
+        ValueError: there is not one decision per case, or values are not 0 or 1 (apply the threshold to probabilities
+            first).
     """
     given = np.asarray(predicted_positive(suite.texts) if callable(predicted_positive) else predicted_positive)
     if given.shape != (len(suite),):
@@ -169,24 +167,24 @@ def score_suite(suite: Suite, predicted_positive: ArrayLike | Predict) -> Behavi
     decided: NDArray[np.bool_] = given.astype(bool)
     if not np.array_equal(given, decided):
         raise ValueError(
-            "predicted_positive holds values other than 0 and 1: cut probabilities at the threshold first."
+            "predicted_positive holds values other than 0 and 1: apply the threshold to probabilities first."
         )
     cases = suite.cases.assign(predicted_positive=decided, correct=decided == suite.cases["positive"].to_numpy())
     return BehaviourReport(suite=suite.name, cases=cases)
 
 
 def shared_sentences(suite: Suite, texts: Sequence[str]) -> list[str]:
-    """The suite's cases that stand among `texts`, whatever the case and the punctuation: none may be trained on."""
+    """The suite's cases that occur in `texts`, ignoring case and punctuation; none may be trained on."""
     known = {normalise(text) for text in texts}
     return [case for case in suite.texts if normalise(case) in known]
 
 
 def untrained(suite: Suite, texts: Sequence[str]) -> tuple[Suite, list[str]]:
-    """The suite without the cases that stand among training texts, and these cases.
+    """Splits the suite into the cases that do not occur in the training texts, and those that do.
 
     Args:
         suite: the cases.
-        texts: what a model was trained on.
+        texts: training texts of the model.
     """
     shared = shared_sentences(suite, texts)
     if not shared:
@@ -195,15 +193,15 @@ def untrained(suite: Suite, texts: Sequence[str]) -> tuple[Suite, list[str]]:
 
 
 def answered(suite: Suite, case_ids: ArrayLike, predicted_positive: ArrayLike) -> BehaviourReport | None:
-    """Score answers that were kept, by the cases that they were given to.
+    """Scores stored answers by their case ids.
 
     Args:
-        suite: the whole suite; what was asked may be a part of it.
+        suite: the whole suite; the answers may cover a part of it.
         case_ids: str, (answers,).
         predicted_positive: bool, (answers,).
 
     Returns:
-        None when a case is not in the suite: another one was asked then.
+        None if a case is not in the suite, because another suite was used then.
     """
     called = dict(zip(np.asarray(case_ids).tolist(), np.asarray(predicted_positive).tolist(), strict=True))
     asked = suite.cases[suite.cases["case_id"].isin(list(called))].reset_index(drop=True)

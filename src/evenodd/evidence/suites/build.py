@@ -45,12 +45,12 @@ def suite_words() -> Words:
 
 
 def suite_groups() -> tuple[tuple[str, str], ...]:
-    """The groups that the suite names, in the plural and as one member with the article."""
+    """The groups in the suite, in the plural and as one member with the article."""
     return tuple((plural, single) for plural, (single,) in suite_words()["groups"].items())
 
 
 def build_cases() -> list[Case]:
-    """Every case of the suite; case and template numbers count from 1 and do not change unless the wording does."""
+    """All cases of the suite. Case and template numbers start at 1 and change only with the wording."""
     cases: list[Case] = []
     templates: dict[str, int] = {}
     for functionality, template, group in _plain_cases():
@@ -75,7 +75,7 @@ def suite_text() -> str:
 
 
 def _plain_cases() -> Iterator[tuple[str, str, tuple[str, str] | None]]:
-    """Functionality, template and group; each group stands equally often in a functionality that names groups."""
+    """Functionality, template and group; each group occurs equally often in a functionality that names groups."""
     words, groups = suite_words(), suite_groups()
     for functionality, templates in (words["hateful"] | words["not_hateful"]).items():
         for place, template in enumerate(templates):
@@ -108,20 +108,20 @@ def _plain_case(functionality: str, template: str, group: tuple[str, str] | None
 
 
 def _capitalise(text: str) -> str:
-    """As a sentence; a quotation that opens it starts with a capital too."""
+    """Capitalises a sentence, also inside of a quotation at its start."""
     text = sentence(text)
     return text[:1] + text[1:2].upper() + text[2:] if text.startswith('"') else text
 
 
 def _sources(cases: list[Case], functionalities: tuple[str, ...]) -> Iterator[Case]:
-    """From each functionality one case per template, with the groups in turn."""
+    """One case per template of each functionality, taking the groups in turn."""
     for turn, functionality in enumerate(functionalities):
         of_kind = [case for case in cases if case.functionality == functionality]
         yield from of_kind[turn::GROUPS_PER_TEMPLATE]
 
 
 def _misspelt_case(functionality: str, source: Case, place: int, numbers: tuple[int, int]) -> Case:
-    """The source's case with its marked words misspelt, and each second time, or where none is marked, its group."""
+    """A case with its marked words misspelt; in every second case, or if none are marked, also its group."""
     misspell = _MISSPELLINGS[functionality] if functionality in _MISSPELLINGS else _ANY[place % len(_ANY)]
     words = [] if source.focus_words == "-" else source.focus_words.split(", ")
     if not words or place % 2:
@@ -135,7 +135,7 @@ def _misspelt_case(functionality: str, source: Case, place: int, numbers: tuple[
 
 
 def _group_words(case: Case) -> str:
-    """The group as it stands in the case: plural, singular, or the plural with a capital."""
+    """The group as written in the case: plural, singular, or capitalised plural."""
     single = dict(suite_groups())[case.target_ident]
     forms = (case.target_ident, _capitalise(case.target_ident), single, _capitalise(single))
     found = [form for form in forms if form in case.test_case]
@@ -157,7 +157,7 @@ def _drop(text: str, word: str) -> str:
 
 
 def _join(text: str, word: str) -> str:
-    """Without the space after the word, or before it where none follows."""
+    """Removes the space after the word, or before it if none follows."""
     joined = re.sub(rf"\b{re.escape(word)} ", lambda _: word, text, count=1)
     return joined if joined != text else re.sub(rf" {re.escape(word)}\b", lambda _: word, text, count=1)
 
