@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/classify")
     parser.add_argument("--bodies", type=Path, required=True, help="one JSON body a line")
-    parser.add_argument("--rate", type=float, required=True, help="requests a second")
+    parser.add_argument("--rate", type=float, required=True, help="requests per second")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--sources", type=int, default=4, help="addresses that requests come from")
     parser.add_argument("--most", type=int, default=2000, help="connections")

@@ -83,7 +83,7 @@ def measure_quality(
 
 def _said(found: Mapping[str, float]) -> str:
     quality = f"macro-F1 {found['f1_macro']:.3f}, average precision {found['average_precision']:.3f}"
-    return f"{quality}, {found[SPEED]:.0f} sentences a second"
+    return f"{quality}, {found[SPEED]:.0f} sentences per second"
 
 
 def _spread(rows: list[dict[str, float]]) -> dict[str, float]:

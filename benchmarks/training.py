@@ -76,7 +76,7 @@ def run(
         keep: folder of the fitted teacher and of the scores so far; those are not measured again.
 
     Returns:
-        `recipes`: figures by recipe, medians over the rounds, and `rounds`: sentences a second in each; the ratios of
+        `recipes`: figures by recipe, medians over the rounds, and `rounds`: sentences per second in each; the ratios of
         `RATIOS`, and of whole fits under `whole_fit_NAME`; `share_of_ceiling` of ours, `best_share_of_ceiling` and
         `whole_fit_share_of_ceiling`; `product_gflops` by precision; `teacher_pass_seconds` over all rows.
     """
@@ -119,7 +119,7 @@ def _round(number: int, workers: dict[str, Worker], times: int) -> dict[str, dic
             figures[share] = figures.pop(gflops) / max(found["product"].values())
         found[name] = figures
         speed = figures["sentences_per_second"]
-        tell(f"[round {number} of {ROUNDS}, {place} of {len(here)}] {name}: {speed:.0f} sentences a second")
+        tell(f"[round {number} of {ROUNDS}, {place} of {len(here)}] {name}: {speed:.0f} sentences per second")
     return found
 
 

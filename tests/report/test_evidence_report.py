@@ -328,8 +328,8 @@ def test_the_first_screen_says_what_ships_and_what_it_costs() -> None:
     shown = {each.words: each.value for each in highlights(verdict, runs)}
     assert shown["ships"] == verdict.winner == "odd"
     assert shown["macro-F1 on test"] == "0.700"
-    assert shown["macro-F1 lost against teacher at most, with 95% confidence"] == f"{verdict.may_lose:.3f}"
-    assert shown["operations a token, 50% of teacher's"] == "10.7 M"
+    assert shown["largest loss of macro-F1 against teacher, with 95% confidence"] == f"{verdict.may_lose:.3f}"
+    assert shown["operations per token, 50% of teacher's"] == "10.7 M"
 
 
 @pytest.mark.parametrize("count", [2, 3, 77])

@@ -50,7 +50,7 @@ def test_few_rows_have_the_lengths_of_all(bench: Bench, count: int) -> None:
 
 @pytest.mark.parametrize("name", ["classroom", "trainer fp32", "ours, frozen, no dropout", "teacher ours", "lora ours"])
 def test_every_way_trains_on_the_rows_that_it_counts(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sentences a second of a recipe that skipped some are not its speed."""
+    """Sentences per second of a recipe that skipped some are not its speed."""
     monkeypatch.setattr(ways, "CLASSROOM_TOKENS", 16)
     before = {key: value.clone() for key, value in bench.teacher.state_dict().items()}
     seen: list[int] = []
@@ -165,7 +165,7 @@ def test_every_recipe_is_told_when_it_is_measured(capsys: pytest.CaptureFixture[
     workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
     found = training._rounds(workers, 1, 0.0)[0]
     said = capsys.readouterr().err
-    assert all(f"] {name}: 1 sentences a second" in said for name in found if name != "product")
+    assert all(f"] {name}: 1 sentences per second" in said for name in found if name != "product")
 
 
 @pytest.mark.parametrize(("left", "rounds"), [(-1.0, 2), (0.0, 2), (60.0, 3), (float("inf"), 3)])

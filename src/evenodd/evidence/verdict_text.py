@@ -10,7 +10,7 @@ from evenodd.evidence.verdict import LATENCY, LATENCY_SPREAD, OPERATIONS, PARAME
 from evenodd.settings import EvidenceSettings
 
 NO_DIFFERENCE = "no significant difference"
-COST_WORDS = {OPERATIONS: "operations a token", PARAMETERS: "parameters"}
+COST_WORDS = {OPERATIONS: "operations per token", PARAMETERS: "parameters"}
 
 
 def sentences(verdict: Verdict, candidates: Sequence[Candidate], settings: EvidenceSettings) -> tuple[str, ...]:

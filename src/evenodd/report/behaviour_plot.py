@@ -11,12 +11,12 @@ from evenodd.evidence.suites.behaviour import NO_GROUP, BehaviourReport
 
 
 def in_words(name: object) -> str:
-    """A name of a suite's functionality or figure for people: `contempt_h` is "contempt"."""
+    """Readable name of a suite's functionality or figure: `contempt_h` becomes "contempt"."""
     return str(name).removesuffix("_nh").removesuffix("_h").replace("_", " ")
 
 
 def plot_behaviour(report: BehaviourReport) -> Figure:
-    """Heat map of accuracy, functionality by group, positive ones on top; empty cells have no case."""
+    """Heat map of accuracy by functionality and group, positive functionalities on top; empty cells have no case."""
     table = report.by_functionality_and_group
     table["row"] = table["functionality"].map(in_words) + "  (" + table["label_gold"] + ")"
     groups = sorted(table["group"].unique(), key=lambda group: (group == NO_GROUP, group))
@@ -37,7 +37,7 @@ def plot_behaviour(report: BehaviourReport) -> Figure:
 
 
 def _annotate(axes: Axes, grid: pd.DataFrame) -> None:
-    """Names on both axes and the figure in each cell, readable on dark and light."""
+    """Labels both axes and writes the value into each cell, readable on dark and light cells."""
     axes.set_xticks(range(grid.shape[1]), [str(name) for name in grid.columns], rotation=35, ha="right", fontsize=8)
     axes.set_yticks(range(grid.shape[0]), [str(name) for name in grid.index], fontsize=8)
     axes.set_facecolor("0.92")

@@ -1,4 +1,4 @@
-"""A model card in the hub's format, made from what a run recorded. Nothing in it is written per model."""
+"""A model card in the hub's format, generated from the records of a run."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SYNTHETIC = "**Synthetic data**: the rows were made from templates; the figures 
 
 
 def model_card(facts: Mapping[str, Any]) -> str:
-    """Write the card.
+    """Writes the card.
 
     Args:
-        facts: as a bundle's `bundle.json` holds them: name, variant, task, data (name, digest, synthetic,
-            and `counts` by split where known), metrics by `split/metric`; where known also version, run_id, created,
-            teacher, layer_map, decision, limits, settings (dotted names), max_length, license, language. What is
-            missing is left out.
+        facts: as in a bundle's `bundle.json`: name, variant, task, data (name, digest, synthetic,
+            and optionally `counts` by split), metrics by `split/metric`; optionally version, run_id, created,
+            teacher, layer_map, decision, limits, settings (dotted names), max_length, license, language. Missing
+            facts are left out.
 
     Returns:
         Markdown that begins with a YAML block between `---` lines: library, task, tags, metrics, and `model-index`
@@ -45,7 +45,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
 
 
 def card_metadata(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The YAML block as a dictionary, with every test figure that the hub has a name for."""
+    """The YAML block as a dictionary, with the test metrics that the hub has names for."""
     data, metrics = facts["data"], facts["metrics"]
     measured = [
         {"type": kind, "name": words, "value": round(float(metrics[f"test/{key}"]), 4)}
@@ -98,7 +98,7 @@ def _decision(facts: Mapping[str, Any]) -> str:
         rows.append((f"threshold on `{facts['task']['positive']}`", f"{decision['threshold']:.3f}"))
         rows.append(("sent to people", f"{low:.3f} to {high:.3f}" if high > low else "nothing"))
     else:
-        rows.append(("sent to people", f"highest probability under {high:.3f}" if high else "nothing"))
+        rows.append(("sent to review", f"highest probability under {high:.3f}" if high else "nothing"))
     return f"## Decision\n\nFitted on validation.\n\n{_table(('setting', 'value'), rows)}"
 
 

@@ -1,4 +1,4 @@
-"""Plots that set variants beside each other: curves, scores with intervals, quality against cost."""
+"""Plots that compare variants: curves, scores with intervals, quality against cost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCORES = {"f1_macro": "Macro-F1", "average_precision": "Average precision"}
 
 
 def plot_all_curves(history: pd.DataFrame) -> Figure:
-    """Training loss and validation macro-F1 of all variants by epoch: mean over seeds, with their range as a band.
+    """Training loss and validation macro-F1 of all variants by epoch: mean over seeds, range over seeds as a band.
 
     Args:
         history: see `plots.plot_curves`.
@@ -48,7 +48,7 @@ def plot_scores(
     Args:
         runs: one row per run: variant, and `f1_macro` and `average_precision` of one split.
         floors: by floor, the same two figures.
-        split: named on the axes.
+        split: name for the axes.
     """
     variants = list(dict.fromkeys(runs["variant"]))
     figure, axes = new_figure(2, height=max(2.4, 0.5 * len(variants) + 1.6))
@@ -81,7 +81,7 @@ def _reach(values: np.ndarray) -> float:
 
 
 def plot_differences(pairs: pd.DataFrame) -> Figure:
-    """Paired differences in macro-F1 with their intervals; those that Holm's correction leaves significant are filled.
+    """Paired differences in macro-F1 with their intervals; significant ones (Holm) are filled.
 
     Args:
         pairs: `Verdict.pairs`.
@@ -100,12 +100,12 @@ def plot_differences(pairs: pd.DataFrame) -> Figure:
 
 
 def plot_pareto(table: pd.DataFrame, *, cost: str, words: str, quality: str = "f1_macro") -> Figure:
-    """Quality against cost, one mark per variant, with the line of those that nothing cheaper beats.
+    """Quality against cost, one mark per variant, with a line through the Pareto front.
 
     Args:
-        table: one row per variant (its index), with both columns and `parameters`, which is the area where present.
+        table: one row per variant (its index), with both columns; `parameters`, if present, is the area.
         cost: column on the x axis, less is better.
-        words: what the cost is, with its unit.
+        words: name of the cost, with its unit.
         quality: column on the y axis, more is better.
     """
     known = table.dropna(subset=[cost, quality])
@@ -131,7 +131,7 @@ def plot_pareto(table: pd.DataFrame, *, cost: str, words: str, quality: str = "f
 
 
 def pareto_front(cost: np.ndarray, quality: np.ndarray) -> list[int]:
-    """Positions that nothing cheaper or equally cheap beats, cheapest first."""
+    """Positions on the Pareto front, cheapest first."""
     front: list[int] = []
     for position in np.lexsort((-quality, cost)):
         if not front or quality[position] > quality[front[-1]]:

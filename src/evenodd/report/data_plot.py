@@ -1,4 +1,4 @@
-"""The figure of the rows: how many, of which label, how long."""
+"""Figure of the rows: counts by label and lengths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plot_data(corpus: Source) -> Figure:
 
 
 def shown_labels(corpus: Source) -> list[tuple[str, list[int]]]:
-    """What has a colour of its own: every label, or where they are many the most frequent ones and all others."""
+    """Groups of labels with their own colour: every label, or the most frequent ones and one group for the others."""
     names = corpus.label_names
     if len(names) <= FEW_LABELS:
         return [(shorten(name), [index]) for index, name in enumerate(names)]

@@ -1,4 +1,4 @@
-"""The first screen: what ships, how good it is, what it may lose and what it costs."""
+"""The first screen of the report: the winner's score, its possible loss and its cost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ OPERATIONS, PARAMETERS, LATENCY = "cost/operations_per_token", "cost/parameters"
 
 
 def highlights(verdict: Verdict, runs: pd.DataFrame) -> tuple[Highlight, ...]:
-    """The winner's figures; none where nothing may ship.
+    """The winner's figures; empty if no variant may ship.
 
     Args:
-        verdict: on the runs.
+        verdict: verdict on the runs.
         runs: one row per run: `variant` and a column per metric.
     """
     if verdict.winner is None:
@@ -27,9 +27,9 @@ def highlights(verdict: Verdict, runs: pd.DataFrame) -> tuple[Highlight, ...]:
         Highlight(f"{own['test/f1_macro']:.3f}", "macro-F1 on test"),
     ]
     if verdict.winner != verdict.reference:
-        words = f"macro-F1 lost against {verdict.reference} at most, with {verdict.confidence:.0%} confidence"
+        words = f"largest loss of macro-F1 against {verdict.reference}, with {verdict.confidence:.0%} confidence"
         shown.append(Highlight(f"{verdict.may_lose:.3f}", words))
-    for key, words in ((OPERATIONS, "operations a token"), (PARAMETERS, "parameters")):
+    for key, words in ((OPERATIONS, "operations per token"), (PARAMETERS, "parameters")):
         if key in means and own[key] == own[key]:
             share = f", {own[key] / other[key]:.0%} of {verdict.reference}'s" if own.name != other.name else ""
             shown.append(Highlight(f"{own[key] / 1e6:.1f} M", f"{words}{share}"))

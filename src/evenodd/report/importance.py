@@ -15,7 +15,7 @@ AXIS = {
 
 
 def importance_table(importance: Importance) -> pd.DataFrame:
-    """One row for each layer: `layer` from 1, `score`, `rank` from 1 (1 matters most), `kept`."""
+    """One row per layer: `layer` from 1, `score`, `rank` from 1 (1 is the most important), `kept`."""
     layers = range(1, len(importance.scores) + 1)
     table = pd.DataFrame({"layer": layers, "score": importance.scores})
     table["rank"] = table["score"].rank(ascending=False, method="first").astype(int)
@@ -25,7 +25,7 @@ def importance_table(importance: Importance) -> pd.DataFrame:
 
 
 def importance_figure(importance: Importance) -> Figure:
-    """Bars by layer, those kept in colour."""
+    """Bars by layer; kept layers are coloured."""
     figure = Figure(figsize=(0.5 * len(importance.scores) + 3, 3.2), layout="constrained")
     axes = figure.subplots()
     table = importance_table(importance)

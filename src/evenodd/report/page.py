@@ -1,4 +1,4 @@
-"""One HTML file per comparison: verdict, table, plots, tests; opens from disk, needs nothing from outside, prints."""
+"""The HTML report of a comparison: one self-contained, printable file with verdict, table, plots and tests."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PAIR_COLUMNS = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, what it shows for readers who do not see it, and a line beneath."""
+    """A figure with its alternative text and a caption."""
 
     figure: Figure
     alt: str
@@ -58,7 +58,7 @@ class Section:
     Attributes:
         title: heading.
         paragraphs: plain text, escaped when written.
-        pictures: figures with their words.
+        pictures: figures with alternative text.
         tables: (caption, table); text columns wrap, numbers are rounded to three places.
     """
 
@@ -70,7 +70,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Highlight:
-    """A figure of the first screen and what it is."""
+    """A number of the first screen with its description."""
 
     value: str
     words: str
@@ -78,16 +78,16 @@ class Highlight:
 
 @dataclass(frozen=True)
 class Report:
-    """What the page says.
+    """Content of the page.
 
     Attributes:
-        title: of the page.
+        title: page title.
         facts: shown beneath the title: data, digest, rows, encoder, seeds, date.
         table: the comparison.
-        verdict: its sentences stand first.
-        sections: plots, behaviour, data, cost, in the order given.
-        synthetic: label the page plainly.
-        highlights: the figures of the first screen.
+        verdict: its sentences come first.
+        sections: plots, behaviour, data, cost, in the given order.
+        synthetic: whether to label the page as synthetic data.
+        highlights: numbers of the first screen.
     """
 
     title: str
@@ -100,11 +100,11 @@ class Report:
 
 
 def write_report(path: Path, report: Report) -> Path:
-    """Write the page.
+    """Writes the page.
 
     Args:
-        path: file to write; its folder is made.
-        report: what to say.
+        path: file to write; its folder is created.
+        report: content of the page.
 
     Returns:
         The path.
@@ -125,7 +125,7 @@ def write_report(path: Path, report: Report) -> Path:
 
 
 def _verdict(sentences: Sequence[str]) -> dict[str, Any]:
-    """Headline, reasons, and the sentences that find no difference, folded away where they are many."""
+    """Headline, reasons, and the sentences that find no difference, which are collapsed if there are many."""
     headline, *others = sentences
     ties = [sentence for sentence in others if NO_DIFFERENCE in sentence]
     folded = ties if len(ties) > SHOWN_TIES else []
@@ -133,12 +133,12 @@ def _verdict(sentences: Sequence[str]) -> dict[str, Any]:
 
 
 def section_html(section: Section) -> str:
-    """A section as HTML, everything from outside escaped."""
+    """A section as HTML, with all external text escaped."""
     return render_part("section", _shown(section))
 
 
 def _shown(section: Section) -> dict[str, Any]:
-    """A section as the template takes it; a long table opens on request."""
+    """A section as input of the template; long tables are collapsed."""
     return {
         "title": section.title,
         "paragraphs": section.paragraphs,
@@ -164,14 +164,14 @@ def figure_uri(figure: Figure) -> str:
 
 
 def tests_section(verdict: Verdict) -> Section:
-    """How the variants were told apart: every pair with its tests, and why close counts are a tie."""
+    """The section about tests: every pair with its tests, and why close counts are a tie."""
     example = compare_counts(451, 449, 500).text
     paragraphs = (
         "Each variant is scored on the same validation rows with the same seeds, so differences are paired. The "
-        "interval (bootstrap, BCa) covers which rows were drawn and how the seeds turned out. Its p-value decides, "
-        "after Holm's correction for all pairs that may win, and the seeds must agree: the sign-flip test has to be as "
-        "small as so many seeds allow (2/32 for five). Average precision and McNemar's exact test on the labels stand "
-        "beside them and do not decide.",
+        "interval (bootstrap, BCa) covers the sampling of rows and the variation over seeds. Its p-value decides, "
+        "after Holm's correction for all pairs that may win, and the seeds must agree: the p-value of the sign-flip "
+        "test has to be as small as the number of seeds allows (2/32 for five). Average precision and McNemar's exact "
+        "test on the labels are reported and do not decide.",
         f"Why small gaps are ties, on published counts: {example}",
     )
     if verdict.pairs.empty or "p_holm" not in verdict.pairs:

@@ -1,4 +1,4 @@
-"""Plots of one run. Every function returns a figure that belongs to no window and no global state.
+"""Plots of one run. Every function returns a figure that is not attached to a window or to global state.
 
 Colours are Okabe and Ito's, which colour-blind readers can tell apart; lines also differ in dashes or markers.
 """
@@ -35,7 +35,7 @@ HISTORY_COLUMNS = ("variant", "seed", "epoch", "split", "metric", "value")
 
 
 def new_figure(columns: int = 1, *, width: float = 5.2, height: float = 3.8) -> tuple[Figure, list[Axes]]:
-    """A figure with panels side by side, in the common style. Inches per panel."""
+    """A figure with panels side by side, in the common style; sizes are in inches per panel."""
     figure = Figure(figsize=(width * columns, height), layout="constrained", dpi=110)
     axes = [figure.add_subplot(1, columns, i + 1) for i in range(columns)]
     for ax in axes:
@@ -44,7 +44,7 @@ def new_figure(columns: int = 1, *, width: float = 5.2, height: float = 3.8) -> 
 
 
 def dress(ax: Axes) -> None:
-    """The common style: no box, a pale grid behind the data, text that is readable when small."""
+    """Applies the common style: no box, a pale grid behind the data, text that is readable when small."""
     ax.spines[["top", "right"]].set_visible(False)
     ax.spines[["left", "bottom"]].set_color(GREY)
     ax.grid(True, color=PALE, linewidth=0.6)
@@ -53,7 +53,7 @@ def dress(ax: Axes) -> None:
 
 
 def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
-    """Words on the axes and a title that starts at the left."""
+    """Sets the axis labels and a left-aligned title."""
     ax.set_xlabel(x, fontsize=11)
     ax.set_ylabel(y, fontsize=11)
     if title:
@@ -61,7 +61,7 @@ def label_axes(ax: Axes, x: str, y: str, title: str = "") -> None:
 
 
 def legend_beneath(figure: Figure, ax: Axes) -> None:
-    """One legend under all panels, where it covers no line."""
+    """Places one legend under all panels, where it covers no line."""
     handles, names = ax.get_legend_handles_labels()
     width = max((len(name) for name in names), default=1)
     columns = max(1, min(len(names), int(figure.get_size_inches()[0] * LETTERS_PER_INCH / (width + 6))))
@@ -69,19 +69,19 @@ def legend_beneath(figure: Figure, ax: Axes) -> None:
 
 
 def shorten(name: str) -> str:
-    """A name of bounded length for an axis or a legend: its middle is left out, as names that begin alike end apart."""
+    """Shortens a name for an axis or a legend by omitting its middle, because similar names often differ at the end."""
     half = LONGEST_NAME // 2
     return name if len(name) <= LONGEST_NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def look(index: int) -> dict[str, Any]:
-    """Colour and marker of the n-th thing that is compared; once the colours are used up, markers move on by some."""
+    """Colour and marker of the n-th compared item; when the colours repeat, the markers are shifted."""
     again = index // len(COLOURS)
     return {"color": COLOURS[index % len(COLOURS)], "marker": MARKERS[(index + 3 * again) % len(MARKERS)]}
 
 
 def check_history(history: pd.DataFrame) -> None:
-    """Refuse a table that no curve can be drawn from.
+    """Refuses a table that is not a training history.
 
     Raises:
         ValueError: a column is missing, or there are no rows.
@@ -158,7 +158,7 @@ def plot_confusion(scored: Scored, label_names: Sequence[str]) -> Figure:
 
 
 def plot_precision_recall(scored: Scored, decision: Decision) -> Figure:
-    """Precision against recall of the positive label, with the decision's threshold; every label for more than two."""
+    """Precision against recall of the positive label with the threshold; for more than two labels, of every label."""
     found = _average_precisions(scored, decision)
     hardest = sorted(found, key=lambda label: found[label])[:FEW_LABELS]
     figure, (ax,) = new_figure(height=3.8 + 0.18 * len(hardest))
@@ -178,14 +178,14 @@ def plot_precision_recall(scored: Scored, decision: Decision) -> Figure:
 
 
 def _average_precisions(scored: Scored, decision: Decision) -> dict[int, float]:
-    """Average precision by label that has rows: of the positive one, or of all."""
+    """Average precision of the positive label, or of all labels that have rows."""
     shown = range(len(decision.label_names)) if decision.positive is None else [decision.positive]
     hits = {label: scored.labels == label for label in shown}
     return {k: average_precision(found, scored.probabilities[:, k]) for k, found in hits.items() if found.any()}
 
 
 def _pr_curve(hits: np.ndarray, scores: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Recall and precision at every cut, from the highest score down."""
+    """Recall and precision at every threshold, from the highest score down."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.diff(scores[order]) != 0, True)
     found = np.cumsum(hits[order])[last]
@@ -202,7 +202,7 @@ def _draw_threshold(ax: Axes, scored: Scored, positive: int, threshold: float) -
 
 
 def plot_reliability(before: Scored, after: Scored) -> Figure:
-    """Share right against confidence, before and after the temperature, in bins of equal rows."""
+    """Accuracy against confidence, before and after calibration, in bins of equal size."""
     figure, (ax,) = new_figure()
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     lowest = 1.0
@@ -214,15 +214,15 @@ def plot_reliability(before: Scored, after: Scored) -> Figure:
         lowest = min(lowest, table[:, :2].min())
     edge = max(0.0, lowest - 0.05)
     ax.set(xlim=(edge, 1.01), ylim=(edge, 1.02))
-    label_axes(ax, "Confidence in the label", "Share right", "Reliability")
+    label_axes(ax, "Confidence in the label", "Accuracy", "Reliability")
     legend_beneath(figure, ax)
     return figure
 
 
 def risk_coverage(scored: Scored, decision: Decision) -> tuple[FloatArray, FloatArray]:
-    """Error rate of the decisions taken without a person, for every share taken, surest first.
+    """Error rate of the automatic decisions for every coverage, most certain first.
 
-    Sure is far from the threshold in log odds, or a high probability where there is no threshold.
+    Certainty is the distance from the threshold in log odds, or the probability if there is no threshold.
 
     Returns:
         Coverage and error rate, both float64, (rows,).
@@ -239,7 +239,7 @@ def risk_coverage(scored: Scored, decision: Decision) -> tuple[FloatArray, Float
 
 
 def plot_risk_coverage(scored: Scored, decision: Decision) -> Figure:
-    """Error rate against the share decided without a person, with the review band in force."""
+    """Error rate against the share of automatic decisions, with the current review band."""
     coverage, risk = risk_coverage(scored, decision)
     start = min(len(coverage) - 1, max(20, len(coverage) // 50))
     figure, (ax,) = new_figure()
@@ -248,10 +248,10 @@ def plot_risk_coverage(scored: Scored, decision: Decision) -> Figure:
     decided = outcome >= 0
     if decided.any():
         share, error = decided.mean(), (outcome != scored.labels)[decided].mean()
-        words = f"in force: {100 * (1 - share):.0f} % to people, {100 * error:.1f} % wrong of the rest"
+        words = f"current: {100 * (1 - share):.0f} % to review, {100 * error:.1f} % errors among the rest"
         ax.plot(share, 100 * error, "o", color=COLOURS[1], markersize=9, markeredgecolor="white", label=words, zorder=5)
         legend_beneath(figure, ax)
     ax.set_xlim(0, 1.02)
     ax.set_ylim(0, max(1.0, 130 * float(risk[start:].max())))
-    label_axes(ax, "Share decided without a person", "Errors among them (%)", "Risk and coverage")
+    label_axes(ax, "Share decided automatically", "Errors among them (%)", "Risk and coverage")
     return figure

@@ -1,4 +1,4 @@
-"""The report's templates. Whatever is filled in is escaped, so that names and texts from outside stay text."""
+"""The report's templates. All values are escaped, so that external names and texts cannot become HTML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts that every comparison report has, from what was measured; `report.write_report` makes the page."""
+"""The sections of a comparison report; `report.write_report` assembles the page."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from evenodd.report.tables import LARGE, number_text
 
 LISTED = 25
 COSTS = {
-    "cost/operations_per_token": "operations a token",
+    "cost/operations_per_token": "operations per token",
     "cost/parameters": "parameters",
     "cost/trainable_parameters": "trained parameters",
     "cost/trainable_share": "share of parameters trained",
@@ -30,20 +30,20 @@ COSTS = {
     "cost/latency_p50_ms": "latency of one text, ms",
     "cost/latency_spread_ms": "its spread, ms",
     "cost/train_seconds": "training, s",
-    "cost/train_rows_per_second": "training, texts a second",
-    "cost/train_tokens_per_second": "training, tokens a second",
+    "cost/train_rows_per_second": "training, texts per second",
+    "cost/train_tokens_per_second": "training, tokens per second",
     "cost/train_gflops": "training, GFLOP/s",
     "cost/product_gflops": "fastest matrix product, GFLOP/s",
     "cost/share_of_ceiling": "share of that product's speed",
-    "cost/padding_share": "padding among the tokens",
+    "cost/padding_share": "share of padding tokens",
     "cost/threads": "threads",
 }
-"""Figures of a run and what they are called; others stand in the tracking store alone."""
-DRAWN_COSTS = {"operations_per_token": "Operations a token", "latency_p50_ms": "Median latency of one text (ms)"}
+"""Figures of a run and their names in the report; other figures are only in the tracking store."""
+DRAWN_COSTS = {"operations_per_token": "Operations per token", "latency_p50_ms": "Median latency of one text (ms)"}
 
 
 def quality_section(runs: pd.DataFrame, history: pd.DataFrame, floors: Floors) -> Section:
-    """Scores of every run on test beside the floors, and the curves of all variants.
+    """Test scores of every run with the floors, and the curves of all variants.
 
     Args:
         runs: one row per run: `variant`, `test/f1_macro`, `test/average_precision`.
@@ -63,15 +63,15 @@ def quality_section(runs: pd.DataFrame, history: pd.DataFrame, floors: Floors) -
 
 
 def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
-    """What calibration and the decision settings do, on rows that they were not fitted on.
+    """Effect of calibration and decision, on rows that they were not fitted on.
 
     Args:
-        name: of the variant.
+        name: name of the variant.
         scored: test rows with their logits.
         decision: fitted on validation.
 
     Raises:
-        ValueError: the rows come without logits.
+        ValueError: the rows have no logits.
     """
     if scored.logits is None:
         raise ValueError(f"{name}: scored rows without logits: pass Scored(..., logits=...).")
@@ -81,14 +81,14 @@ def decision_section(name: str, scored: Scored, decision: Decision) -> Section:
     figures = decision_metrics(decision, scored.logits, scored.labels)
     reviewed, right = 100 * figures["review_share"], 100 * figures["automated_accuracy"]
     words = (
-        f"{name}, on test. Temperature {decision.temperature:.2f}{_bias_words(decision)} takes the expected "
+        f"{name}, on test. Temperature {decision.temperature:.2f}{_bias_words(decision)} changes the expected "
         f"calibration error from {figures['ece_before']:.3f} to {figures['ece']:.3f}. The review band sends "
-        f"{reviewed:.0f} % of the texts to people, and {right:.1f} % of the others are decided rightly."
+        f"{reviewed:.0f} % of the texts to people, and {right:.1f} % of the others are decided correctly."
     )
     pictures = (
-        Picture(plot_reliability(before, after), "Share right against confidence, before and after calibration."),
+        Picture(plot_reliability(before, after), "Accuracy against confidence, before and after calibration."),
         Picture(plot_precision_recall(after, decision), "Precision against recall with the chosen threshold."),
-        Picture(plot_risk_coverage(after, decision), "Error rate against the share decided without a person."),
+        Picture(plot_risk_coverage(after, decision), "Error rate against the share decided automatically."),
         Picture(plot_confusion(after, decision.label_names), "Counts of true against predicted labels."),
     )
     return Section("Calibration and decision", (words,), pictures)
@@ -103,20 +103,20 @@ def _bias_words(decision: Decision) -> str:
 def behaviour_section(
     heat_map: Figure, figures: Mapping[str, float], functionalities: pd.DataFrame, near: pd.DataFrame | None = None
 ) -> Section:
-    """The behaviour suite: totals in words, the heat map, the table by functionality.
+    """The behaviour suite: summary, heat map and table by functionality.
 
     Args:
-        heat_map: as the suite's report draws it.
-        figures: `balanced_accuracy` and what else the suite measures.
+        heat_map: figure of the suite's report.
+        figures: `balanced_accuracy` and the other summary figures of the suite.
         functionalities: one row per functionality.
-        near: sentences next to those of the suite, with what the model says; None: not asked.
+        near: sentences similar to those of the suite, with the model's answers; None: not scored.
     """
     known = {in_words(key): value for key, value in figures.items() if value == value}
     totals = ", ".join(f"{key} {value:.3f}" for key, value in known.items())
     picture = Picture(
         heat_map, "Accuracy by functionality and group; the table holds the same figures by functionality."
     )
-    words = f"Sentences that matter, never trained on: {totals}."
+    words = f"Cases of the behaviour suite, never trained on: {totals}."
     table = functionalities.drop(columns="index", errors="ignore")
     table = table.assign(functionality=table["functionality"].map(in_words)).rename(columns=in_words)
     tables: tuple[tuple[str, pd.DataFrame], ...] = (("By functionality", table),)
@@ -128,33 +128,33 @@ def behaviour_section(
 
 
 def gates_section(gates: pd.DataFrame) -> Section:
-    """Which gates each variant passed; with one that it did not, it cannot win.
+    """The gates that each variant passed; a variant that fails one cannot win.
 
     Args:
         gates: one row per variant and gate: `variant`, `gate`, `passed`, `figure`, `asked`, `words`.
     """
     if gates.empty:
-        return Section("Gates", ("No gate is asked for.",))
+        return Section("Gates", ("No gate is configured.",))
     failed = gates[~gates["passed"].astype(bool)]
     names = ", ".join(dict.fromkeys(failed["variant"]))
     words = f"Not passed by {names}." if names else "Every variant passes."
-    how = "Held against the run that would be shipped; the champion, size and parity wait for the promotion."
+    how = "Checked for the run that would be shipped; champion, size and parity are checked at promotion."
     shown = gates.assign(gate=gates["gate"].str.replace("_", " "), passed=np.where(gates["passed"], "yes", "NO"))
     return Section("Gates", (f"{words} {how}",), (), (("Gates, by variant", shown.drop(columns=["figure", "asked"])),))
 
 
 def augmentation_section(found: Augmentation) -> Section:
-    """What counterexamples change, on the forum's test rows and on the behaviour suite."""
+    """Effect of counterexamples on the test rows and on the behaviour suite."""
     words = (
-        "The same variants and seeds, fitted with counterexamples and without, differing in nothing else. Macro-F1 and "
-        "average precision are those of the test split; they report here and decide nothing."
+        "The same variants and seeds, fitted with and without counterexamples, all other things equal. Macro-F1 and "
+        "average precision are those of the test split; they are only reported and decide nothing."
     )
     tables = (("Means over seeds", found.means), ("Change from none, with intervals", found.changes))
     return Section("Counterexamples", (words, *found.sentences()), (), tables)
 
 
 def data_section(found: DataReport, figure: Figure) -> Section:
-    """The data report: findings in words, the tables, the doubtful labels that come first."""
+    """The data report: findings, tables, and the most doubtful labels."""
     tables = (
         ("Rows", found.counts.T.reset_index()),
         ("Words per text", found.lengths.reset_index()),
@@ -167,10 +167,10 @@ def data_section(found: DataReport, figure: Figure) -> Section:
 
 
 def cost_section(runs: pd.DataFrame) -> Section:
-    """Quality against latency, and what every variant costs.
+    """Quality against latency, and the cost of every variant.
 
     Args:
-        runs: one row per run: `variant`, `test/f1_macro`, and whichever `cost/...` columns were measured.
+        runs: one row per run: `variant`, `test/f1_macro`, and the measured `cost/...` columns.
     """
     costs = [name for name in COSTS if name in runs]
     table = runs.groupby("variant", sort=False)[["test/f1_macro", *costs]].mean()
@@ -181,14 +181,14 @@ def cost_section(runs: pd.DataFrame) -> Section:
             figure = plot_pareto(drawn, cost=cost, words=words)
             pictures = (*pictures, Picture(figure, f"Macro-F1 on test against {words.lower()}, one mark per variant."))
     words = (
-        "Operations and parameters are counted and the same in every run: they decide which variant is the cheapest. "
-        "Seconds and milliseconds are measured, differ from run to run and decide nothing."
+        "Operations and parameters are counted and equal in every run: they decide which variant is the cheapest. "
+        "Times are measured, differ from run to run and decide nothing."
     )
     return Section("Cost", (words,), pictures, (("Means over seeds", _by_figure(table)),))
 
 
 def _by_figure(table: pd.DataFrame) -> pd.DataFrame:
-    """A row per figure and a column per variant, as texts: few variants are narrower than many figures."""
+    """A row per figure and a column per variant, as text; this is narrower than one row per variant."""
     titles = {"test/f1_macro": "macro-F1 on test", **COSTS}
     places = {key: 3 if key == "test/f1_macro" or table[key].abs().max() < LARGE else 1 for key in table}
     whole = {key for key in table if (table[key].dropna() == table[key].dropna().round()).all()}

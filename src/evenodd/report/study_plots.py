@@ -1,4 +1,4 @@
-"""Figures of a study: how it went, what its settings were, which of them matter, and what quality costs."""
+"""Figures of a study: history, settings of the trials, importance of the settings, and the Pareto front."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def study_figures(study: optuna.Study) -> dict[str, Figure]:
 
 
 def plot_history(study: optuna.Study) -> Figure:
-    """Validation macro-F1 by trial, the best so far, and where pruned and failed trials were."""
+    """Validation macro-F1 by trial, the best so far, and the pruned and failed trials."""
     figure, axes = _figure(6.5, 3.6)
     done = study.get_trials(states=(TrialState.COMPLETE,))
     numbers, values = [trial.number for trial in done], [trial.values[0] for trial in done]
@@ -62,7 +62,7 @@ def plot_parallel(trials: list[FrozenTrial]) -> Figure:
 
 
 def importances(study: optuna.Study) -> dict[str, float]:
-    """Share of macro-F1's variance that each setting explains (fANOVA); nothing for fewer than four trials."""
+    """Share of macro-F1's variance that each setting explains (fANOVA); empty for fewer than four trials."""
     done = study.get_trials(states=(TrialState.COMPLETE,))
     if len(done) < 4 or len({trial.values[0] for trial in done}) < 2:
         return {}
@@ -82,7 +82,7 @@ def plot_importances(weights: dict[str, float]) -> Figure:
 
 
 def plot_trade(study: optuna.Study, trials: list[FrozenTrial]) -> Figure:
-    """Macro-F1 against latency, the trials that nothing beats in both joined by a line."""
+    """Macro-F1 against latency, with a line through the trials on the Pareto front."""
     figure, axes = _figure(6, 4)
     axes.scatter([trial.values[1] for trial in trials], [trial.values[0] for trial in trials], color=GREY)
     front = sorted(study.best_trials, key=lambda trial: trial.values[1])
@@ -99,7 +99,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _height(trial: FrozenTrial, name: str) -> float:
-    """Where a value lies in its range, 0 to 1; on a logarithmic scale where the range is one."""
+    """Position of a value in its range, 0 to 1; on a logarithmic scale if the range is logarithmic."""
     if name not in trial.params:
         return float("nan")
     value: Any = trial.params[name]

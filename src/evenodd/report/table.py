@@ -58,7 +58,7 @@ def columns_for(task: Task | None) -> tuple[Column, ...]:
         Column("test/average_precision", "test average precision", _share),
         Column("cost/model_mb", "size MB", _amount, spread=False),
         Column("cost/parameters", "parameters", _count, spread=False),
-        Column("cost/operations_per_token", "operations a token", _count, spread=False),
+        Column("cost/operations_per_token", "operations per token", _count, spread=False),
         Column("cost/trainable_parameters", "trainable parameters", _count, spread=False),
         Column("cost/train_seconds", "training seconds", _amount),
         Column("cost/latency_p50_ms", "latency ms", _amount),

@@ -1,4 +1,4 @@
-"""Tables of a report: each column's kind and its cells as texts for people."""
+"""Tables of a report: each column's kind and its formatted cells."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as texts: its columns, and rows of as many cells."""
+    """A formatted table: its columns, and rows with one cell per column."""
 
     columns: tuple[Column, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
 def grid(table: pd.DataFrame) -> Grid:
-    """A table's texts: numbers of a column all have the same places."""
+    """Formats a table; all numbers of a column have the same number of decimals."""
     columns = [table.iloc[:, i] for i in range(table.shape[1])]
     kinds = [_kind(column) for column in columns]
     texts = [_texts(column, kind) for column, kind in zip(columns, kinds, strict=True)]
@@ -39,7 +39,7 @@ def grid(table: pd.DataFrame) -> Grid:
 
 
 def table_html(table: pd.DataFrame, caption: str = "") -> str:
-    """A table as HTML: numbers to the right, texts to the left and wrapped."""
+    """A table as HTML: numbers right-aligned, texts left-aligned and wrapped."""
     return render_part("grid", grid(table), caption)
 
 
@@ -61,7 +61,7 @@ def _texts(column: pd.Series, kind: str) -> list[str]:
 
 
 def number_text(value: float, places: int = 3) -> str:
-    """A number for people: separators, so many places, a dash for NaN; one too small for them is not written as 0."""
+    """Formats a number with separators and decimals; NaN is a dash, and a nonzero number is never written as 0."""
     if np.isnan(value):
         return "–"
     if np.isinf(value):
