@@ -112,7 +112,7 @@ def test_shapes_that_differ_are_named() -> None:
         hidden_loss(torch.randn(2, 3, 4), torch.randn(2, 1, 4))
     with pytest.raises(ValueError, match="differ in shape"):
         attention_loss(torch.rand(1, 2, 2, 3, 3), torch.rand(1, 1, 2, 3, 3), torch.ones(1, 3))
-    with pytest.raises(ValueError, match="cosine or mse"):
+    with pytest.raises(ValueError, match="allowed are cosine and mse"):
         hidden_loss(torch.randn(2, 3, 4), torch.randn(2, 3, 4), "l1")
 
 

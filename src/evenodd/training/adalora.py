@@ -1,4 +1,4 @@
-"""What AdaLoRA asks of training: an orthogonality term, and ranks that move after every step."""
+"""Training with AdaLoRA: an orthogonality term, and reallocation of the ranks after every step."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ STATE_FILE = "ranks.pt"
 
 
 class OrthogonalObjective:
-    """An objective and, beside it, a pull of the adapters' factors towards orthogonal ones.
+    """Adds an orthogonality penalty on the adapters' factors to an objective.
 
     Args:
-        objective: what is minimised otherwise.
-        weight: of the term.
+        objective: the objective to extend.
+        weight: weight of the penalty.
 
     Source: Zhang et al. 2023, arXiv 2303.10512, equation 4.
     """
@@ -46,10 +46,10 @@ class OrthogonalObjective:
 
 
 class RankAllocation(TrainerCallback):
-    """Moves ranks after every optimizer step; its state goes into each checkpoint and comes back from it.
+    """Reallocates ranks after every optimizer step; saves its state in each checkpoint and restores it.
 
     Attributes:
-        history: optimizer step to rank by projection, at every evaluation of this process.
+        history: ranks by projection at each evaluation of this process, by optimizer step.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Means of weights: over the last part of one fit, and of two fits."""
+"""Weight averaging: over the last part of one fit, and between two fits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ STEPS_BETWEEN = 5
 
 
 class WeightAverage(TrainerCallback):
-    """Keeps the mean of all trained weights over the last `share` of the planned steps.
+    """Averages all trained weights over the last `share` of the planned steps.
 
-    One epoch's validation score moves by more from epoch to epoch than variants differ; the mean of many late weights
-    does not depend on which of them is looked at. It costs one copy of the trained weights, goes into each checkpoint
-    and comes back from it.
+    The validation score varies more from epoch to epoch than between variants; the mean of many late weights does not
+    depend on the choice of one epoch. It costs one copy of the trained weights, which is saved in each checkpoint and
+    restored from it.
 
     Args:
-        share: of the planned steps, from the end; 0: nothing is kept.
+        share: share of the planned steps, counted from the end; 0: no averaging.
 
     Source: Izmailov et al. 2018, arXiv 1803.05407.
     """
@@ -31,7 +31,7 @@ class WeightAverage(TrainerCallback):
         self.mean: list[Tensor] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Goes on from the checkpoint's mean."""
+        """Restores the mean of the checkpoint."""
         saved = Path(args.output_dir) / f"checkpoint-{state.global_step}" / STATE_FILE
         if state.global_step and saved.is_file():
             found = torch.load(saved, weights_only=True, map_location="cpu")
@@ -39,7 +39,7 @@ class WeightAverage(TrainerCallback):
             self.mean = [kept.to(p.device) for kept, p in zip(found["mean"], _trained(model), strict=True)]
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Takes the weights of every fifth step of the last part into the mean."""
+        """Adds the weights of every fifth step of the last part to the mean."""
         if not self.share or state.global_step % STEPS_BETWEEN or state.global_step < self._first(state.max_steps):
             return
         weights = [p.detach() for p in _trained(model)]
@@ -50,13 +50,13 @@ class WeightAverage(TrainerCallback):
             torch._foreach_lerp_(self.mean, weights, 1 / self.count)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Writes the mean beside the weights."""
+        """Writes the mean into the checkpoint."""
         if self.count and state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             torch.save({"count": self.count, "mean": self.mean}, folder / STATE_FILE)
 
     def swap(self, model: nn.Module) -> None:
-        """Exchanges the model's trained weights and the mean; a second call takes it back."""
+        """Swaps the model's trained weights and the mean; a second call swaps them back."""
         with torch.no_grad():
             for position, weight in enumerate(_trained(model)):
                 before = weight.detach().clone()
@@ -68,18 +68,18 @@ class WeightAverage(TrainerCallback):
 
 
 def mix_weights(model: nn.Module, other: nn.Module, share: float) -> None:
-    """Puts the weighted mean of two models' weights into the first one.
+    """Replaces the first model's weights by the weighted mean of both models' weights.
 
-    What one fit knows and the other has unlearnt is mostly there between them, as long as both began at the same
+    The mean mostly keeps what one fit has learnt and the other has forgotten, provided that both started from the same
     weights.
 
     Args:
         model: changed in place; its weights count 1 - share.
         other: of the same architecture.
-        share: 0 to 1, of the other's weights.
+        share: weight of the other model, 0 to 1.
 
     Raises:
-        ValueError: tensors that one of them lacks, or has in another shape; nothing is changed.
+        ValueError: one model lacks a tensor or has it in another shape; nothing is changed.
 
     Source: Wortsman et al. 2022, arXiv 2109.01903.
     """

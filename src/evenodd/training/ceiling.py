@@ -1,4 +1,4 @@
-"""How close a fit comes to what the machine's matrix products allow."""
+"""Speed of a fit relative to the machine's fastest matrix product."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PROBED_LENGTHS = (8, 16, 32)
 def training_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
     """Floating-point operations of the matrix products of one training pass over rows of these lengths.
 
-    Counted by torch on one row of three lengths, forward and backward, and exactly quadratic in the length in between
-    and beyond: real tokens alone, no padding. Gradients that nothing asks for (of frozen weights) are not counted, nor
-    is a live teacher; a multiplication and an addition are two operations.
+    torch counts them for one row of three lengths, forward and backward; the count is exactly quadratic in the length,
+    which gives all others. Only real tokens count, no padding. Gradients of frozen weights and a live teacher are not
+    counted. A multiplication and an addition are two operations.
 
     Args:
-        model: a sequence classifier; its weights stay, its gradients are cleared.
+        model: a sequence classifier; its weights do not change, its gradients are cleared.
         lengths: int, (rows,), tokens of each row.
     """
     counted = [_flops_of_row(model, length) for length in PROBED_LENGTHS]
@@ -33,9 +33,9 @@ def training_flops(model: PreTrainedModel, lengths: np.ndarray) -> float:
 
 
 def operations_per_token(model: PreTrainedModel, *, tokens: int = 32) -> float:
-    """Floating-point operations of a forward pass's matrix products, by token of one text of so many tokens.
+    """Floating-point operations per token of a forward pass's matrix products, for a text of the given length.
 
-    Counted, not timed: the same on every machine and in every run, so that variants can be compared by it.
+    They are counted, not timed: the result is the same on every machine and in every run, so it can compare variants.
     """
     return _flops_of_row(model, tokens, backward=False) / tokens
 
@@ -43,19 +43,19 @@ def operations_per_token(model: PreTrainedModel, *, tokens: int = 32) -> float:
 def ceiling_figures(
     model: PreTrainedModel, lengths: np.ndarray, *, rows_per_second: float, precision: Precision, processes: int = 1
 ) -> dict[str, float]:
-    """What a fit reached and what it could have.
+    """Achieved speed of a fit, and the speed that the machine allows.
 
     Args:
         model: the fitted model.
         lengths: int, (rows,), tokens of the training rows.
-        rows_per_second: of the fit, its validation and checkpoints in the time.
-        precision: of the fit.
-        processes: each has a device of its own on GPUs; on a CPU they share the cores that the probe had for itself.
+        rows_per_second: speed of the fit, including validation and checkpoints.
+        precision: precision of the fit.
+        processes: on GPUs each has its own device; on a CPU they share the cores that the probe had for itself.
 
     Returns:
-        `cost/train_gflops`: see `training_flops`, by second; `cost/product_gflops`: the fastest square product measured
-        in the fit's precision; `cost/share_of_ceiling`: the first over the second; `cost/bf16`: 1 where the fit ran in
-        bf16, else 0.
+        `cost/train_gflops`: `training_flops` per second; `cost/product_gflops`: the fastest square product measured
+        in the fit's precision; `cost/share_of_ceiling`: the first divided by the second; `cost/bf16`: 1 if the fit ran
+        in bf16, otherwise 0.
     """
     device = next(model.parameters()).device.type
     reached = training_flops(model, lengths) / len(lengths) * rows_per_second / 1e9

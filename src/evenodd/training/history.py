@@ -1,4 +1,4 @@
-"""What a fit says of itself as it goes: Trainer's log entries under their names in the tracking store."""
+"""Metrics of a running fit: Trainer's log entries under their names in the tracking store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Report = Callable[[dict[str, float], int], None]
 
 
 class Reporter(TrainerCallback):
-    """Hands metrics on under their names in the tracking store."""
+    """Passes on metrics under their names in the tracking store."""
 
     def __init__(self, report: Report) -> None:
         self.report = report
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """What an interrupted fit has logged before is said again: this run did not see it."""
+        """Logs the history of an interrupted fit again, because this run does not have it."""
         for entry in state.log_history if state.is_world_process_zero else ():
             named = _named(entry)
             if named:
@@ -37,9 +37,9 @@ class Reporter(TrainerCallback):
 
 
 class AfterEachStep(TrainerCallback):
-    """Calls a function after every step of training; what it raises ends the fit, whose checkpoints stay.
+    """Calls a function after every training step; an error in it ends the fit and keeps its checkpoints.
 
-    A signal that was swallowed on its way ends the fit there too.
+    A signal that a library has swallowed also ends the fit here.
     """
 
     def __init__(self, check: Callable[[], None]) -> None:
@@ -51,7 +51,7 @@ class AfterEachStep(TrainerCallback):
 
 
 def tidy(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Trainer's log in rows of `step`, `epoch`, `metric` and `value`."""
+    """Trainer's log as rows of `step`, `epoch`, `metric` and `value`."""
     rows = []
     for entry in history:
         for key, value in entry.items():

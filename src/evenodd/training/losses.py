@@ -1,4 +1,4 @@
-"""The terms of the losses. Each gives one value a row, so that batches of different sizes weigh every row alike."""
+"""Loss terms. Each returns one value per row, so that rows have equal weight in batches of different sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def label_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> 
     Args:
         logits: float, (batch, labels).
         labels: int64, (batch,).
-        weight: float, (labels,): factor of each label's rows; None: all 1.
+        weight: float, (labels,): factor for the rows of each label; None: all 1.
 
     Returns:
         float32, (batch,), nats.
@@ -34,7 +34,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
         float32, (batch,), nats.
 
     Raises:
-        ValueError: shapes differ, or a temperature that is not positive.
+        ValueError: shapes differ, or the temperature is not positive.
 
     Source: Hinton et al. 2015, arXiv 1503.02531.
     """
@@ -59,7 +59,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, kind: str = "cosine", mask: Te
         float32, (batch,).
 
     Raises:
-        ValueError: shapes differ or an unknown kind.
+        ValueError: shapes differ, or the kind is unknown.
 
     Source: Sanh et al. 2019, arXiv 1910.01108 (cosine); Jiao et al. 2020, arXiv 1909.10351 (MSE).
     """
@@ -69,7 +69,7 @@ def hidden_loss(student: Tensor, teacher: Tensor, kind: str = "cosine", mask: Te
     elif kind == "mse":
         distance = (student.float() - teacher.float()).pow(2).mean(-1)
     else:
-        raise ValueError(f"hidden_loss='{kind}': cosine or mse.")
+        raise ValueError(f"hidden_loss='{kind}': allowed are cosine and mse.")
     return _row_mean(distance, mask)
 
 
@@ -95,19 +95,19 @@ def attention_loss(student: Tensor, teacher: Tensor, mask: Tensor) -> Tensor:
 
 
 def label_weights(labels: Tensor, count: int, kind: str | float, positive: int | None) -> Tensor | None:
-    """Factors of the labels' rows in the loss, scaled so that they average 1 over the rows.
+    """Factors for the rows of each label in the loss, scaled to a mean of 1 over the rows.
 
     Args:
-        labels: int64, (rows,), of the training split.
+        labels: int64, (rows,), labels of the training split.
         count: number of labels.
         kind: `none`; `balanced`: inverse frequency; `sqrt`: its square root; or the positive label's factor.
-        positive: number of the positive label, needed when a factor is given.
+        positive: index of the positive label, needed if `kind` is a factor.
 
     Returns:
         float32, (labels,), or None.
 
     Raises:
-        ValueError: a factor without a positive label.
+        ValueError: `kind` is a factor, and there is no positive label.
     """
     if kind == "none":
         return None

@@ -1,4 +1,4 @@
-"""What a fit minimises: labels alone, or labels and a teacher."""
+"""Training objectives: with labels only, or with labels and a teacher."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Batch = dict[str, Any]
 
 
 class Objective(Protocol):
-    """One value a row for each term of the loss."""
+    """The terms of a loss, with one value per row each."""
 
     @property
     def reads_all_tokens(self) -> bool:
-        """Whether a term reads more of the last layer than its first token."""
+        """Whether a term needs more of the last layer than its first token."""
         ...
 
     def fields(self, rows: np.ndarray) -> Batch:
-        """Tensors that a batch of these rows needs beside its token ids and labels."""
+        """Tensors that a batch of these rows needs in addition to token ids and labels."""
         ...
 
     def terms(self, model: nn.Module, batch: Batch) -> tuple[dict[str, Tensor], Tensor]:
@@ -57,17 +57,17 @@ class LabelObjective:
 
 
 class DistillObjective:
-    """Labels, the teacher's softened logits and its hidden states (and attention maps).
+    """Loss on the labels, the teacher's softened logits and its hidden states (and attention maps).
 
     Args:
         settings: weights of the terms.
-        teacher_layers: the teacher layer, from 1, behind each student layer.
+        teacher_layers: for each student layer, its teacher layer, from 1.
         weight: float, (labels,), see `label_weights`.
-        targets: cached teacher outputs; without them the teacher runs live.
-        teacher: needed without targets, and for all tokens' states or attention maps.
+        targets: cached teacher outputs; None: the teacher runs live.
+        teacher: needed without targets, or for the states of all tokens or attention maps.
 
     Raises:
-        ValueError: neither targets nor a teacher, or terms that need a live teacher without one.
+        ValueError: there are neither targets nor a teacher, or a term needs a live teacher.
     """
 
     def __init__(
@@ -142,13 +142,13 @@ class DistillObjective:
 
 
 def encoder_inputs(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """What a model takes of a batch: token ids, and the mask in the form that was made for it."""
+    """The model's inputs in a batch: token ids, and the attention mask in the prepared form."""
     mask = batch["ready_mask"] if "ready_mask" in batch else batch["attention_mask"]
     return {"input_ids": batch["input_ids"], "attention_mask": mask}
 
 
 def needs_live_teacher(settings: DistillSettings) -> bool:
-    """Whether a term compares more than the cache holds: all tokens' states or attention maps."""
+    """Whether a term compares more than the cache holds: states of all tokens, or attention maps."""
     all_tokens = settings.hidden_weight > 0 and settings.hidden_tokens == "all"
     return all_tokens or settings.attention_weight > 0
 

@@ -1,6 +1,6 @@
-"""A folder that several processes fill together, each part by one of them, and that appears there whole or not at all.
+"""A folder that several processes fill part by part, and that appears under its name only when it is complete.
 
-What is filled so far outlives an interruption: the next call goes on with the parts that are left.
+Finished parts survive an interruption: the next call resumes with the remaining parts.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ STALE_SECONDS = 2 * 24 * 3600
 
 
 class Parts:
-    """A byte for each part, 1 where it is filled; a process holds a lock on the byte of the part that it fills.
+    """A file with one byte per part, 1 if it is filled; a process locks the byte of the part that it fills.
 
-    The system takes a lock back from a process that ends, so nothing waits for one that was killed.
+    The system releases the locks of a process that ends, so nothing waits for a killed process.
     """
 
     def __init__(self, file: Path, count: int) -> None:
         self.file, self.count = os.open(file, os.O_RDWR), count
 
     def close(self) -> None:
-        """Lets all locks go."""
+        """Releases all locks."""
         os.close(self.file)
 
     @property
@@ -42,11 +42,11 @@ class Parts:
 
     @contextmanager
     def claim(self, part: int, *, wait: bool) -> Iterator[bool]:
-        """Whether the part is to be filled here; left without an error, it counts as filled.
+        """Whether this process has to fill the part; leaving the context without an error marks it as filled.
 
         Args:
-            part: from 0.
-            wait: for a process that is at it, to take over what it does not finish; else the part is passed over.
+            part: index, from 0.
+            wait: wait for a process that fills the part, and take over if it fails; otherwise the part is skipped.
         """
         import fcntl
 
@@ -65,16 +65,16 @@ class Parts:
 
 
 def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill: Callable[[Path, Parts], None]) -> None:
-    """Makes a folder, together with all processes of this machine that make the same one at the time.
+    """Builds a folder, together with all processes of this machine that build the same one at the time.
 
-    What was begun under another division into parts, by another machine or before this one was started is not gone on
-    from: marks and content reach the disk in no order, and other machines see them late. After two days it is removed.
+    It does not resume work with another number of parts, of another machine or from before a reboot: marks and content
+    reach the disk in no fixed order, and other machines see them late. Such leftovers are removed after two days.
 
     Args:
-        folder: takes its name when every part is filled.
-        count: of parts.
-        begin: makes the empty files in the folder that it is given.
-        fill: fills there each part that it can claim, and ends when all are filled.
+        folder: final name of the folder, which it gets when every part is filled.
+        count: number of parts.
+        begin: creates the empty files in the folder that it is given.
+        fill: fills each part that it can claim in that folder, and returns when all are filled.
     """
     building = folder.with_name(f".{folder.name}-{count}-{_this_start()}")
     _remove_stale(folder.parent)
@@ -103,7 +103,7 @@ def fill_together(folder: Path, count: int, begin: Callable[[Path], None], fill:
 
 
 def _is_there(building: Path, parts: Parts) -> bool:
-    """Whether the folder that was filled still has the name that it was begun under."""
+    """Whether the filled folder still has the name that it was started under."""
     try:
         return os.stat(building / MARKS).st_ino == os.fstat(parts.file).st_ino
     except FileNotFoundError:
@@ -111,7 +111,7 @@ def _is_there(building: Path, parts: Parts) -> bool:
 
 
 def _this_start() -> str:
-    """A name of this start of this machine."""
+    """Identifies the current boot of this machine."""
     source = Path("/proc/sys/kernel/random/boot_id")
     said = source.read_text() if source.exists() else f"{socket.gethostname()} {psutil.boot_time():.0f}"
     return hashlib.sha256(said.encode()).hexdigest()[:12]

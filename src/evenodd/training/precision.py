@@ -1,4 +1,4 @@
-"""Which precision pays on this machine: found by a short measured product, not by the processor's name."""
+"""Chooses the fastest precision of this machine by timing a short product, not by the processor's name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PROBE_SECONDS = 0.3
 
 
 def measure_product(dtype: torch.dtype, device: torch.device, *, size: int) -> float:
-    """Fastest of a few square matrix products, in GFLOP/s. Global random numbers are left as they are."""
+    """Fastest of a few square matrix products, in GFLOP/s. The global random state is not changed."""
     generator = torch.Generator(device).manual_seed(0)
     a = torch.randn(size, size, device=device, generator=generator).to(dtype)
     best = float("inf")
@@ -38,31 +38,31 @@ _told: dict[str, dict[str, float]] = {}
 
 
 def know_rates(device: str, rates: dict[str, float]) -> None:
-    """Takes these as the rates: a process with others beside it cannot measure them, and all are to choose alike."""
+    """Sets the rates: a process beside others cannot measure them, and all processes must choose the same precision."""
     _told[device] = rates
     product_rates.cache_clear()
 
 
 @functools.cache
 def product_rates(device: str = "cpu") -> dict[str, float]:
-    """GFLOP/s of a matrix product in each precision, measured once a process unless they are known."""
+    """GFLOP/s of a matrix product in each precision, measured once per process unless they were set."""
     return _told.get(device) or measure_rates(device)
 
 
 def measure_rates(device: str = "cpu") -> dict[str, float]:
-    """GFLOP/s of a matrix product in each precision, in about a second at most.
+    """Measures the GFLOP/s of a matrix product in each precision, in at most about a second.
 
-    The size starts small and is doubled while the next one will be quick: a processor without bf16 instructions runs
-    those products at 1 GFLOP/s or less, and a GPU is not busy with what a CPU takes long for.
+    The size starts small and is doubled as long as the next product will be quick: a processor without bf16
+    instructions runs bf16 products at 1 GFLOP/s or less, while a GPU needs large products to be busy.
     """
     rates = {name: _best_rate(dtype, torch.device(device)) for name, dtype in DTYPES.items()}
-    # Another process may have had the core while float32 ran: bf16 would look fast beside it.
+    # Another process may have used the core while float32 ran, which would make bf16 look fast.
     rates["fp32"] = max(rates["fp32"], _best_rate(DTYPES["fp32"], torch.device(device)))
     return rates
 
 
 def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu") -> Precision:
-    """What was asked for; for `auto`, bf16 where its products run at least 1.3 times as fast as float32's."""
+    """The given precision; for `auto`, bf16 if its products run at least 1.3 times as fast as float32's."""
     if asked != "auto":
         log.info("precision %s | %s | as asked", asked, device)
         return asked
@@ -70,7 +70,7 @@ def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu"
     gain = rates["bf16"] / rates["fp32"]
     chosen: Precision = "bf16" if gain >= WORTH_IT else "fp32"
     log.info(
-        "precision %s | %s | products at %.0f GFLOP/s in fp32, %.0f in bf16: %.1f times, %.1f are asked for",
+        "precision %s | %s | products at %.0f GFLOP/s in fp32, %.0f in bf16: %.1f times, %.1f are required",
         chosen,
         device,
         rates["fp32"],
@@ -82,12 +82,12 @@ def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu"
 
 
 def autocast(precision: Precision, device: str = "cpu") -> AbstractContextManager:
-    """The context in which a forward pass runs."""
+    """The autocast context of a forward pass."""
     return torch.autocast(device, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 def best_device() -> str:
-    """`cuda` when there is one, else `cpu`."""
+    """`cuda` if available, otherwise `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

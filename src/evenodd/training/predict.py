@@ -17,7 +17,7 @@ from evenodd.training.precision import Precision, autocast
 from evenodd.training.speedups.first_token import first_token_in_last_layer
 
 TOKEN_BUDGETS = {"cpu": 1024, "cuda": 16384}
-"""Tokens of a batch: what stays in a core's cache, and what keeps a GPU busy."""
+"""Tokens per batch: few enough for a core's cache on a CPU, enough to keep a GPU busy."""
 
 
 def predict_logits(
@@ -28,14 +28,14 @@ def predict_logits(
     token_budget: int | None = None,
     share: tuple[int, int] = (0, 1),
 ) -> np.ndarray:
-    """Logits of every row, in the store's order: float32, (rows, labels). The model's mode is left as it was.
+    """Logits of every row, in the store's order: float32, (rows, labels). The model's mode is restored.
 
     Args:
         model: a sequence classifier.
         store: token ids.
-        precision: of the forward pass.
-        token_budget: of a batch; None: what runs fastest on the model's device.
-        share: number of this process and how many divide the batches; the others' rows are 0.
+        precision: precision of the forward pass.
+        token_budget: tokens per batch; None: the fastest value for the model's device.
+        share: index of this process and number of processes that share the batches; rows of the others are 0.
     """
     logits = np.zeros((len(store), _labels(model)), dtype=np.float32)
     device = _device(model).type
@@ -54,19 +54,19 @@ def sorted_batches(store: TokenStore, token_budget: int) -> Iterator[tuple[np.nd
 
 
 def sorted_rows(store: TokenStore, token_budget: int) -> TokenBudgetSampler:
-    """The positions of the rows of each batch, shortest rows first."""
+    """Row positions of each batch, shortest rows first."""
     return TokenBudgetSampler(store.lengths, token_budget=token_budget, max_rows=512, shuffle=False)
 
 
 def to_device(batch: dict[str, torch.Tensor], model: nn.Module) -> dict[str, torch.Tensor]:
-    """The tensors where the model is."""
+    """Moves the tensors to the model's device."""
     device = _device(model)
     return {key: value.to(device) for key, value in batch.items()}
 
 
 @contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients; the mode before comes back."""
+    """Evaluation mode without gradients; restores the previous mode."""
     training = model.training
     model.eval()
     try:

@@ -1,7 +1,7 @@
-"""Where a fit is: a bar with sentences a second and the time left on a terminal or in a notebook, else a line now and
-then.
+"""Progress of a fit: a bar with sentences per second and the remaining time on a terminal or in a notebook, otherwise
+a log line from time to time.
 
-Lines are said on a terminal as well where tqdm's own switch, `TQDM_DISABLE=1`, is set.
+With tqdm's switch `TQDM_DISABLE=1`, a terminal gets log lines too.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ SECONDS_BETWEEN_LINES = 15.0
 
 
 class Progress(TrainerCallback):
-    """Follows the steps of a fit.
+    """Shows the progress of a fit.
 
     Args:
-        rows_per_step: rows of an average batch, to turn steps into sentences.
+        rows_per_step: rows of an average batch, to convert steps to sentences.
     """
 
     def __init__(self, rows_per_step: float) -> None:
@@ -41,7 +41,7 @@ class Progress(TrainerCallback):
             self.bar = tqdm(total=state.max_steps, initial=state.global_step, unit="step", leave=False, file=sys.stderr)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Moves the bar, or says a line when the last one is long ago."""
+        """Moves the bar, or logs a line if the last one is old enough."""
         if self.bar is not None:
             self.bar.update(1)
             self.bar.set_postfix_str(f"{self._rate(state):.0f} sentences/s", refresh=False)
@@ -57,7 +57,7 @@ class Progress(TrainerCallback):
             )
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Takes the bar away."""
+        """Closes the bar."""
         if self.bar is not None:
             self.bar.close()
 

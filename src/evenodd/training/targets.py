@@ -1,8 +1,8 @@
-"""What the teacher says of every training row, computed once and read back by row.
+"""Teacher outputs (targets) for every training row, computed once and read by row.
 
 One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
-students, seeds and trials of one teacher and one data set share them; those that begin at once share the pass too.
-States are kept as float16: at most 5e-4 of a value is lost. Tests hold a stored target against a live forward pass.
+students, seeds and trials with the same teacher and data share them; fits that start together also share the pass.
+States are stored as float16, with a relative error of at most 5e-4. Tests compare a stored target with a live pass.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TeacherTargets:
     hidden: np.ndarray
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the same files instead of getting a copy of what they hold."""
+        """Makes another process open the same files instead of receiving a copy of their content."""
         if isinstance(self.logits, np.memmap) and isinstance(self.hidden, np.memmap):
             return _reopen, (str(self.logits.filename), str(self.hidden.filename))
         return TeacherTargets, (self.logits, self.hidden)
@@ -59,17 +59,17 @@ class TeacherTargets:
 
 @dataclass(frozen=True)
 class JoinedTargets:
-    """Outputs of two teachers: the first one's of the rows up to some position, the other's of those after it.
+    """Outputs of two teachers: of the first one up to some row, of the other one for the rows after it.
 
-    Rows that were added to the data are taught by a teacher that was trained on such rows, the data by one that
-    was not.
+    Added rows are taught by a teacher that was trained on such rows; the original rows are taught by a teacher that was
+    not.
     """
 
     first: TeacherTargets
     rest: TeacherTargets
 
     def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
-        """Targets of a batch, as `TeacherTargets.fields` gives them."""
+        """Targets of a batch, see `TeacherTargets.fields`."""
         rows, count = np.asarray(rows), len(self.first.logits)
         late = rows >= count
         own, added = self.first.fields(rows[~late], layers), self.rest.fields(rows[late] - count, layers)
@@ -88,20 +88,20 @@ def target_megabytes(teacher: PreTrainedModel, rows: int) -> float:
 
 
 def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> TeacherTargets:
-    """The cached targets of these rows under this teacher; computed when they are not there yet.
+    """The cached targets of a teacher for these rows; computed if they are not cached yet.
 
     Args:
         teacher: unchanged.
         store: token ids of the training rows.
-        folder: caches; each lies in a folder named by teacher, rows and precision, and appears there whole or not.
-        precision: of the forward pass.
+        folder: holds all caches, each in a subfolder named by teacher, rows and precision, which is always complete.
+        precision: precision of the forward pass.
 
     Raises:
-        RuntimeError: a hidden state is too large for float16, or not a number.
+        RuntimeError: a hidden state is NaN or too large for float16.
     """
     path = folder / _key(teacher, store, precision)
     if sound(path):
-        log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
+        log.info("teacher targets | %s rows read from %s", f"{len(store):,}", path)
     else:
         log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
         batches = sorted_rows(store, TOKEN_BUDGETS[next(teacher.parameters()).device.type])
@@ -128,7 +128,7 @@ def _fill(
     store: TokenStore,
     precision: Precision,
 ) -> None:
-    """The batches that no other process is at, and then those that it has not finished."""
+    """The batches that no other process works on, and then those that others have not finished."""
     logits, hidden = np.load(folder / LOGITS, mmap_mode="r+"), np.load(folder / HIDDEN, mmap_mode="r+")
     device = next(teacher.parameters()).device.type
     with evaluating(teacher), first_token_in_last_layer(teacher), autocast(precision, device):
@@ -147,7 +147,7 @@ def _fill(
 
 
 def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
-    """The first token's state after each layer, embeddings left out: float32, (batch, layers, hidden)."""
+    """The first token's state after each layer, without the embeddings: float32, (batch, layers, hidden)."""
     return torch.stack([state[:, 0].float() for state in hidden_states[1:]], dim=1)
 
 

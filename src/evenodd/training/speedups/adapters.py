@@ -14,10 +14,10 @@ from torch.nn import functional as F  # noqa: N812 - the field's name
 
 @contextmanager
 def lean_adapters(model: nn.Module) -> Iterator[int]:
-    """Within it, LoRA layers scale their low-rank product, not its image, and add that within the product; how many.
+    """Makes LoRA layers scale the low-rank activations and add the result in place; yields the number of such layers.
 
-    Results and gradients are PEFT's but for rounding. Variants such as DoRA, AdaLoRA, layers with several adapters and
-    merged ones are left alone.
+    Results and gradients equal PEFT's except for rounding. DoRA, AdaLoRA, layers with several adapters and merged
+    layers are not changed.
 
     Args:
         model: changed within the context only.
@@ -44,5 +44,5 @@ def _forward(layer: Any, name: str, hidden_states: Tensor) -> Tensor:
     tokens = hidden_states.flatten(0, -2)
     result = layer.base_layer(tokens)
     low = F.linear(layer.lora_dropout[name](tokens), layer.lora_A[name].weight) * layer.scaling[name]
-    result.addmm_(low, layer.lora_B[name].weight.t().to(result.dtype))  # in place: torch copies its summand otherwise
+    result.addmm_(low, layer.lora_B[name].weight.t().to(result.dtype))  # in place: otherwise torch copies the summand
     return result.unflatten(0, hidden_states.shape[:-1])

@@ -1,4 +1,4 @@
-"""Attention modules of encoders that are laid out as BERT's: where they are, and their projections."""
+"""Attention modules of encoders with BERT's layout: their location and projections."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 FAMILIES = ("bert", "roberta", "xlm-roberta", "electra")
-"""`config.model_type` of encoders whose layers are laid out as BERT's and whose heads read the first token."""
+"""`config.model_type` of encoders with BERT's layout whose heads read the first token."""
 
 
 def attention_modules(model: Any, layer: int) -> list[Any]:
-    """Attention modules (`self` and `output`) of a layer; several where adapters keep a copy of it.
+    """Attention modules (`self` and `output`) of a layer; more than one if adapters keep a copy of it.
 
     Args:
-        model: none of other families, or of what is no sequence classifier, is known.
-        layer: from 0; -1 is the last one.
+        model: for other families and for models that are no sequence classifiers, the result is empty.
+        layer: index from 0; -1 is the last layer.
     """
     classifier = model.get_base_model() if isinstance(model, PeftModel) else model
     config: Any = getattr(classifier, "config", None)

@@ -1,4 +1,4 @@
-"""Dropout on a CPU whose masks are stretches of a pool of random elements."""
+"""Dropout on a CPU with masks cut from a pool of random elements."""
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ _torchs_own = F.dropout
 
 
 class DropoutPool(TrainerCallback):
-    """The masks of one fit: for each rate and type, elements that torch's own dropout drew, at most 4 million.
+    """The masks of one fit: for each rate and type, a pool of at most 4 million elements drawn by torch's dropout.
 
-    torch fills a mask from one Mersenne Twister in one thread, which is a fifth of a bfloat16 training step. A mask
-    here is a stretch of the pool from a place drawn anew: it costs one random number, and its elements are dropped
-    independently of each other and with the probability asked for. Two masks may share elements, at places that have
-    nothing to do with each other. A pool is drawn anew in each epoch, and after 64 times as many elements as it holds.
-    torch's generator decides pools and places: `torch.manual_seed` and a checkpoint's random state decide the masks as
-    they decide torch's.
+    torch fills a mask from one Mersenne Twister in one thread, which takes a fifth of a bfloat16 training step. Here a
+    mask is a slice of the pool at a random offset: it costs one random number, and its elements are dropped
+    independently of each other with the given probability. Two masks may share elements, at unrelated positions.
+    A pool is drawn again in each epoch, and after 64 times its number of elements was used. torch's generator draws the
+    pools and offsets, so `torch.manual_seed` and a checkpoint's random state determine the masks as they do torch's.
 
-    Source: a table of random numbers read at random places is that of Salimans et al. 2017, arXiv 1703.03864.
+    Source: Salimans et al. 2017, arXiv 1703.03864, read a table of random numbers at random positions.
     """
 
     def __init__(self) -> None:
@@ -39,15 +38,15 @@ class DropoutPool(TrainerCallback):
         self.used: dict[tuple[float, torch.dtype], int] = {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forgets the pools; each is drawn anew when it is next needed, after a checkpoint's random state is back."""
+        """Clears the pools; each is drawn again on its next use, after a checkpoint's random state was restored."""
         self.pools, self.used = {}, {}
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
-        """Within it, modules and attention functions of every encoder family take their dropout from here.
+        """Within it, modules and attention functions of every encoder family use this dropout.
 
-        They look `torch.nn.functional.dropout` up when they call it. A mode, which torch would ask about every function
-        and every attribute of a tensor, costs 1.7 ms a step.
+        They look up `torch.nn.functional.dropout` at each call. A torch function mode, which intercepts every function
+        and tensor attribute, would cost 1.7 ms per step.
         """
         F.dropout = self.dropout
         try:
@@ -56,9 +55,10 @@ class DropoutPool(TrainerCallback):
             F.dropout = _torchs_own
 
     def dropout(self, input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
-        """`torch.nn.functional.dropout`: the same arguments and distribution of a result's elements.
+        """Replaces `torch.nn.functional.dropout` with the same arguments and the same distribution of elements.
 
-        Tensors on other devices, of other types or of more than two million elements, and evaluation, are torch's.
+        torch's own function handles tensors on other devices, of other types or with more than two million elements,
+        and evaluation.
         """
         ours = training and 0 < p < 1 and not inplace and input.device.type == "cpu" and input.dtype in DTYPES
         if not ours or not 0 < input.numel() <= LARGEST_POOL // LEAST_MASKS:
@@ -66,7 +66,7 @@ class DropoutPool(TrainerCallback):
         return input * self.mask(input.numel(), p, input.dtype).view(input.shape)
 
     def mask(self, count: int, p: float, dtype: torch.dtype) -> Tensor:
-        """Elements that are 0 with probability p and 1 / (1 - p) otherwise: (count,), not to be written to."""
+        """Elements that are 0 with probability p and 1 / (1 - p) otherwise: (count,), read-only."""
         kind = (p, dtype)
         pool = self.pools.get(kind)
         if pool is None or len(pool) < LEAST_MASKS * count or self.used[kind] > USES * len(pool):

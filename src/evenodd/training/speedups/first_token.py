@@ -1,8 +1,8 @@
-"""The last layer's work on the first token alone, which is all that a classifier reads of it.
+"""Computes the last layer for the first token only, because a classifier reads nothing else of it.
 
 Keys and values of the last layer need every token; its query, attention output, residuals and feed-forward part need
-the first one. Logits, gradients and first-token states stay what they are, and ten twelfths of that layer's matrix
-products go: more than a quarter of a three-layer student's.
+only the first one. Logits, gradients and first-token states do not change. This saves ten twelfths of that layer's
+matrix products, which is more than a quarter of a three-layer student's.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from evenodd.training.speedups.attention import attention_modules, heads
 
 @contextmanager
 def first_token_in_last_layer(model: nn.Module) -> Iterator[bool]:
-    """Within it, the last layer gives (batch, 1, hidden) and not (batch, tokens, hidden); whether it does.
+    """Makes the last layer return (batch, 1, hidden) instead of (batch, tokens, hidden); yields whether it does.
 
-    Models of other families, and what is no sequence classifier, run as they are. Adapters on the layer's projections
-    stay in use.
+    Models of other families and models that are no sequence classifiers are not changed. Adapters on the layer's
+    projections stay in use.
 
     Args:
-        model: changed within the context only; its weights and names are not touched.
+        model: changed within the context only; its weights and names do not change.
     """
     attentions = [found for found in attention_modules(model, -1) if "forward" not in vars(found.self)]
     with ExitStack() as stack:

@@ -1,8 +1,8 @@
-"""The attention mask as the kernel takes it, made with the batch.
+"""Prepares the attention mask in the kernel's format when a batch is collated.
 
-transformers makes it in each forward pass, for every pair of tokens, and first asks the padding mask whether anything
-is masked at all: on a GPU the host waits for the answer in every step, and on a CPU it costs as much as an operation on
-all scores. Whoever collates a batch knows.
+transformers builds it in each forward pass, for every pair of tokens, and first checks whether the padding mask masks
+anything at all. On a GPU the host waits for that check in every step, and on a CPU it costs as much as an operation on
+all scores. The collator knows the answer without a check.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from torch import Tensor, nn
 from evenodd.training.speedups.attention import FAMILIES
 
 TAKEN = {"sdpa": torch.bool, "eager": torch.float32}
-"""What `config._attn_implementation` hands a mask of four dimensions to as it is: a choice, or a summand of scores."""
+"""Attention implementations that use a four-dimensional mask as it is: bool to select, or float to add to scores."""
 
 
 def mask_type(model: nn.Module) -> torch.dtype | None:
-    """The type of the masks that a model takes ready; None: it makes its own."""
+    """The dtype of prepared masks that a model accepts; None: the model builds its own."""
     config: Any = model.config
     return TAKEN.get(config._attn_implementation) if config.model_type in FAMILIES else None
 
 
 def ready_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor | None:
-    """Of (batch, tokens), 1 for real tokens: (batch, 1, 1, tokens), or None where all are real.
+    """Prepared mask, (batch, 1, 1, tokens), or None if all tokens are real.
 
     Args:
-        attention_mask: int, (batch, tokens).
-        dtype: bool: true for real tokens; a float: 0 for them, its least number for the others.
+        attention_mask: int, (batch, tokens), 1 for real tokens.
+        dtype: bool: true for real tokens; a float type: 0 for real tokens, its minimum for the others.
     """
     real = attention_mask.bool()
     if bool(real.all()):

@@ -1,4 +1,4 @@
-"""Memory that a step gives back and the next one asks for again."""
+"""Keeps memory that one step frees for the next step."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from contextlib import contextmanager
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 KEPT = 1 << 30
-USUAL_BLOCK, USUAL_TRIM = 32 << 20, 64 << 20  # where glibc's own adjustment of both ends
+USUAL_BLOCK, USUAL_TRIM = 32 << 20, 64 << 20  # the maxima of glibc's own adjustment
 
 
 @contextmanager
 def freed_memory_kept() -> Iterator[bool]:
-    """Within it, glibc's allocator keeps what is freed, up to 1 GiB; whether it was told so.
+    """Makes glibc's allocator keep up to 1 GiB of freed memory; yields whether that worked.
 
-    By default blocks of megabytes go back to the kernel, which hands out zeroed pages again in the next step: 13,000
-    page faults and a fifth of the time of a step that trains word embeddings. Afterwards what was kept is given back.
-    Other C libraries are left as they are.
+    By default blocks of megabytes are returned to the kernel, which provides zeroed pages again in the next step. This
+    costs 13,000 page faults and a fifth of the time of a step that trains word embeddings. The memory is returned when
+    the context ends. Other C libraries are not changed.
     """
     libc = ctypes.CDLL(None) if sys.platform.startswith("linux") else None
     if libc is None or not hasattr(libc, "mallopt") or not hasattr(libc, "malloc_trim"):

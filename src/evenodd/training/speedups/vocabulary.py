@@ -1,4 +1,4 @@
-"""Word embeddings of the tokens that occur, and of no others: the part of the table that a fit can teach anything."""
+"""Restricts trained word embeddings to the tokens that occur in the rows; the others would not learn anything."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CHUNK = 1 << 20
 
 @contextmanager
 def used_tokens_only(model: PreTrainedModel, stores: Iterable[TokenStore]) -> Iterator[int]:
-    """Within it, a trained table of word embeddings holds the rows of the stores' tokens alone; how many it holds.
+    """Reduces trained word embeddings to the tokens in the stores; yields the number of remaining embeddings.
 
-    Gradients, their norm and the optimizer then take no time and no memory for the rest: two thirds of a BERT's table
-    on seven thousand forum posts, and nearly all of a multilingual one. Afterwards the table is whole again. The rows
-    that were left out are as before, while an optimizer over all of them would have let weight decay shrink them.
+    Gradients, their norm and the optimizer then cost no time and no memory for the rest: two thirds of a BERT's table
+    on seven thousand forum posts, and nearly all of a multilingual one. The full table is restored when the context
+    ends. The omitted embeddings are unchanged, while weight decay would have shrunk them in an optimizer over all.
 
-    Optimizers and checkpoints made within it know the short table, so a fit is gone on from with the same stores. A
-    table that is frozen, or not an `nn.Embedding`, stays as it is.
+    Optimizers and checkpoints created within the context use the reduced table, so a fit must be resumed with the same
+    stores. Frozen embeddings, and tables that are not an `nn.Embedding`, are not changed.
 
     Args:
-        model: any encoder; token ids that no store holds raise an IndexError.
-        stores: of the rows that are trained on and predicted.
+        model: any encoder; token ids that do not occur in the stores raise an IndexError.
+        stores: all rows for training and prediction.
     """
     table = word_embeddings(model)
     if not isinstance(table, nn.Embedding) or not table.weight.requires_grad:
@@ -53,7 +53,7 @@ def used_tokens_only(model: PreTrainedModel, stores: Iterable[TokenStore]) -> It
 
 
 def tokens_of(stores: Iterable[TokenStore], vocabulary: int, padding: int | None = None) -> Tensor:
-    """Token ids that occur in the stores, those that they pad with among them, ascending: int64, (used,)."""
+    """Token ids that occur in the stores, including their padding ids, ascending: int64, (used,)."""
     seen = np.zeros(vocabulary, dtype=bool)
     seen[[] if padding is None else [padding]] = True
     for store in stores:
@@ -64,7 +64,7 @@ def tokens_of(stores: Iterable[TokenStore], vocabulary: int, padding: int | None
 
 
 class _Lookup:
-    """A forward pre-hook that turns token ids into rows of the short table."""
+    """A forward pre-hook that maps token ids to rows of the reduced table."""
 
     def __init__(self, places: Tensor) -> None:
         self.places = places
