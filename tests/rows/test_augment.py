@@ -126,7 +126,7 @@ def test_faulty_requests_are_refused() -> None:
         counterexamples(10, kinds=("threats",))
     with pytest.raises(ValueError, match="rows=0"):
         counterexamples(0)
-    with pytest.raises(ValueError, match="ask for fewer"):
+    with pytest.raises(ValueError, match="request fewer"):
         counterexamples(50_000, kinds=("implicit_hate",))
 
 

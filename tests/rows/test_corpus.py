@@ -246,7 +246,7 @@ def test_scoring_reads_every_row_in_order_with_the_labels_of_the_model(tmp_path:
         assert found.row_ids.tolist() == [0, 1, 3]
     again = load_rows(DataSettings(source=str(path)), label_names=("a", "b"), cache=tmp_path / "cache")
     assert again.labels.tolist() == [1, 0, 1]
-    with pytest.raises(ValueError, match=r"none of the model's labels \(x, y\) occurs; those that do: b \(2\), a"):
+    with pytest.raises(ValueError, match=r"none of the model's labels \(x, y\) occurs; found are: b \(2\), a"):
         load_rows(DataSettings(source=str(path)), label_names=("x", "y"), cache=tmp_path / "cache")
 
 

@@ -149,7 +149,7 @@ def test_another_script_in_a_code_page_is_not_guessed(tmp_path: Path) -> None:
     path.write_bytes(table().replace("Number", "Число номер").encode("cp1251"))
     assert "name its code page: -P data.encoding=cp1251" in faults_of(path, tmp_path)
     assert rows_of(load(path, tmp_path, encoding="cp1251"))[0][0].startswith("Число номер")
-    assert "no encoding" in faults_of(path, tmp_path, encoding="cp99")
+    assert "not an encoding" in faults_of(path, tmp_path, encoding="cp99")
     assert "not UTF-16" in faults_of(path, tmp_path, encoding="utf-16")
 
 
@@ -159,7 +159,7 @@ def test_a_header_that_is_missing_is_noticed(tmp_path: Path) -> None:
     path.write_text("".join(table().splitlines(keepends=True)[1:]))
     message = faults_of(path, tmp_path)
     assert "Is there a header? 'bad' in the first line is also a value further down" in message
-    assert "put a first line with names there" in message
+    assert "add a first line with names" in message
 
 
 def test_types_of_columns_are_kept_until_there_are_names(tmp_path: Path) -> None:

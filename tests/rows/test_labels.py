@@ -54,7 +54,7 @@ def test_all_labels_are_sorted_with_numbers_by_value() -> None:
 
 @pytest.mark.parametrize(("asked", "positive", "occurring", "said"), [
     (("noHate", "hate"), None, {"spam": 3, "ham": 4},
-     r"label noHate, hate does not occur; those that do: ham \(4\), spam \(3\) \(pass -P labels=a,b"),
+     r"label noHate, hate does not occur; found are: ham \(4\), spam \(3\) \(pass -P labels=a,b"),
     (None, None, {"spam": 3}, r"one class only \(spam\)"),
     (None, None, {}, "no row has a label"),
     (None, None, {"review": 30, "news": 40}, "label 'review': this name is reserved for the decision"),
@@ -82,6 +82,6 @@ def test_names_that_may_be_one_label_or_none_are_remarked_on() -> None:
     assert remarks == [
         "labels Yes (4), yes (5) differ in spelling only and count as 2",
         "labels 1 (2), 1.0 (3) differ in spelling only and count as 2",
-        "label nan (1) is taken as a name: where it means a missing label, remove those rows",
+        "label nan (1) is used as a label: if it means a missing label, remove those rows",
     ]
     assert doubtful_names({"hate": 1, "noHate": 2}) == []

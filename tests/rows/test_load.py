@@ -145,7 +145,7 @@ def test_label_faults_are_in_the_same_message_as_bad_rows(tmp_path: Path) -> Non
     path.write_text("\n".join([*good_lines(), '{"text": "", "label_text": "hate"}']))
     message = faults_of(path, tmp_path, labels="noHate,spam")
     assert "text empty: line 41" in message
-    assert "label spam does not occur; those that do: hate (20), noHate (20)" in message
+    assert "label spam does not occur; found are: hate (20), noHate (20)" in message
 
 
 def test_a_number_label_outside_the_declared_names_is_unknown(tmp_path: Path) -> None:

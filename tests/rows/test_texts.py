@@ -108,6 +108,6 @@ def test_other_columns_and_numbers_come_along_in_chunks(tmp_path: Path) -> None:
 
 def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
     """A default name that is looked up in vain must say which names there are."""
-    with pytest.raises(ValueError, match=r"no text column is found .*Columns there: id, words\."):
+    with pytest.raises(ValueError, match=r"no text column was recognised .*Columns there: id, words\."):
         texts_of(tmp_path / "a.csv", b"id,words\n1,fine\n")
     assert texts_of(tmp_path / "a.csv", b"id,words\n1,fine\n", "Words") == ["fine"]

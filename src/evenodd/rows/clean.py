@@ -1,4 +1,4 @@
-"""What makes a row usable, and when two texts are the same."""
+"""Decides which rows are usable and which texts are equal."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ BLANK_CATEGORIES = ("Cc", "Cf", "Zs", "Zl", "Zp")
 
 
 def normalise(text: str) -> str:
-    """The form in which texts are compared: NFKC, case folded, white space collapsed.
+    """Normalises a text for comparison: NFKC, case folded, white space collapsed.
 
-    Applying it twice changes nothing. Only for finding repeats: models read the text as it is.
+    It is idempotent. It is used only to find repeats: models read the original text.
     """
     if text.isascii():
         return " ".join(text.lower().split())
@@ -29,7 +29,7 @@ def normalise(text: str) -> str:
 
 
 def is_blank(text: str) -> bool:
-    """True when a text has nothing but white space, control and invisible format characters."""
+    """Whether a text holds only white space, control and invisible format characters."""
     if text[:1].isalnum():
         return False
     return all(unicodedata.category(char) in BLANK_CATEGORIES for char in text)
@@ -38,14 +38,14 @@ def is_blank(text: str) -> bool:
 def text_keys(texts: Iterable[str]) -> np.ndarray:
     """64-bit keys of normalised texts, int64, (texts,).
 
-    At a million different texts the chance that any two share a key is 3e-8.
+    For a million different texts the probability that any two share a key is 3e-8.
     """
     digests = b"".join(hashlib.blake2b(normalise(text).encode(), digest_size=8).digest() for text in texts)
     return np.frombuffer(digests, dtype="<i8").astype(np.int64)
 
 
 def value_keys(values: pa.Array) -> np.ndarray:
-    """64-bit keys of group values, int64, (rows,); 0 where there is none."""
+    """64-bit keys of group values, int64, (rows,); 0 for missing values."""
     coded = values.dictionary_encode()
     digests = [hashlib.blake2b(value.encode(), digest_size=8).digest() for value in coded.dictionary.to_pylist()]
     keys = np.frombuffer(b"".join(digests), dtype="<i8").astype(np.int64)
@@ -55,11 +55,11 @@ def value_keys(values: pa.Array) -> np.ndarray:
 
 @dataclass
 class Repeats:
-    """Which rows are left out because their text occurs more than once.
+    """Rows that are left out because their text occurs more than once.
 
     Attributes:
         keep: bool, (rows,).
-        duplicates: positions of repeats with the same label as the row that is kept.
+        duplicates: positions of repeats with the same label as the kept row.
         conflicts: positions of all rows of texts that occur with more than one label.
     """
 
@@ -69,13 +69,13 @@ class Repeats:
 
 
 def find_repeats(keys: np.ndarray, labels: np.ndarray, rank: np.ndarray) -> Repeats:
-    """Keep one row of each text: the one of highest rank, then the first; of texts with conflicting labels none.
+    """Keeps one row of each text (highest rank, then first), and no row of texts with conflicting labels.
 
     Args:
         keys: int64, (rows,), equal for equal texts.
         labels: int, (rows,).
-        rank: int, (rows,): 2 for rows of a predefined test split, 1 for validation, else 0, so that a published test
-            split stays whole.
+        rank: int, (rows,): 2 for rows of a predefined test split, 1 for validation, otherwise 0, so that a published
+            test split stays complete.
     """
     order, starts = _repeated(keys, rank)
     text_of = np.cumsum(starts) - 1
@@ -89,7 +89,7 @@ def find_repeats(keys: np.ndarray, labels: np.ndarray, rank: np.ndarray) -> Repe
 
 
 def _repeated(keys: np.ndarray, rank: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of texts that occur more than once, text by text: their positions, and which of them are a text's first."""
+    """Positions of rows whose text repeats, grouped by text, and a mask of the first row of each text."""
     order = np.lexsort((-rank, keys))
     ordered = keys[order]
     follows = np.zeros(len(keys), dtype=bool)

@@ -1,8 +1,8 @@
-"""Which columns hold text, label, split and groups: named in the settings, or found by name.
+"""Chooses the columns of text, label, split and groups: from the settings, or by their names.
 
-Names are compared without case, blanks and punctuation: `Review Text`, `review_text` and `reviewText` are one. For text
-and label there are ranks of usual names; the first rank that occurs decides, and two names of it are an error that says
-how to choose.
+Names are compared without case, blanks and punctuation: `Review Text`, `review_text` and `reviewText` are equal. For
+text and label there are ranks of usual names. The first rank that occurs decides; if two columns have this rank, an
+error explains how to choose.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ SPLIT_VALUES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the columns that are read. `split_found`: by its name, so its values decide whether it is one."""
+    """Names of the chosen columns. `split_found`: chosen by its name, so its values decide whether it is a split."""
 
     text: str
     label: str
@@ -61,17 +61,17 @@ class Columns:
 
 
 def column_key(name: str) -> str:
-    """The form in which names are compared: letters and digits only, case folded."""
+    """Normalises a name for comparison: letters and digits only, case folded."""
     return "".join(sign for sign in unicodedata.normalize("NFKC", name).casefold() if sign.isalnum())
 
 
 def split_place(value: str) -> int | None:
-    """Position in train, validation, test of a split's name; None where it is none."""
+    """Index of a split's name in train, validation, test; None for other names."""
     return SPLIT_VALUES.get(value.strip().lower())
 
 
 def match_name(name: str, there: Sequence[str]) -> str | None:
-    """The column that a person means by a name: the one spelled so, or the only one that is compared as equal."""
+    """Resolves a given name to a column: the exact name, or the only column with an equal normalised name."""
     if name in there:
         return name if there.count(name) == 1 else None
     alike = [column for column in there if column_key(column) == column_key(name)]
@@ -79,7 +79,7 @@ def match_name(name: str, there: Sequence[str]) -> str | None:
 
 
 def match_column(role: Role, there: Sequence[str]) -> tuple[str, ...]:
-    """The columns whose names fit a role equally well: none, one, or several of the first rank that occurs."""
+    """Columns whose names fit a role equally well: those of the first rank that occurs."""
     for rank in RANKS[role]:
         fitting = tuple(column for column in there if column_key(column) in rank)
         if fitting:
@@ -88,10 +88,10 @@ def match_column(role: Role, there: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_text_column(source: str, there: Sequence[str], said: str | None, doubt: str = "") -> str:
-    """The column of texts that are to be scored.
+    """Chooses the text column of rows to score.
 
     Raises:
-        ValueError: it is not there, or none or several fit.
+        ValueError: the column does not exist, or no column or several columns fit.
     """
     faults: list[str] = []
     text = _choose("text", said, there, faults)
@@ -101,15 +101,15 @@ def find_text_column(source: str, there: Sequence[str], said: str | None, doubt:
 
 
 def find_columns(there: Sequence[str], settings: DataSettings, doubt: str = "") -> Columns:
-    """Choose the columns among those `there`, and log what was chosen.
+    """Chooses among the existing columns and logs the choice.
 
     Args:
         there: names of all columns.
-        settings: what was said about them.
-        doubt: why they may be a row and no names.
+        settings: may name columns.
+        doubt: reason why the names may be a data row; empty if there is none.
 
     Raises:
-        ValueError: a named column is not there, or none or several fit. All such faults at once.
+        ValueError: a named column does not exist, or no column or several fit; one message lists all faults.
     """
     faults: list[str] = []
     text = _choose("text", settings.text_column, there, faults)
@@ -127,12 +127,12 @@ def find_columns(there: Sequence[str], settings: DataSettings, doubt: str = "") 
 
 def _fault(source: str, there: Sequence[str], faults: list[str], doubt: str) -> ValueError:
     columns = ", ".join(there) or "none"
-    header = f" Is there a header? {doubt}: put a first line with names there, such as text,label." if doubt else ""
+    header = f" Is there a header? {doubt}: add a first line with names, such as text,label." if doubt else ""
     return ValueError(f"data={source!r}: {'; '.join(faults)}. Columns there: {columns}.{header}")
 
 
 def _log(columns: Columns, there: Sequence[str], source: str) -> None:
-    """One line: the columns that are read, and those that are passed over although their names would fit."""
+    """One line: the chosen columns, and those that are not used although their names would fit."""
     used = [columns.text, columns.label, columns.split, *columns.groups]
     other = [name for role in RANKS for rank in RANKS[role] for name in there if column_key(name) in rank]
     passed = [name for name in dict.fromkeys(other) if name not in used]
@@ -144,7 +144,7 @@ def _log(columns: Columns, there: Sequence[str], source: str) -> None:
 
 
 def _choose(role: Role, said: str | None, there: Sequence[str], faults: list[str]) -> str:
-    """The named column, or the only one of the first rank that has any."""
+    """The named column, or the only column of the first rank that occurs."""
     if said is not None:
         return _named(role, said, there, faults) or ""
     fitting = match_column(role, there)
@@ -153,20 +153,20 @@ def _choose(role: Role, said: str | None, there: Sequence[str], faults: list[str
     if fitting:
         faults.append(f"{' and '.join(fitting)} could each be the {role} (name it: -P data.{role}_column=...)")
     else:
-        faults.append(f"no {role} column is found by name (name it: -P data.{role}_column=...)")
+        faults.append(f"no {role} column was recognised by its name (name it: -P data.{role}_column=...)")
     return ""
 
 
 def _named(role: Role, said: str, there: Sequence[str], faults: list[str]) -> str | None:
     found = match_name(said, there)
     if found is None:
-        what = "is not there" if there.count(said) < 2 else "is there more than once"
+        what = "does not exist" if there.count(said) < 2 else "exists more than once"
         faults.append(f"data.{role}_column={said!r} {what} (name it: -P data.{role}_column=...)")
     return found
 
 
 def _split(settings: DataSettings, there: Sequence[str], faults: list[str]) -> tuple[str | None, bool]:
-    """The column of splits, and whether it was found by its name."""
+    """The split column, and whether it was chosen by its name."""
     if settings.split_column is not None:
         return _named("split", settings.split_column, there, faults), False
     fitting = match_column("split", there)
@@ -181,5 +181,5 @@ def _groups(settings: DataSettings, there: Sequence[str], faults: list[str]) -> 
     found = {said: match_name(said, there) for said in settings.group_columns}
     missing = [said for said, column in found.items() if column is None]
     if missing:
-        faults.append(f"group column {', '.join(missing)} is not there (-P data.group_columns=a,b or none)")
+        faults.append(f"group column {', '.join(missing)} does not exist (-P data.group_columns=a,b or none)")
     return tuple(column for column in found.values() if column is not None)

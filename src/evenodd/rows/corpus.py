@@ -1,4 +1,4 @@
-"""From settings to a corpus: read, check, drop repeats, split, and write each split to disk, once."""
+"""Builds a corpus from settings: read, check, drop repeats, split, and write each split to disk once."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ SCHEMA = pa.schema(
 
 
 def load_corpus(settings: DataSettings, *, seed: int, cache: Path) -> Corpus:
-    """Read, check, clean and split the rows that the settings name.
+    """Reads, checks, cleans and splits the rows that the settings name.
 
-    The result is kept below `cache` by what it depends on; asked for again, it is opened and not made. Memory does not
-    hold texts, only a few numbers a row.
+    The result is cached below `cache` under a key of everything that it depends on. Texts are not held in memory, only
+    a few numbers per row.
 
     Args:
         settings: source, columns, labels, shares.
-        seed: of the split.
-        cache: folder to write to. Nothing is written beside the data.
+        seed: seed of the split.
+        cache: folder to write to. Nothing is written to the data's folder.
 
     Raises:
-        ValueError: the source or its rows cannot be used; one message with all that was found, by line or row number.
+        ValueError: the source or its rows cannot be used; one message lists all faults by line or row number.
         RuntimeError: the hub cannot be reached.
     """
     source = open_source(settings, cache)
@@ -67,13 +67,13 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path) -> Corpus:
 
 
 def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path) -> Split:
-    """Read every labelled row of a source, in its order, to score a model on: nothing is split, repeats stay.
+    """Reads all labelled rows of a source in order, to score a model on them: no splits, repeats are kept.
 
-    Rows of labels that the model does not know are left out, and their number is logged.
+    Rows with labels that the model does not know are left out, and their number is logged.
 
     Args:
-        settings: source and columns; `labels`, shares and `limit` have no part in it.
-        label_names: of the model, in the order of their numbers.
+        settings: source and columns; `labels`, shares and `limit` are ignored.
+        label_names: label names of the model, in the order of their indices.
         cache: folder to write to.
 
     Raises:
@@ -87,7 +87,7 @@ def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path
     dropped = {name: many for name, many in occurring.items() if name not in label_names}
     if len(dropped) == len(occurring):
         there = ", ".join(f"{name} ({many:,})" for name, many in dropped.items()) or "none"
-        faults.general.append(f"none of the model's labels ({', '.join(label_names)}) occurs; those that do: {there}")
+        faults.general.append(f"none of the model's labels ({', '.join(label_names)}) occurs; found are: {there}")
     faults.raise_if_any()
     for name, many in dropped.items():
         logger.warning(
@@ -143,7 +143,7 @@ class _SplitWriter:
         self.counts = np.zeros(len(names), dtype=np.int64)
 
     def add(self, texts: pa.Array, label: np.ndarray, row_id: np.ndarray, group: np.ndarray, origin: str) -> None:
-        """Append rows; arrays of (rows,)."""
+        """Appends rows; arrays of (rows,)."""
         if not len(texts):
             return
         parts = []
@@ -156,7 +156,7 @@ class _SplitWriter:
         self.stream.write_batch(pa.record_batch([texts, label, row_id, group, origins], schema=SCHEMA))
 
     def close(self) -> str:
-        """Finish the file; the digest."""
+        """Finishes the file and returns the digest."""
         self.stream.close()
         self.sink.close()
         return self.digest.hexdigest()
@@ -190,7 +190,7 @@ def _stored_texts(path: Path) -> Iterator[tuple[int, pa.Array]]:
 
 
 def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
-    """Append counterexamples to train, but none whose text the data or an earlier one has."""
+    """Appends counterexamples to train, except those whose text already occurs."""
     if not plan.augmented:
         return
     keys = text_keys(row["text"] for row in plan.augmented)

@@ -1,8 +1,8 @@
-"""Which delimiter and which quotes a table of text has, and whether its first line is a header.
+"""Detects the delimiter and the quoting of a delimited file, and whether its first line is a header.
 
 Delimiters are comma, semicolon, tab and bar. Fields may be quoted with `"`, with the quotes inside them doubled or
-escaped by a backslash; in files of other tools a quote is an ordinary sign. The reading under which most rows have as
-many fields as the header is taken; Excel's first line `sep=;` is obeyed.
+escaped by a backslash; in files of other tools a quote is an ordinary character. The dialect under which most rows have
+as many fields as the header is chosen. Excel's first line `sep=;` is obeyed.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ LONG_NAME = 40
 Quotes = Literal["doubled", "escaped", "none"]
 QUOTE_REMARKS = {"doubled": "", "escaped": "quotes are escaped by a backslash", "none": "quotes are ordinary signs"}
 UNQUOTED_SHARE = 0.99
-"""Of the rows that must be as wide as the header before a quote is taken for an ordinary sign."""
+"""Share of rows that must have the header's width before quotes are read as ordinary characters."""
 
 
 @dataclass(frozen=True)
 class Dialect:
-    """How lines become fields.
+    """How a line is divided into fields.
 
     Attributes:
-        delimiter: between fields.
-        quotes: how quotes inside a quoted field are written; `none`: no field is quoted.
-        spaced: blanks after a delimiter are no part of a field.
-        skip: lines before the header.
+        delimiter: character between fields.
+        quotes: how quotes inside a quoted field are written; `none`: fields are not quoted.
+        spaced: whether blanks after a delimiter are skipped.
+        skip: number of lines before the header.
     """
 
     delimiter: str
@@ -44,7 +44,7 @@ class Dialect:
     skip: int = 0
 
     def records(self, lines: Iterable[str]) -> Any:
-        """csv's reader over lines."""
+        """A `csv.reader` over the lines."""
         return csv.reader(
             lines,
             delimiter=self.delimiter,
@@ -57,20 +57,20 @@ class Dialect:
 
     @property
     def remark(self) -> str:
-        """What is unusual about it, for the user; empty where nothing is."""
+        """Unusual properties, for the user; empty if there are none."""
         delimiter = "" if self.delimiter in (",", ONE_COLUMN) else f"fields are divided by {NAMES[self.delimiter]}"
         return ", ".join(part for part in (delimiter, QUOTE_REMARKS[self.quotes]) if part)
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """How well a dialect fits.
+    """How well a dialect fits a file.
 
     Attributes:
-        width: fields of the header.
-        share: of the rows that are as wide.
-        merged: rows over several lines.
-        spaced: rows with a blank before a field's quote.
+        width: number of fields in the header.
+        share: share of the rows with that number of fields.
+        merged: number of rows that span several lines.
+        spaced: number of rows with a blank before a field's quote.
     """
 
     dialect: Dialect
@@ -81,12 +81,12 @@ class _Reading:
 
 
 def find_dialect(head: Sequence[str], first: str, *, whole: bool) -> Dialect:
-    """The dialect of a file.
+    """Detects the dialect of a file.
 
     Args:
-        head: its first lines.
-        first: the delimiter that its name suggests; it wins where two fit equally.
-        whole: `head` is the whole file; else its last row may be cut off.
+        head: first lines of the file.
+        first: the delimiter that the file's name suggests; it wins if two fit equally.
+        whole: whether `head` is the whole file; otherwise its last row may be cut off.
     """
     skip, said = 0, None
     if head and (match := SEPARATOR_LINE.match(head[0])):
@@ -100,7 +100,7 @@ def find_dialect(head: Sequence[str], first: str, *, whole: bool) -> Dialect:
 
 
 def _best_quotes(lines: Sequence[str], delimiter: str, skip: int, whole: bool) -> _Reading:
-    """The usual quotes unless others fit better."""
+    """The usual quoting unless another fits better."""
     usual = _read(lines, Dialect(delimiter, skip=skip), whole)
     if usual.spaced:
         spaced = _read(lines, Dialect(delimiter, spaced=True, skip=skip), whole)
@@ -152,7 +152,7 @@ def _are_enclosed(lines: Sequence[str], delimiter: str) -> bool:
 
 
 class RepeatedValues:
-    """Values that stand in a column again and again, as labels do: what rows look like where lines are in doubt."""
+    """Values that repeat in a column, as labels do. They show whether a doubtful line is a row."""
 
     def __init__(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         self.width = len(header)
@@ -164,26 +164,26 @@ class RepeatedValues:
                 self.values[place] = set(often)
 
     def is_row(self, line: str, delimiter: str) -> bool:
-        """Whether a line by itself is a row with one of those values in its place."""
+        """Whether a single line is a row with one of those values in the column."""
         fields = [field.strip().strip('"') for field in line.rstrip("\r\n").split(delimiter)]
         return len(fields) == self.width and any(fields[place] in known for place, known in self.values.items())
 
     def swallows(self, lines: Sequence[str], delimiter: str) -> bool:
-        """Whether the lines of one row are several rows behind an open quote."""
+        """Whether the lines of one row are several rows after an unclosed quote."""
         rows = sum(self.is_row(line, delimiter) for line in lines)
         return rows > 1 and rows >= len(lines) / 2
 
     def doubt(self, header: Sequence[str]) -> str:
-        """Why a first line may be a row and no header; empty where nothing speaks for it."""
+        """Reason why the first line may be a data row instead of a header; empty if there is none."""
         for place, known in self.values.items():
             if header[place].strip() in known:
                 return f"{header[place].strip()!r} in the first line is also a value further down"
         long = next((name for name in header if len(name) > LONG_NAME), None)
-        return f"{long[:LONG_NAME]!r}… in the first line is no name" if long else ""
+        return f"{long[:LONG_NAME]!r}… in the first line is not a name" if long else ""
 
 
 def take_head(lines: Iterator[str], rows: int, size: int) -> tuple[list[str], bool]:
-    """The first lines, so many and so many characters at most, and whether that is all there are."""
+    """The first lines, up to limits of lines and characters, and whether these are all."""
     head: list[str] = []
     taken = 0
     for line in lines:

@@ -1,8 +1,8 @@
-"""Files as bytes and as lines of text: gzip, encodings and line ends.
+"""Reads files as bytes and as lines of text: gzip, encodings and line ends.
 
-Read are UTF-8 with and without a byte order mark, UTF-16 and UTF-32 (Excel's "Unicode text"), and Windows-1252 where no
-line is UTF-8 and the letters look Western. Other code pages cannot be told apart with certainty: `data.encoding` names
-them. Lines end with LF, CRLF or CR. A file that begins like a gzip file is one, whatever its name.
+It recognises UTF-8 with and without a byte order mark, UTF-16 and UTF-32 (Excel's "Unicode text"), and Windows-1252 if
+the file is not UTF-8 and its letters look Western. Other code pages cannot be recognised with certainty and must be
+given as `data.encoding`. Lines end with LF, CRLF or CR. Gzip is recognised by the file's first bytes, not by its name.
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ NOT_TEXT = (
 CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 HIGH, LONG_RUN = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3,}")
 WESTERN_SHARE = 0.4
-"""Of the bytes beyond ASCII, those in runs of three and more: more of them are words of another script than Latin."""
+"""Limit for the share of non-ASCII bytes in runs of three or more; a larger share means a script other than Latin."""
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """How a file's bytes become text.
+    """How a file is decoded.
 
     Attributes:
-        name: Python's name of it.
-        clean: every byte of the file is text under it; where not, lines hold lone surrogates in place of the others.
-        remark: worth telling the user; empty for UTF-8.
+        name: Python's name of the encoding.
+        clean: whether the whole file can be decoded; otherwise lines hold lone surrogates in place of invalid bytes.
+        remark: remark for the user; empty for UTF-8.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Encoding:
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """A file's content, unpacked when it is a gzip file."""
+    """Opens a file's content, decompressed if it is a gzip file."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if packed:
@@ -77,14 +77,14 @@ def head_of(path: Path, size: int = 4096) -> bytes:
 
 
 def find_encoding(path: Path, said: str | None = None) -> Encoding:
-    """The encoding of a file, which is looked through once.
+    """Detects the encoding of a file by reading it once.
 
     Args:
-        path: of the file.
-        said: what the settings name; None: to be found.
+        path: the file.
+        said: encoding in the settings; None: detect it.
 
     Raises:
-        ValueError: the file cannot be read, is no text, or is not in the encoding that was named.
+        ValueError: the file cannot be read, is not text, or does not have the given encoding.
     """
     head = head_of(path)
     for mark, what in NOT_TEXT:
@@ -115,19 +115,21 @@ def read_lines(path: Path, encoding: Encoding) -> Iterator[str]:
 
 
 def is_broken(line: str) -> bool:
-    """Whether a line of a file that is not clean holds bytes that are no text."""
+    """Whether a line of a file that is not clean holds invalid bytes."""
     return not line.isascii() and any("\udc80" <= sign <= "\udcff" for sign in line)
 
 
 def _check_name(said: str) -> None:
     try:
         "".encode(said)
-    except (LookupError, ValueError) as error:  # unknown, or no encoding of text
-        raise ValueError(f"data.encoding={said!r}: no encoding. Examples: utf-8, cp1252, cp1251, gb18030.") from error
+    except (LookupError, ValueError) as error:  # unknown, or not a text encoding
+        raise ValueError(
+            f"data.encoding={said!r}: not an encoding. Try utf-8, cp1252, cp1251, gb18030."
+        ) from error
 
 
 def _utf16_without_mark(head: bytes) -> str | None:
-    """Text in Latin letters has a zero in every second byte."""
+    """UTF-16 text in Latin letters has a zero in every second byte."""
     if len(head) < 4:
         return None
     half = len(head) // 2
@@ -149,7 +151,7 @@ def _decodes(path: Path, name: str) -> bool:
 
 
 def _by_lines(path: Path) -> Encoding:
-    """Of a file that is not UTF-8 throughout: Windows-1252, or UTF-8 with broken lines."""
+    """Encoding of a file that is not entirely UTF-8: Windows-1252, or UTF-8 with invalid lines."""
     high = in_runs = 0
     with open_bytes(path) as file:
         for line in file:

@@ -1,9 +1,9 @@
-"""Which labels a task has, in which order, and which of two is the positive one.
+"""Determines the labels of a task, their order, and the positive label of two.
 
-Named in the settings, labels keep their order and rows of other labels are dropped. Not named, they are those that
-occur, in an order that does not change when rows are added: that in which the data declares its classes, else sorted by
-name, numbers in them by value (`2` before `10`), and of two labels the positive one last. The positive label, not
-named, is the rarer of two; of two equally frequent ones the last.
+Labels in the settings keep their order, and rows with other labels are dropped. Without them, all labels that occur are
+used, in an order that does not change when rows are added: the order in which the data declares its classes, otherwise
+sorted by name with numbers by value (`2` before `10`), with the positive label last if there are two. The default for
+the positive label is the rarer of two, or the last of two equally frequent labels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SHOWN = 12
 
 
 def name_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Names sorted, numbers in them by value: `2` before `10`."""
+    """Sorts names, with numbers in them by value: `2` before `10`."""
     return tuple(
         sorted(names, key=lambda name: [(part.isdigit(), int(part) if part.isdigit() else 0, part)
                                         for part in re.split(r"([0-9]+)", name) if part])
@@ -28,23 +28,23 @@ def name_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def tidy_label(name: str) -> str:
-    """A label's name as it is compared: accents composed, so that names that look the same are the same."""
+    """Normalises a label's name: accents are composed, so that names that look equal are equal."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def choose_task(
     asked: Sequence[str] | None, positive: str | None, occurring: Mapping[str, int], declared: Sequence[str] = ()
 ) -> Task:
-    """The task that the settings and the rows make together.
+    """The task that follows from the settings and the rows.
 
     Args:
-        asked: label names of the settings; None: those that occur.
-        positive: of the settings; None: the rarer of two labels.
-        occurring: rows of each label that the data has.
-        declared: class names in the order of their numbers, where the data declares them.
+        asked: label names in the settings; None: those that occur.
+        positive: positive label in the settings; None: the rarer of two labels.
+        occurring: number of rows of each label in the data.
+        declared: class names in the order of their indices, if the data declares them.
 
     Raises:
-        ValueError: a label does not occur, there are fewer than two, a name is refused, or `positive` does not fit.
+        ValueError: a label does not occur, there are fewer than two, a name is not allowed, or `positive` does not fit.
     """
     found = tuple(name for name in declared if occurring.get(name)) or name_order(occurring)
     names = found if asked is None else tuple(map(tidy_label, asked))
@@ -53,8 +53,8 @@ def choose_task(
     missing = [name for name in names if not occurring.get(name)]
     if missing:
         there = counted({name: occurring[name] for name in found})
-        ways = "pass -P labels=a,b with names that do, or leave labels out"
-        raise ValueError(f"label {', '.join(missing)} does not occur; those that do: {there} ({ways})")
+        ways = "pass -P labels=a,b with names that occur, or leave labels out"
+        raise ValueError(f"label {', '.join(missing)} does not occur; found are: {there} ({ways})")
     if len(names) < 2:
         raise ValueError(f"one class only ({', '.join(names)}): a classifier needs two labels or more")
     if faults := label_faults(names):
@@ -70,14 +70,14 @@ def choose_task(
 
 
 def counted(rows: Mapping[str, int]) -> str:
-    """Names with their numbers of rows in one line; of many names the first, and how many more there are."""
+    """Names with their numbers of rows in one line; long lists are cut, with the number of omitted names."""
     shown = [f"{name} ({many:,})" for name, many in list(rows.items())[:SHOWN]]
     more = len(rows) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "")
 
 
 def doubtful_names(rows: Mapping[str, int]) -> list[str]:
-    """Remarks on label names that may be one label spelled in several ways, or a missing value."""
+    """Remarks on label names that may be variants of one label, or stand for a missing value."""
     alike: dict[str, list[str]] = {}
     for name in rows:
         alike.setdefault(_meant(name), []).append(name)
@@ -88,11 +88,11 @@ def doubtful_names(rows: Mapping[str, int]) -> list[str]:
     ]
     words = {name: many for name, many in rows.items() if name.casefold() in MISSING_WORDS}
     if words:
-        remarks.append(f"label {counted(words)} is taken as a name: where it means a missing label, remove those rows")
+        remarks.append(f"label {counted(words)} is used as a label: if it means a missing label, remove those rows")
     return remarks
 
 
 def _meant(name: str) -> str:
-    """What a person would read: case and width do not matter, and 1.0 is 1."""
+    """A form in which case and width do not matter and 1.0 equals 1."""
     plain = normalise(name)
     return plain.removesuffix(".0") if re.fullmatch(r"-?[0-9]+\.0", plain) else plain

@@ -1,4 +1,4 @@
-"""Find what a source names: the bundled sample, files, or a hub data set."""
+"""Locates a data source: the bundled sample, files, or a hub data set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,7}$")
 
 @dataclass(frozen=True)
 class Source:
-    """A source that was found: how to read it, and a digest of what is in it."""
+    """A located source: how to read it, and a digest of its content."""
 
     name: str
     reader: Reader
@@ -36,10 +36,10 @@ class Source:
 
 
 def open_source(settings: DataSettings, cache: Path) -> Source:
-    """Find what `settings.source` names.
+    """Locates `settings.source`.
 
     Raises:
-        ValueError: no such file, or a kind of file that is not read.
+        ValueError: the file does not exist or has an unsupported format.
         RuntimeError: the hub cannot be reached.
     """
     if settings.source == "sample":

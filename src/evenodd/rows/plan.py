@@ -1,4 +1,4 @@
-"""What becomes of every row of a table: its label's number, its split, or why it is left out."""
+"""Plans every row of a table: its label index, its split, or why it is left out."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from evenodd.task import Task
 logger = logging.getLogger(__name__)
 
 LEAST_ROWS = 7
-"""Of a label: with the usual shares, one of them is for validation and one for test."""
+"""Minimum rows of a label: with the usual shares, one of them is for validation and one for test."""
 EXAMPLES = 100
 
 
 @dataclass
 class Plan:
-    """What becomes of every row of a table.
+    """The plan for every row of a table.
 
     Attributes:
-        task: the labels, in the order of their numbers.
-        label: int32, (rows,), number of the label; -1: not asked for.
-        split: int8, (rows,), position in `SPLITS`; -1: left out.
+        task: the labels, in the order of their indices.
+        label: int32, (rows,), label index; -1: not among the labels.
+        split: int8, (rows,), index in `SPLITS`; -1: left out.
         group: int32, (rows,); -1: left out.
     """
 
@@ -45,16 +45,16 @@ class Plan:
 
 
 def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults) -> Plan:
-    """Decide about every row.
+    """Decides about every row.
 
     Args:
-        table: rows as they were read.
+        table: rows as read.
         settings: labels, shares, limit.
-        seed: of the split.
-        faults: found while reading; what is found here is added.
+        seed: seed of the split.
+        faults: faults of reading; new faults are added to them.
 
     Raises:
-        ValueError: any fault, all in one message; or a split that lacks a label.
+        ValueError: there are faults, which one message lists; or a split lacks a label.
     """
     occurring = dict(zip(table.names, _counts_of(table.label, len(table.names)), strict=True))
     task = _task(settings, occurring, table.declared, faults)
@@ -76,7 +76,7 @@ def plan_rows(table: RowTable, settings: DataSettings, seed: int, faults: Faults
 
 
 def _task(settings: DataSettings, occurring: dict[str, int], declared: tuple[str, ...], faults: Faults) -> Task:
-    """The task of the settings and the rows; a fault of it is told together with those of the rows."""
+    """The task of the settings and the rows; its faults are reported together with those of the rows."""
     for remark in doubtful_names(occurring):
         logger.warning("data %s: %s", settings.source, remark)
     try:
@@ -91,7 +91,7 @@ def _counts_of(numbers: np.ndarray, kinds: int) -> list[int]:
 
 
 def _drop_repeats(table: RowTable, label: np.ndarray) -> tuple[np.ndarray, Repeats]:
-    """Split marks with -1 for rows that are out and 0 for rows that stay, and the repeats by position in the table."""
+    """Splits, with -1 for dropped rows and 0 for kept rows, and the repeats by position in the table."""
     asked = np.flatnonzero(label >= 0)
     repeats = find_repeats(table.key[asked], label[asked], np.maximum(table.split[asked], 0))
     split = np.full(len(table), -1, dtype=np.int8)
@@ -107,7 +107,7 @@ def _examples(repeats: Repeats) -> dict[str, tuple[int, ...]]:
 
 
 def _limit(table: RowTable, label: np.ndarray, split: np.ndarray, settings: DataSettings) -> int:
-    """Mark rows beyond `limit` as out; how many."""
+    """Drops rows beyond `limit` and returns their number."""
     kept = np.flatnonzero(split >= 0)
     if settings.limit is None or settings.limit >= len(kept):
         return 0
@@ -118,7 +118,7 @@ def _limit(table: RowTable, label: np.ndarray, split: np.ndarray, settings: Data
 
 
 def _groups(table: RowTable, split: np.ndarray) -> np.ndarray:
-    """Group of each row, int32, (rows,); -1 for rows that are out."""
+    """Group of each row, int32, (rows,); -1 for dropped rows."""
     group = np.full(len(table), -1, dtype=np.int32)
     kept = np.flatnonzero(split >= 0)
     group[kept] = connect_groups((keys[kept] for keys in table.groups.values()), len(kept))
@@ -142,7 +142,7 @@ def _check_labels(names: tuple[str, ...], label: np.ndarray, settings: DataSetti
 def _assign(
     table: RowTable, label: np.ndarray, split: np.ndarray, group: np.ndarray, settings: DataSettings, seed: int
 ) -> None:
-    """Give every row that stays its split: the predefined one, or one dealt by group."""
+    """Assigns a split to every kept row: the predefined one, or one by group."""
     stays = split >= 0
     given = table.split[stays]
     if (given < 0).any() or not (given > 0).any():
@@ -164,7 +164,7 @@ def _assign(
 def _check_splits(
     table: RowTable, names: tuple[str, ...], label: np.ndarray, split: np.ndarray, settings: DataSettings
 ) -> None:
-    """Each label is in each split, and no text is in two."""
+    """Checks that each split has every label, and that no text is in two splits."""
     lacking = [
         f"{name} in {part}"
         for place, part in enumerate(SPLITS)
@@ -172,7 +172,9 @@ def _check_splits(
         if not many
     ]
     if lacking:
-        way = "-P data.group_columns=none lets groups be divided" if table.groups else "change the predefined splits"
+        way = (
+            "-P data.group_columns=none lets groups be divided" if table.groups else "change the predefined splits"
+        )
         raise ValueError(f"data={settings.source!r}: no rows of {', '.join(lacking)}. More rows are needed, or {way}.")
     keys = table.key[split >= 0]
     keys.sort()

@@ -1,4 +1,4 @@
-"""What the other rooms see of the data: a split, and a corpus of three of them."""
+"""Types of the data for other packages: a split, and a corpus of three splits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Split:
     Attributes:
         name: `train`, `validation` or `test`.
         rows: columns `text` (str), `label` (int64, a position in the corpus's `label_names`), `row_id` (int64, 0-based
-            position in the source; augmented rows are numbered on from its end), `group` (int64: rows with the same
+            position in the source; augmented rows continue the numbering), `group` (int64: rows with the same
             number belong together) and `origin` (`data` or `augment`).
         digest: SHA-256 over the texts and label names in order.
     """
@@ -36,12 +36,12 @@ class Split:
 
     @property
     def texts(self) -> Sequence[str]:
-        """The texts, read from disk as they are asked for."""
+        """The texts, read from disk on access."""
         return self.rows["text"]
 
     @property
     def labels(self) -> np.ndarray:
-        """Label numbers, int64, (rows,)."""
+        """Label indices, int64, (rows,)."""
         return self._numbers("label")
 
     @property
@@ -51,7 +51,7 @@ class Split:
 
     @property
     def groups(self) -> np.ndarray:
-        """Group numbers, int64, (rows,): for folds that keep authors apart."""
+        """Group numbers, int64, (rows,), for folds that do not divide authors."""
         return self._numbers("group")
 
     @property
@@ -61,10 +61,10 @@ class Split:
         return np.asarray(pc.equal(origin, AUGMENT).to_numpy(), dtype=bool)
 
     def turns(self, count: int) -> np.ndarray | None:
-        """In which epoch of `count` a row stands: the added ones take turns, as many in each; -1: in every epoch.
+        """The epoch (of `count`) that uses a row: added rows are spread evenly over the epochs; -1: every epoch.
 
         Returns:
-            int64, (rows,); None when no rows take turns.
+            int64, (rows,); None if every row is used in every epoch.
         """
         added = np.flatnonzero(self.augmented)
         if count == 1 or len(added) < count:
@@ -75,12 +75,12 @@ class Split:
         return turns
 
     def without_augmented(self) -> Split:
-        """The rows that came with the data."""
+        """The original rows."""
         own = np.flatnonzero(~self.augmented)
         return self if len(own) == len(self) else Split(self.name, self.rows.select(own), f"{self.digest}:data")
 
     def only_augmented(self) -> Split:
-        """The rows that `augment` added; they are the last ones."""
+        """The rows that `augment` added, which are the last ones."""
         return Split(self.name, self.rows.select(np.flatnonzero(self.augmented)), f"{self.digest}:augment")
 
     def _numbers(self, column: str) -> np.ndarray:
@@ -89,14 +89,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Three splits and what is known about how they came to be.
+    """Three splits, and how they were made.
 
     Attributes:
         name: short name of the source.
-        task: the labels in the order of their numbers, and which of two is the positive one.
+        task: the labels in the order of their indices, and the positive one of two.
         digest: SHA-256 over label names and splits; the same rows in another file format have the same digest.
-        synthetic: the rows are the bundled sample's, made from templates.
-        counts: `rows` read, `dropped/NAME` rows of labels not asked for, `duplicates` and `label_conflicts` removed,
+        synthetic: whether the rows are the bundled sample, made from templates.
+        counts: `rows` read, `dropped/NAME` rows of other labels, removed `duplicates` and `label_conflicts`,
             `limited` left out by `limit`, `kept`, `groups`, `largest_group`, `group_leaks` (groups that predefined
             splits divide), `augmented` and `augmented/KIND`, and `SPLIT/NAME` rows of a label in a split.
         group_columns: columns whose values keep rows together.

@@ -1,4 +1,4 @@
-"""The bundled sample: a synthetic corpus out of the project's own templates, the same for a seed on every machine."""
+"""The bundled sample: a synthetic corpus from the project's own templates, equal for equal seeds on every machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evenodd.rows.words import Words, read_words
 
 ROWS_PER_AUTHOR = 8
 HATE_PROPENSITY = ((0.62, 0.03), (0.28, 0.12), (0.10, 0.66))
-"""Share of authors, and the share of their sentences that is hate: about 12 % of all."""
+"""Share of authors, and share of hate in their sentences: about 12 % of all sentences."""
 KIND_WEIGHTS = {
     "ordinary": 30,
     "neutral_mention": 11,
@@ -25,7 +25,7 @@ KIND_WEIGHTS = {
     "profanity": 6,
 }
 OWNED_SHARE = 0.4
-"""Share of the templates that only a few authors use, so that splits by author hold some back."""
+"""Share of the templates that only a few authors use, so that a split by author holds unseen templates."""
 OWNERS = 16
 MAX_REPEATS = 2000
 _COMMENT_SLOTS = ("G", "place", "topic", "town")
@@ -39,18 +39,18 @@ class _Author:
 
 
 def sample_rows(seed: int = 0, rows: int = 3000) -> list[dict[str, Any]]:
-    """Short unique texts of about 12 % hate, by authors who write several comments of several sentences.
+    """Short unique texts, about 12 % of them hate, by authors who write several comments of several sentences.
 
     Args:
-        seed: of everything that is drawn; the same seed gives the same rows on every machine.
-        rows: texts wanted.
+        seed: the same seed gives the same rows on every machine.
+        rows: number of texts.
 
     Returns:
-        One dict a row: `text`, `label_text` (`hate` or `noHate`), `user_id`, `comment_id`, and `kind`, which names
-        what the text was made as.
+        One dict per row: `text`, `label_text` (`hate` or `noHate`), `user_id`, `comment_id`, and `kind`, the kind of
+        its template.
 
     Raises:
-        ValueError: `rows` is below 1, or more than the templates give without repeats.
+        ValueError: `rows` is below 1, or exceeds the number of different texts that the templates produce.
     """
     if rows < 1:
         raise ValueError(f"rows={rows}: at least 1 is needed.")
@@ -65,17 +65,17 @@ def sample_rows(seed: int = 0, rows: int = 3000) -> list[dict[str, Any]]:
         comment_id += 1
         repeats = 0 if len(made) > before else repeats + 1
         if repeats > MAX_REPEATS:
-            raise ValueError(f"rows={rows}: the templates gave {len(made)} different texts; ask for fewer.")
+            raise ValueError(f"rows={rows}: the templates produce {len(made)} different texts; request fewer.")
     return made[:rows]
 
 
 def sample_words() -> Words:
-    """The sample's templates by kind (`kinds`), which kinds are hate (`hate_kinds`), and phrases by slot (`slots`)."""
+    """The sample's templates by kind (`kinds`), the hateful kinds (`hate_kinds`), and phrases by slot (`slots`)."""
     return read_words("evenodd.rows", "sample")
 
 
 def _write_comment(author: _Author, comment_id: int, rng: random.Random, seen: set[str]) -> list[dict[str, Any]]:
-    """One to five sentences about the same group, place, topic and town; repeats of earlier texts are left out."""
+    """One to five sentences about the same group, place, topic and town, without repeats of earlier texts."""
     slots, hate_kinds = sample_words()["slots"], sample_words()["hate_kinds"]
     about = {slot: fill(rng.choice(slots[slot]), slots, rng) for slot in _COMMENT_SLOTS}
     made = []
@@ -101,7 +101,7 @@ def _draw_kind(author: _Author, rng: random.Random) -> str:
 
 
 def _make_authors(count: int, rng: random.Random) -> list[_Author]:
-    """Authors with their share of hate; common templates belong to all of them, the others to a few each."""
+    """Authors with their share of hate; all of them use the common templates, a few of them each of the others."""
     kinds = sample_words()["kinds"]
     templates: list[dict[str, list[str]]] = [{kind: [] for kind in kinds} for _ in range(count)]
     for kind, of_kind in kinds.items():

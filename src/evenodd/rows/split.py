@@ -1,4 +1,4 @@
-"""Train, validation and test: rows that belong together stay together, labels are spread as evenly as that allows."""
+"""Splits into train, validation and test that do not divide groups of rows and spread labels as evenly as possible."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ STRATUM_FLOOR = 10
 
 
 def connect_groups(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
-    """Number the sets of rows that are linked by shared values of any column.
+    """Numbers the sets of rows that are linked by shared values of any column.
 
     Args:
-        columns: int64 keys, (rows,) each, 0 where a row has no value.
-        rows: how many rows there are.
+        columns: int64 keys, (rows,) each, 0 for missing values.
+        rows: number of rows.
 
     Returns:
         int32, (rows,), numbers from 0 without gaps. A row without any value is a group of its own.
@@ -41,7 +41,7 @@ def connect_groups(columns: Iterable[np.ndarray], rows: int) -> np.ndarray:
 
 
 def _components(links: Sequence[tuple[np.ndarray, np.ndarray]], nodes: int) -> np.ndarray:
-    """Number of the connected component of each node; the nodes are values, fewer than rows."""
+    """Connected component of each node; nodes are values, which are fewer than rows."""
     sources = np.concatenate([np.empty(0, np.int32), *(source for source, _ in links)])
     targets = np.concatenate([np.empty(0, np.int32), *(target for _, target in links)])
     if not len(sources):
@@ -51,14 +51,14 @@ def _components(links: Sequence[tuple[np.ndarray, np.ndarray]], nodes: int) -> n
 
 
 def renumber(numbers: np.ndarray) -> np.ndarray:
-    """The same numbers, from 0, without gaps: int32, (rows,)."""
+    """Renumbers from 0 without gaps: int32, (rows,)."""
     seen = np.zeros(int(numbers.max(initial=-1)) + 1, dtype=bool)
     seen[numbers] = True
     return (np.cumsum(seen, dtype=np.int32) - 1)[numbers]
 
 
 def mix(keys: np.ndarray, seed: int) -> np.ndarray:
-    """Pseudo-random uint64 of each key and the seed (SplitMix64): an order that does not depend on that of the rows."""
+    """Pseudo-random uint64 of each key and the seed (SplitMix64): an order independent of the order of rows."""
     with np.errstate(over="ignore"):
         value = keys.astype(np.uint64)
         value += np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
@@ -73,21 +73,21 @@ def mix(keys: np.ndarray, seed: int) -> np.ndarray:
 def assign_splits(
     labels: np.ndarray, groups: np.ndarray, keys: np.ndarray, *, shares: Sequence[float], seed: int
 ) -> np.ndarray:
-    """Deal groups to splits so that every split has about its share of each label.
+    """Assigns groups to splits so that every split has about its share of each label.
 
-    Large groups are dealt first, at random among the splits that have room for them, then small ones fill up what is
-    missing; the first of a few draws within a hundredth of the shares is taken, or else the best. The result depends on
+    Large groups are assigned first, at random among the splits that have room for them; small groups fill the rest. Of
+    a few draws, the first one within a hundredth of the shares is used, otherwise the best one. The result depends on
     the rows and the seed, not on the order of rows.
 
     Args:
         labels: int, (rows,), from 0.
         groups: int, (rows,), numbers from 0 without gaps.
         keys: int64, (rows,), different for each row.
-        shares: of the rows, for each split; they sum to 1.
-        seed: of the draw.
+        shares: share of the rows for each split; they sum to 1.
+        seed: random seed.
 
     Returns:
-        int8, (rows,), positions in `shares`.
+        int8, (rows,), indices in `shares`.
     """
     best, best_error = np.zeros(len(labels), np.int8), np.inf
     wanted = np.asarray(shares, dtype=np.float64)
@@ -103,7 +103,7 @@ def assign_splits(
 
 
 def _error(dealt: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> float:
-    """Largest miss of a share, over all rows and over the rows of each label; a split without a label is worst."""
+    """Largest deviation from a share, over all rows and the rows of each label; worst if a split lacks a label."""
     kinds = int(labels.max()) + 1
     counts = np.bincount(labels * len(wanted) + dealt, minlength=kinds * len(wanted)).reshape(kinds, len(wanted)).T
     if (counts == 0).any():
@@ -114,19 +114,19 @@ def _error(dealt: np.ndarray, labels: np.ndarray, wanted: np.ndarray) -> float:
 
 
 class _Deck:
-    """Groups sorted into piles of the same composition: so many rows of each label."""
+    """Groups sorted into piles with the same number of rows of each label."""
 
     def __init__(self, labels: np.ndarray, groups: np.ndarray, keys: np.ndarray) -> None:
         self.groups, self.size = groups, int(groups.max()) + 1
         self.kinds = int(labels.max()) + 1
         self.totals = np.bincount(labels, minlength=self.kinds).astype(np.float64)
-        self.occurring = np.maximum(self.totals, 1)  # a divisor, also for a label without a row
+        self.occurring = np.maximum(self.totals, 1)  # a divisor, also for labels without rows
         self.piles = self._piles(labels)
         self.first_key = np.full(self.size, np.iinfo(np.int64).max)
         np.minimum.at(self.first_key, groups, keys)
 
     def _piles(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Rows of each label in a group of the pile, and its groups; the largest groups first."""
+        """Rows of each label in a group of the pile, and the pile's groups; largest groups first."""
         sizes = np.bincount(self.groups, minlength=self.size)
         piles = self._singles(labels, sizes) + self._larger(labels, sizes)
         return sorted(piles, key=lambda pile: (-pile[0].sum(), pile[0].tolist()))
@@ -167,7 +167,7 @@ class _Deck:
     def _deal_pile(
         self, counts: np.ndarray, many: int, need: np.ndarray, room: np.ndarray, rng: np.random.Generator
     ) -> np.ndarray:
-        """How many of a pile's groups go to each split; `need` is brought up to date."""
+        """Number of a pile's groups for each split; updates `need`."""
         dealt = np.zeros(len(need), dtype=np.int64)
         if many > len(need):
             weights = np.where(counts.sum() <= room, np.maximum((need * (counts / self.occurring)).sum(axis=1), 0), 0)
@@ -189,15 +189,15 @@ class _Deck:
 
 
 def take_rows(strata: np.ndarray, keys: np.ndarray, limit: int) -> np.ndarray:
-    """A sample with the shares of the strata, the same whatever the order of rows.
+    """A stratified sample that does not depend on the order of rows.
 
     Args:
         strata: int, (rows,), from 0.
         keys: int64, (rows,), different for each row.
-        limit: rows wanted.
+        limit: number of rows.
 
     Returns:
-        bool, (rows,): the rows taken. Every stratum keeps ten rows at least, or all that it has, when `limit` allows.
+        bool, (rows,): the sampled rows. Every stratum keeps at least ten rows, or all it has, if `limit` allows.
     """
     counts = np.bincount(strata)
     if limit >= len(strata):
@@ -211,7 +211,7 @@ def take_rows(strata: np.ndarray, keys: np.ndarray, limit: int) -> np.ndarray:
 
 
 def _quotas(counts: np.ndarray, limit: int) -> np.ndarray:
-    """Rows of each stratum: in proportion, rounded to sum to `limit`, small strata raised to their floor."""
+    """Rows of each stratum: proportional, rounded to sum to `limit`, small strata raised to their minimum."""
     floor = np.minimum(counts, STRATUM_FLOOR)
     if limit < floor.sum():
         floor = np.zeros_like(counts)

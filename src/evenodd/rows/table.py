@@ -1,7 +1,7 @@
-"""A source becomes a checked table on disk.
+"""Reads a source into a checked table on disk.
 
-The table's texts stay on disk; what is decided over all rows (label, text key, group keys, predefined split) is a few
-numbers a row.
+The table's texts stay on disk. Decisions over all rows need only a few numbers per row: label, text key, group keys,
+predefined split.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class RowTable:
     Attributes:
         texts: Arrow stream with the column `text`, in the order of the source.
         names: label names that occur, in the order of `label`.
-        declared: class names in the order that the data declares; empty where it declares none.
-        label: int32, (rows,), positions in `names`.
-        key: int64, (rows,), equal for texts that are the same after normalising.
-        split: int8, (rows,), 0 train, 1 validation, 2 test, -1 not said.
-        groups: int64 keys by group column, 0 where a row has no value.
-        skipped: rows of hub splits that are neither of the three, by split.
+        declared: class names in the order that the data declares; empty if it declares none.
+        label: int32, (rows,), indices in `names`.
+        key: int64, (rows,), equal for texts that are equal after normalisation.
+        split: int8, (rows,), 0 train, 1 validation, 2 test, -1 not given.
+        groups: int64 keys by group column, 0 for missing values.
+        skipped: number of rows of other hub splits, by split.
     """
 
     texts: Path
@@ -56,9 +56,9 @@ class RowTable:
 
 
 def read_table(source: Source, columns: Columns, settings: DataSettings, cache: Path) -> tuple[RowTable, Faults]:
-    """Read and check every row, or take the table from an earlier reading of the same content.
+    """Reads and checks every row, or returns the cached table of the same content.
 
-    Nothing is raised for bad rows: the caller adds what it finds to the faults. A table with faults is not kept.
+    Bad rows do not raise an error here: the caller adds its own faults first. A table with faults is not cached.
     """
     asked = {"format": FORMAT, "digest": source.digest, "columns": columns.as_dict()}
     folder = cache / "tables" / digest_of(asked)[:24]
@@ -74,7 +74,7 @@ def read_table(source: Source, columns: Columns, settings: DataSettings, cache: 
 
 
 def open_table(folder: Path) -> RowTable:
-    """Open a table that `read_table` wrote."""
+    """Opens a table that `read_table` wrote."""
     about = json.loads((folder / "table.json").read_text())
     with np.load(folder / "numbers.npz") as numbers:
         groups = {name: numbers[f"group{place}"] for place, name in enumerate(about["groups"])}
@@ -85,7 +85,7 @@ def open_table(folder: Path) -> RowTable:
 
 
 class _Bad:
-    """Positions in a chunk that have a fault, by kind."""
+    """Positions of faulty rows in a chunk, by kind of fault."""
 
     def __init__(self, chunk: Chunk) -> None:
         self.invalid = chunk.invalid
@@ -94,12 +94,12 @@ class _Bad:
             self.add(kind, np.union1d(self.kinds.get(kind, []), positions))
 
     def add(self, kind: str, positions: np.ndarray) -> None:
-        """Note positions of a kind of fault."""
+        """Records positions of a kind of fault."""
         if len(positions):
             self.kinds[kind] = positions.astype(np.int64)
 
     def invalid_in(self, column: str) -> list[int]:
-        """Positions whose value in `column` could not be read; they are null but not missing."""
+        """Positions whose value in `column` could not be read; they are null, but not missing."""
         return [at for (name, _), positions in self.invalid.items() if name == column for at in positions]
 
     def all(self) -> np.ndarray:
@@ -107,7 +107,7 @@ class _Bad:
         return np.unique(np.concatenate([np.empty(0, np.int64), *self.kinds.values()]))
 
     def report(self, numbers: np.ndarray, faults: Faults) -> None:
-        """Add the rows to the faults under their numbers."""
+        """Adds the rows to the faults with their numbers."""
         for kind, positions in self.kinds.items():
             faults.add(kind, numbers[positions].tolist())
         faults.bad_rows += len(self.all())
@@ -124,7 +124,7 @@ class _TableWriter:
         self.numbers: dict[str, list[np.ndarray]] = {}
 
     def add(self, chunk: Chunk) -> pa.Array | None:
-        """Check one chunk and return its texts; None for a predefined split that is not used."""
+        """Checks one chunk and returns its texts; None for a predefined split that is not used."""
         if chunk.split is not None and split_place(chunk.split) is None:
             self.skipped[chunk.split] = self.skipped.get(chunk.split, 0) + len(chunk.numbers)
             return None
@@ -147,7 +147,7 @@ class _TableWriter:
         self.numbers.setdefault(name, []).append(values)
 
     def _labels(self, chunk: Chunk, bad: _Bad) -> np.ndarray:
-        """Label numbers; -1 where the label is missing or unknown."""
+        """Label indices; -1 if the label is missing or unknown."""
         coded = _no_blanks(chunk.columns[self.columns.label]).dictionary_encode()
         names = map(tidy_label, coded.dictionary.to_pylist())
         codes = np.array([*(self.codes.setdefault(name, len(self.codes)) for name in names), -1], np.int32)
@@ -168,7 +168,7 @@ class _TableWriter:
 
 
 def _no_blanks(values: pa.Array) -> pa.Array:
-    """Values without white space around them; null where nothing is left."""
+    """Strips white space from values; empty values become null."""
     trimmed = pc.utf8_trim_whitespace(values)
     return pc.if_else(pc.equal(trimmed, ""), pa.scalar(None, pa.string()), trimmed)
 
@@ -193,13 +193,13 @@ def _write_table(reader: Reader, columns: Columns, folder: Path, faults: Faults)
 
 
 def _joined(writer: _TableWriter, columns: Columns) -> dict[str, np.ndarray]:
-    """Whole columns, which the writer gives up; a `split` column found by its name counts only if each of its values is
-    a split.
+    """Joins the columns and empties the writer's; a `split` column that was chosen by its name counts only if each of
+    its values is a split.
     """
     kinds = {"label": np.int32, "key": np.int64, "split": np.int8}
     kinds |= {f"group{place}": np.int64 for place in range(len(columns.groups))}
     joined = {name: np.concatenate([np.empty(0, kind), *writer.numbers.pop(name, [])]) for name, kind in kinds.items()}
     if columns.split_found and (joined["split"] < 0).any():
-        logger.info("column %r is not used: not each of its values is train, validation or test", columns.split)
+        logger.info("column %r is not used: some of its values are not train, validation or test", columns.split)
         joined["split"][:] = -1
     return joined

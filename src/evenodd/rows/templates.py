@@ -1,4 +1,4 @@
-"""Sentences out of templates: slots filled from a seeded generator, and the forms in which wordings are compared."""
+"""Sentences from templates: slots are filled with a seeded generator; wordings are normalised for comparison."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NOT_WORD = re.compile(r"[^a-z0-9]+")
 
 
 def fill(template: str, slots: Slots, rng: random.Random, fixed: Mapping[str, str] | None = None) -> str:
-    """Replace each `{slot}` by one of its phrases, which may hold slots themselves.
+    """Replaces each `{slot}` by one of its phrases, which may contain slots themselves.
 
     Args:
         template: text with slots in braces.
         slots: phrases of each slot.
-        rng: drawn from once per slot that is not fixed.
-        fixed: slots with a given phrase, the same wherever they stand.
+        rng: generator, used once per slot that is not fixed.
+        fixed: slots with a given phrase, which is used at every occurrence.
 
     Returns:
-        The text with no slot left.
+        The text without slots.
 
     Raises:
         ValueError: a slot has no phrases.
@@ -41,7 +41,7 @@ def fill(template: str, slots: Slots, rng: random.Random, fixed: Mapping[str, st
 
 
 def sentence(text: str) -> str:
-    """One space between words, none before punctuation, a capital at each start."""
+    """Puts one space between words, none before punctuation, and capitalises the start of sentences."""
     text = re.sub(r"\s+", " ", text).strip()
     text = re.sub(r"\s+([.,!?;:])", r"\1", text)
     return _START.sub(lambda match: match.group().upper(), text)

@@ -27,15 +27,15 @@ BATCH_ROWS = 2_000
 
 @dataclass(frozen=True)
 class TokenStore:
-    """Ids of all rows one after another, and where each row starts.
+    """Concatenated token ids of all rows, and the offset of each row.
 
     Attributes:
         flat: int32, (tokens,), memory-mapped.
         offsets: int64, (rows + 1,), memory-mapped.
-        pad_token_id: fills a batch beyond a row's end.
-        max_length: tokens of a row at most, special ones included.
-        truncated: rows that were longer.
-        digest: of split, tokenizer and length: names what the ids depend on.
+        pad_token_id: id that fills a batch after the end of a row.
+        max_length: maximum tokens of a row, special tokens included.
+        truncated: number of truncated rows.
+        digest: digest of split, tokenizer and length, which determine the ids.
     """
 
     flat: np.ndarray
@@ -49,7 +49,7 @@ class TokenStore:
         return len(self.offsets) - 1
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the same files instead of getting a copy of what they hold."""
+        """Makes another process open the same files instead of receiving a copy of their content."""
         rest = (self.pad_token_id, self.max_length, self.truncated, self.digest)
         if not isinstance(self.flat, np.memmap) or not isinstance(self.offsets, np.memmap):
             return TokenStore, (self.flat, self.offsets, *rest)
@@ -57,7 +57,7 @@ class TokenStore:
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens of each row, special ones included, int32, (rows,)."""
+        """Number of tokens of each row, special tokens included, int32, (rows,)."""
         lengths = np.empty(len(self), dtype=np.int32)
         return np.subtract(self.offsets[1:], self.offsets[:-1], out=lengths, casting="same_kind")
 
@@ -68,14 +68,14 @@ class TokenStore:
         return self.flat[self.offsets[row] : self.offsets[row + 1]]
 
     def joined(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Token ids of rows one after another, int32, (tokens,), and how many each has, int64, (batch,)."""
+        """Concatenated token ids of rows, int32, (tokens,), and the number of tokens of each, int64, (batch,)."""
         starts = self.offsets[rows]
         lengths = self.offsets[np.asarray(rows) + 1] - starts
         before = np.cumsum(lengths) - lengths
         return self.flat[np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)], lengths
 
     def collate(self, rows: np.ndarray, pad_to_multiple: int = 8) -> dict[str, torch.Tensor]:
-        """Pad rows to the longest of them.
+        """Pads rows to the longest of them.
 
         Args:
             rows: int, (batch,), positions in the split.
@@ -98,15 +98,15 @@ class TokenStore:
 def token_store(
     split: Split, tokenizer: PreTrainedTokenizerBase, *, max_length: int, cache: Path, batch_rows: int = BATCH_ROWS
 ) -> TokenStore:
-    """Tokenise a split, or open the ids that an earlier call left in `cache`.
+    """Tokenises a split, or opens the cached ids of an earlier call.
 
-    Ids are those of `tokenizer(texts, truncation=True, max_length=max_length)`. They are written as they are made, so
-    memory does not grow with rows, and appear in the cache only when complete.
+    Ids are those of `tokenizer(texts, truncation=True, max_length=max_length)`. They are written in batches, so memory
+    does not grow with the number of rows, and they appear in the cache only when complete.
 
     Args:
-        split: its texts.
+        split: the texts.
         tokenizer: a fast tokenizer of transformers.
-        max_length: tokens of a row at most, special ones included.
+        max_length: maximum tokens of a row, special tokens included.
         cache: folder to write to.
         batch_rows: rows tokenised at a time.
 
@@ -117,7 +117,7 @@ def token_store(
     if tokenizer.pad_token_id is None:
         raise ValueError(f"tokenizer {type(tokenizer).__name__}: it has no padding token.")
     if max_length <= plain.num_special_tokens_to_add(False):
-        raise ValueError(f"max_length={max_length}: the special tokens alone need that many.")
+        raise ValueError(f"max_length={max_length}: special tokens alone need that many.")
     about = f"{FORMAT}:{split.digest}:{max_length}:{plain.to_str()}"
     digest = hashlib.sha256(about.encode()).hexdigest()
     folder = cache / "tokens" / digest[:24]
@@ -129,10 +129,10 @@ def token_store(
 
 
 def plain_tokenizer(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    """A copy of the fast tokenizer underneath, without truncation and padding.
+    """A copy of the underlying fast tokenizer, without truncation and padding.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the tokenizer is not a fast one.
     """
     backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     if not isinstance(backend, Tokenizer):
@@ -177,7 +177,7 @@ def _write(split: Split, tokenizer: Tokenizer, folder: Path, batch_rows: int) ->
 
 
 def _write_header(file: Any, tokens: int) -> None:
-    """The .npy header; numpy pads it so that one for more tokens takes the same bytes."""
+    """The .npy header; numpy pads it, so its size does not depend on the number of tokens."""
     np.lib.format.write_array_header_1_0(file, {"descr": "<i4", "fortran_order": False, "shape": (tokens,)})
 
 

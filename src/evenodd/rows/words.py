@@ -16,15 +16,15 @@ _DIVIDER = re.compile(r"\n|(?:^|(?<=\s))\|(?=\s|$)")
 
 @cache
 def read_words(package: str, name: str) -> Words:
-    """The word lists of one file, read once a process; not to be changed.
+    """The word lists of one file, read once per process and read-only.
 
     Args:
-        package: dotted name of the package that the file lies in.
-        name: of the file, without `.yaml`.
+        package: dotted name of the package that contains the file.
+        name: name of the file without `.yaml`.
 
     Returns:
-        The file's mappings. Each text in it is split into phrases at line ends and at ` | `; a phrase that stands
-        twice stays twice.
+        The file's mappings. Each text in it is split into phrases at line ends and at ` | `; repeated phrases are
+        kept.
 
     Raises:
         FileNotFoundError: the package has no such file.

@@ -1,6 +1,6 @@
-"""Counterexamples: training rows for what a forum does not teach, filled into templates of their own.
+"""Counterexamples: training rows from templates, for distinctions that a forum does not teach.
 
-The templates and the phrases that fill them are the YAML files of this folder; `wording` reads them, `rows` fills them.
+The templates and their phrases are in the YAML files of this folder; `wording` reads them, `rows` fills them.
 """
 
 from evenodd.rows.augment.rows import LABELS, WEIGHTS, counterexamples, group_terms, kind_counts

@@ -1,7 +1,7 @@
-"""Counterexamples: training rows out of templates for what a forum corpus does not teach.
+"""Counterexamples: training rows from templates, for distinctions that a forum corpus does not teach.
 
-Who is spoken of, and whether the speaker asserts it, decides: "I hate GROUP" in many wordings is hate; the same words
-about a person, a thing or football fans, denied, or quoted to be answered, are not.
+The label depends on the target and on whether the speaker asserts the sentence: "I hate GROUP" in many wordings is
+hate; the same words about a person, a thing or football fans, or denied, or quoted in order to reply, are not.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ WEIGHTS = {
     "profanity": 3,
     "misspelt_other": 12,
 }
-"""Share of each kind, in parts of their sum."""
+"""Relative share of each kind."""
 MAX_TRIES = 200
 _LEET = str.maketrans({"a": "4", "e": "3", "i": "1", "o": "0", "s": "5"})
 _COMMON = frozenset(
@@ -66,15 +66,15 @@ def counterexamples(rows: int = 2000, seed: int = 0, kinds: tuple[str, ...] | No
     """Unique training rows from templates, about half of them hate.
 
     Args:
-        rows: how many.
+        rows: number of rows.
         seed: the same seed gives the same rows on every machine.
         kinds: only these kinds, in the proportions of `WEIGHTS`; None: all of them.
 
     Returns:
-        One dict a row, in random order: `text`, `label_text` (`hate` or `noHate`), `kind`.
+        One dict per row, in random order: `text`, `label_text` (`hate` or `noHate`), `kind`.
 
     Raises:
-        ValueError: `rows` is below 1, a kind is unknown, or the templates of a kind give too few different texts.
+        ValueError: `rows` is below 1, a kind is unknown, or the templates of a kind produce too few different texts.
     """
     counts = kind_counts(rows, kinds)
     rng = random.Random(f"evenodd counterexamples {seed}")
@@ -85,7 +85,7 @@ def counterexamples(rows: int = 2000, seed: int = 0, kinds: tuple[str, ...] | No
 
 
 def kind_counts(rows: int = 2000, kinds: Sequence[str] | None = None) -> dict[str, int]:
-    """How many rows of each kind `counterexamples` makes: shares of `WEIGHTS`, remainders to the largest fractions.
+    """Number of rows of each kind, in proportion to `WEIGHTS`; remainders go to the largest fractions.
 
     Raises:
         ValueError: `rows` is below 1, or a kind is unknown.
@@ -105,7 +105,7 @@ def kind_counts(rows: int = 2000, kinds: Sequence[str] | None = None) -> dict[st
 
 
 def group_terms() -> tuple[str, ...]:
-    """Every surface form that a group has in these rows, in the plural and in the singular."""
+    """All surface forms of each group in these rows, plural and singular."""
     groups = wording().groups.values()
     return tuple(dict.fromkeys(term for group in groups for term in (*group.plural, *group.singular)))
 
@@ -123,13 +123,13 @@ def _make_kind(kind: str, count: int, rng: random.Random, seen: set[str]) -> lis
             tries = 0
         elif tries > MAX_TRIES:
             raise ValueError(
-                f"kind {kind!r}: its templates gave {len(made)} different texts, not {count}; ask for fewer."
+                f"kind {kind!r}: its templates produce {len(made)} different texts, not {count}; request fewer."
             )
     return made
 
 
 def _write(kind: str, rng: random.Random) -> str:
-    """One text of a kind; misspelt ones are texts of the other kinds, changed."""
+    """One text of a kind; misspelt texts are changed texts of the other kinds."""
     words = wording()
     if kind == "misspelt_hate":
         return _misspell(_write(_draw(words.hate, rng), rng), rng)
@@ -143,7 +143,7 @@ def _write(kind: str, rng: random.Random) -> str:
 
 
 def _draw_group(kind: str, rng: random.Random) -> dict[str, str]:
-    """The slots that name a group, in one of its forms each; kinds with slurs draw a group that has some."""
+    """Fills the slots that name a group, with one of its forms each; kinds with slurs draw a group that has slurs."""
     slurs = wording().slurs if kind.startswith("slur_") else {}
     groups = {name: group for name, group in wording().groups.items() if name in slurs or not slurs}
     name = rng.choices(list(groups), weights=[group.weight for group in groups.values()])[0]
@@ -160,7 +160,7 @@ def _draw(frames: Phrases, rng: random.Random) -> str:
 
 
 def _finish(text: str, rng: random.Random) -> str:
-    """Capitals and an end as people write them: mostly by the rules, at times all lower case or shouted."""
+    """Capitalises and punctuates as people do: mostly correctly, sometimes all lower case or all capitals."""
     text = sentence(_PARTICLE.sub(r"\1 \3 \2", text))
     if text[-1] not in ".!?":
         text += rng.choice(_ENDS)
@@ -171,7 +171,7 @@ def _finish(text: str, rng: random.Random) -> str:
 
 
 def _misspell(text: str, rng: random.Random) -> str:
-    """One to three changes of one sort: letters swapped, dropped or written as digits, spaces dropped or added."""
+    """One to three changes of one kind: letters swapped, dropped or written as digits, spaces dropped or added."""
     change = rng.choice((_swap_letters, _drop_letter, _leet, _add_space, _spell_out, None))
     words = text.split(" ")
     if change is None:
@@ -209,7 +209,7 @@ def _spell_out(word: str, rng: random.Random) -> str:
 
 
 def _join_words(words: list[str], rng: random.Random) -> str:
-    """Drop one or two spaces, at times all of them."""
+    """Drops one or two spaces, sometimes all of them."""
     if rng.random() < 0.2:
         return "".join(words)
     for _ in range(min(len(words) - 1, rng.choice((1, 2)))):

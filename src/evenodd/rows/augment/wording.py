@@ -18,7 +18,7 @@ class Group:
     Attributes:
         plural: plural forms.
         singular: singular forms with their article.
-        weight: how often the group is drawn, in parts of the sum over groups.
+        weight: relative frequency of the group.
     """
 
     plural: tuple[str, ...]
@@ -28,14 +28,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Wording:
-    """What the files beside this module hold.
+    """Content of the YAML files in this folder.
 
     Attributes:
         claims: templates of plain hateful sentences by kind; others quote or deny them.
-        hate: every template whose rows are hate, by kind.
-        other: every template whose rows are not, by kind.
+        hate: all templates of hateful rows, by kind.
+        other: all templates of other rows, by kind.
         groups: protected groups by name.
-        slurs: by group: several people (first), one without article (second).
+        slurs: by group: plural forms (first), singular forms without article (second).
         slots: phrases by slot.
     """
 
@@ -49,7 +49,7 @@ class Wording:
 
 @cache
 def wording() -> Wording:
-    """The wording of all counterexamples, read once a process."""
+    """The wording of all counterexamples, read once per process."""
     hate, other, clauses, slurs, phrases = map(_read, ("hate", "other", "clauses", "slurs", "phrases"))
     return Wording(
         claims=hate["hate"],

@@ -1,4 +1,4 @@
-"""What makes a fit faster and leaves its result as it is: one file each, applied by `fit` from one list."""
+"""Training speed-ups that do not change the result: one file each, applied by `fit` from one list."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from evenodd.training.speedups.vocabulary import used_tokens_only
 def apply_speedups(
     model: PreTrainedModel, stores: Sequence[TokenStore], dropout: DropoutPool, *, all_tokens: bool
 ) -> Iterator[None]:
-    """Within it, the model is trained and scored with all of them; afterwards it is as it was.
+    """Applies all speed-ups to a model while it is trained and scored, and reverts them afterwards.
 
     Args:
         model: changed within the context only.
-        stores: of the rows that are trained on and scored.
-        dropout: the pool of masks; it has to follow the fit as a callback as well.
-        all_tokens: whether a term of the loss reads more of the last layer than its first token.
+        stores: all rows for training and scoring.
+        dropout: the pool of masks; it must be registered as a callback of the fit too.
+        all_tokens: whether a term of the loss needs more of the last layer than its first token.
     """
     speedups: list[AbstractContextManager[object]] = [
         used_tokens_only(model, stores),
@@ -41,5 +41,5 @@ def apply_speedups(
 
 
 def needed_tokens(model: PreTrainedModel, *, all_tokens: bool) -> AbstractContextManager[object]:
-    """The last layer on the first token, unless the objective compares the others too."""
+    """Computes the last layer for the first token only, unless the objective needs all tokens."""
     return nullcontext() if all_tokens else first_token_in_last_layer(model)
