@@ -164,7 +164,7 @@ def test_decisions_of_the_wrong_shape_or_kind_are_refused() -> None:
     suite = load_suite()
     with pytest.raises(ValueError, match="one decision per case"):
         score_suite(suite, [True, False])
-    with pytest.raises(ValueError, match="cut probabilities"):
+    with pytest.raises(ValueError, match="apply the threshold to probabilities"):
         score_suite(suite, np.full(len(suite), 0.3))
 
 

@@ -123,9 +123,7 @@ def _check_name(said: str) -> None:
     try:
         "".encode(said)
     except (LookupError, ValueError) as error:  # unknown, or not a text encoding
-        raise ValueError(
-            f"data.encoding={said!r}: not an encoding. Try utf-8, cp1252, cp1251, gb18030."
-        ) from error
+        raise ValueError(f"data.encoding={said!r}: not an encoding. Try utf-8, cp1252, cp1251, gb18030.") from error
 
 
 def _utf16_without_mark(head: bytes) -> str | None:

@@ -172,9 +172,7 @@ def _check_splits(
         if not many
     ]
     if lacking:
-        way = (
-            "-P data.group_columns=none lets groups be divided" if table.groups else "change the predefined splits"
-        )
+        way = "-P data.group_columns=none lets groups be divided" if table.groups else "change the predefined splits"
         raise ValueError(f"data={settings.source!r}: no rows of {', '.join(lacking)}. More rows are needed, or {way}.")
     keys = table.key[split >= 0]
     keys.sort()
