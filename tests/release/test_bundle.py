@@ -193,7 +193,7 @@ def test_a_tokenizer_that_disagrees_with_its_own_file_is_refused() -> None:
             return super().__call__([str(t) + " bad" for t in text], **options)  # type: ignore[attr-defined]
 
     shouting = Shouting(tokenizer_object=tiny_tokenizer().backend_tokenizer, pad_token="[PAD]", unk_token="[UNK]")
-    with pytest.raises(ValueError, match=r"tokenizer\.json gives other ids for"):
+    with pytest.raises(ValueError, match=r"tokenizer\.json produces other ids for"):
         plain_tokenizer(shouting)
     with pytest.raises(ValueError, match=r"no tokenizer\.json form"):
         plain_tokenizer(object())

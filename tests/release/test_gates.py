@@ -142,5 +142,5 @@ def test_audit_entry_is_json_with_who_when_from_to_and_why() -> None:
 
 def test_time_without_zone_is_refused() -> None:
     """A local time in a log that several machines write orders events wrongly."""
-    with pytest.raises(ValueError, match="aware"):
+    with pytest.raises(ValueError, match="needs a time zone"):
         audit_entry(Move("champion", None, "1", "ana", ""), [], {}, datetime(2026, 1, 1))

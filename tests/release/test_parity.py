@@ -118,7 +118,7 @@ def test_two_runtimes_are_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_gpu_provider_without_gpu_is_refused(graph: Path, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """ONNX Runtime lists CUDA as available, falls back to the CPU, and says nothing."""
     monkeypatch.setattr(sessions, "has_gpu", lambda: False)
-    with pytest.raises(RuntimeError, match=rf"provider={provider}: it did not come up; .* Pass provider=cpu\."):
+    with pytest.raises(RuntimeError, match=rf"provider={provider}: it did not start; .* Pass provider=cpu\."):
         open_session(graph, provider)  # type: ignore[arg-type]
 
 
@@ -128,7 +128,7 @@ def test_a_provider_that_silently_fell_back_is_refused(graph: Path, monkeypatch:
         pytest.skip("needs onnxruntime-gpu on a machine without a device")
     monkeypatch.setattr(sessions, "has_gpu", lambda: True)
     monkeypatch.setattr(sessions, "_preload", lambda: None)
-    with pytest.raises(RuntimeError, match="a device is there, but the libraries of CUDA 13 and cuDNN 9 did not load"):
+    with pytest.raises(RuntimeError, match="there is a device, but the libraries of CUDA 13 and cuDNN 9 did not load"):
         open_session(graph, "cuda")
 
 

@@ -1,4 +1,4 @@
-"""ONNX export, parity, the bundle, and the gates of a promotion."""
+"""ONNX export, parity, the bundle, and promotion gates."""
 
 from evenodd.release.bench import FULL, SHORT, latency_p50_ms, latency_table, pareto_points, plot_pareto
 from evenodd.release.bundle import BundleContents, write_bundle

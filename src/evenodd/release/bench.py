@@ -1,4 +1,4 @@
-"""How fast a model or a graph is, by batch and length; and what that speed costs in macro-F1."""
+"""Speed of a model or a graph by batch size and length, and its trade-off with macro-F1."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ MIN_RUNS = 3
 def latency_p50_ms(target: torch.nn.Module | Path, *, tokens: int = 32, seconds: float = 1.5) -> float:
     """Median milliseconds of one text of 32 tokens on one CPU thread: the metric `cost/latency_p50_ms`.
 
-    One text because that is what an unbatched caller waits for, 32 tokens because that is above the average of forum
-    texts, one thread so that the figure does not depend on how many cores are there. Takes about two seconds.
+    One text is what an unbatched caller waits for; 32 tokens are above the average of forum texts; with one thread the
+    figure does not depend on the number of cores. It takes about two seconds.
 
     Args:
         target: a transformers classifier, or the path of a graph.
         tokens: length of the text.
-        seconds: how long to measure; at least three runs are made.
+        seconds: measuring time; there are at least three runs.
     """
     with one_thread():
         predict, inputs = _predictor(target, threads=1)
@@ -58,9 +58,9 @@ def latency_table(
     Args:
         model: a transformers classifier on the CPU.
         graphs: name to graph file.
-        batches: rows of a batch.
-        lengths: tokens of every row.
-        seconds: per cell; at least three runs are made.
+        batches: numbers of rows per batch.
+        lengths: numbers of tokens per row.
+        seconds: measuring time per cell; there are at least three runs.
 
     Returns:
         One row per runtime, batch and length: runtime, batch, tokens, sentences_per_second, p50_ms, p95_ms, runs.
@@ -75,7 +75,7 @@ def latency_table(
 
 
 def _runtimes(model: torch.nn.Module, graphs: Mapping[str, Path]) -> Iterator[tuple[str, Predict, tuple[str, ...]]]:
-    """Name, callable and inputs of everything that is compared."""
+    """Name, callable and inputs of each compared runtime."""
     predict, inputs = _predictor(model)
     yield "torch fp32", predict, inputs
 
@@ -89,7 +89,7 @@ def _runtimes(model: torch.nn.Module, graphs: Mapping[str, Path]) -> Iterator[tu
 
 
 def _cell(name: str, batch: int, tokens: int, times: np.ndarray) -> dict[str, object]:
-    """A row of the table out of run times in milliseconds."""
+    """A row of the table from run times in milliseconds."""
     p50, p95 = np.percentile(times, [50, 95])
     return {
         "runtime": name,
@@ -103,7 +103,7 @@ def _cell(name: str, batch: int, tokens: int, times: np.ndarray) -> dict[str, ob
 
 
 def _predictor(target: torch.nn.Module | Path, threads: int | None = None) -> tuple[Predict, tuple[str, ...]]:
-    """A callable over padded feeds, and the inputs it wants."""
+    """A callable for padded feeds, and its inputs."""
     if isinstance(target, Path):
         session = open_session(target, "cpu", threads=threads)
         return (lambda feeds: run_session(session, feeds)), tuple(i.name for i in session.get_inputs())
@@ -128,7 +128,7 @@ def random_feeds(inputs: Sequence[str], batch: int, tokens: int) -> Feeds:
 
 
 def time_runs(predict: Predict, feeds: Feeds, seconds: float) -> np.ndarray:
-    """Milliseconds of each run after one that does not count: float64, (runs,)."""
+    """Milliseconds of each run after a warm-up run: float64, (runs,)."""
     predict(feeds)
     times: list[float] = []
     end = time.perf_counter() + seconds
@@ -141,7 +141,7 @@ def time_runs(predict: Predict, feeds: Feeds, seconds: float) -> np.ndarray:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """torch on one thread inside, as before outside."""
+    """Restricts torch to one thread within a `with` block."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -151,15 +151,15 @@ def one_thread() -> Iterator[None]:
 
 
 def pareto_points(table: pd.DataFrame, graphs: Graphs, parameters: int) -> pd.DataFrame:
-    """What `plot_pareto` draws: torch in float32, each graph, and `checked` where it was measured.
+    """Points for `plot_pareto`: torch in float32, each graph, and `checked` if it was measured.
 
-    Latency is the median of one text of 32 tokens. `checked` was not run: its latency is that of int8 and of its share
-    of float32, its labels are float32's. torch in bfloat16 stands in the table only, as its macro-F1 is not measured.
+    Latency is the median of one text of 32 tokens. `checked` is not run: its latency is int8's plus its share of
+    float32's, and its labels are float32's. torch in bfloat16 is left out, because its macro-F1 is not measured.
 
     Args:
         table: from `latency_table`, with batch 1 and 32 tokens.
         graphs: from `export_graphs`, with macro-F1.
-        parameters: of the torch model.
+        parameters: number of parameters of the torch model.
 
     Raises:
         ValueError: the export had no labels.
@@ -180,7 +180,7 @@ def pareto_points(table: pd.DataFrame, graphs: Graphs, parameters: int) -> pd.Da
 
 
 def pareto_front(latency_ms: ArrayLike, f1_macro: ArrayLike) -> np.ndarray:
-    """Which points no other point beats: bool, (n,). Beating is no slower, no worse, and better in one of the two."""
+    """Points on the Pareto front: bool, (n,)."""
     latency, f1 = np.asarray(latency_ms, dtype=float), np.asarray(f1_macro, dtype=float)
     no_worse = (latency[:, None] <= latency) & (f1[:, None] >= f1)
     better = (latency[:, None] < latency) | (f1[:, None] > f1)

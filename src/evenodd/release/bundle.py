@@ -45,24 +45,24 @@ SAMPLE_TEXTS = (
 
 @dataclass(frozen=True)
 class BundleContents:
-    """What a bundle says beside its graphs.
+    """Content of a bundle in addition to its graphs.
 
     Attributes:
-        name: of the registered model.
+        name: name of the registered model.
         variant: `teacher`, `odd`, `even`, `lora`, …
         task: labels, kind, positive label and metric.
         decision: temperature, bias, threshold, review band and pooling.
-        version: of the registered torch model, as text, or None before registration.
-        run_id: of the run that fitted it.
-        data: name, digest and whether the rows are synthetic.
-        teacher: what the weights started from.
-        layer_map: teacher layers kept, from 1; None for a full-depth model.
+        version: version of the registered torch model, as text; None before registration.
+        run_id: id of the run that fitted it.
+        data: name and digest of the rows, and whether they are synthetic.
+        teacher: the model that the weights were initialised from.
+        layer_map: kept teacher layers, from 1; None for a full-depth model.
         window_overlap: tokens that neighbouring windows share.
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
-        metrics: name to value, as they stand on the card.
+        metrics: name to value, as on the card.
         limits: one line each.
-        page: what the page of the service says of the task; see `evenodd.classifier.page`.
-        samples: texts to check at start, beside the built-in ones.
+        page: texts about the task for the service's page; see `evenodd.classifier.page`.
+        samples: texts to check at start, in addition to the built-in ones.
     """
 
     name: str
@@ -91,22 +91,22 @@ def write_bundle(
     card: str | None = None,
     signing_key: Path | None = None,
 ) -> Path:
-    """Writes a bundle in one step: a folder beside `out` is filled, checked, and then renamed to it.
+    """Writes a bundle atomically: a folder beside `out` is filled, checked, and then renamed to `out`.
 
     Args:
-        out: the bundle's folder; one that is there is replaced.
+        out: the bundle's folder; an existing one is replaced.
         graphs: from `export_graphs`.
-        contents: what the service has to know, beside the graphs.
-        reference_texts: the validation split, any number of texts: for the drift histograms, and one text of each
-            label and decision to check at start.
+        contents: content in addition to the graphs.
+        reference_texts: texts of the validation split, for the drift histograms and for one sample of each label and
+            decision that is checked at start.
         card: Markdown, or None.
-        signing_key: file with the private key that signs it, or None.
+        signing_key: file with the private key that signs the bundle, or None.
 
     Returns:
         `out`.
 
     Raises:
-        ValueError: the labels do not fit the graph, there are no reference texts, or the key is none.
+        ValueError: the labels do not fit the graph, there are no reference texts, or the key is not valid.
     """
     if not len(reference_texts):
         raise ValueError("reference_texts is empty: drift is measured against the validation split.")
@@ -175,13 +175,13 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
 
 
 class _Scorer:
-    """Calibrated, pooled probabilities of texts of any length, as the service gives them."""
+    """Calibrated, pooled probabilities of texts of any length, equal to the service's."""
 
     def __init__(self, work: Path, encoder: TextEncoder, contents: BundleContents) -> None:
         self.work, self.encoder, self.contents = work, encoder, contents
 
     def score(self, texts: Sequence[str], kind: str, *, alone: bool = False) -> np.ndarray:
-        """float64, (n, labels); with `alone` each window by itself, as int8's scores depend on the batch."""
+        """float64, (n, labels); with `alone` each window runs by itself, because int8's scores depend on the batch."""
         windows = self.encoder.windows(texts)
         flat = [window for parts in windows for window in parts]
         session = open_session(self.work / FILES[kind], "cpu")
@@ -196,7 +196,7 @@ class _Scorer:
         return self.contents.decision.pool_texts(rows, [len(parts) for parts in windows])
 
     def samples(self, texts: Sequence[str], kinds: Sequence[str]) -> list[dict[str, Any]]:
-        """Texts with label and decision, and the probabilities that each graph must reproduce."""
+        """Sample texts with label and decision, and the probabilities that each graph must reproduce."""
         texts = list(dict.fromkeys(texts))
         scores = {kind: self.score(texts, kind, alone=True).round(6).tolist() for kind in kinds}
         exact = scores[EXACT if EXACT in kinds else kinds[0]]
@@ -210,7 +210,7 @@ class _Scorer:
         ]
 
     def reference(self, probabilities: np.ndarray, lengths: np.ndarray) -> dict[str, list[float]]:
-        """Histograms of scores and of lengths in tokens, that drift is measured against.
+        """Histograms of scores and of lengths in tokens, the reference for drift.
 
         Args:
             probabilities: float64, (texts, labels).
@@ -230,12 +230,12 @@ class _Scorer:
 
 
 def typical_texts(texts: Sequence[str], probabilities: np.ndarray, decision: Decision) -> list[str]:
-    """A text of each label and decision that occur: the one furthest from where it would be another.
+    """For each label and decision that occur, the text that is furthest from the boundaries.
 
     Args:
-        texts: long ones are left out, as they would be in every bundle.
+        texts: candidates; long ones are left out, because bundles contain the texts.
         probabilities: float64, (texts, labels).
-        decision: says where labels and decisions change.
+        decision: determines where labels and decisions change.
     """
     labels, decided = decision.labels(probabilities), decision.outcomes(probabilities)
     found: dict[tuple[int, int], str] = {}

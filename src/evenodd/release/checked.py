@@ -1,14 +1,14 @@
-"""The graph `checked`: int8 answers, and float32 answers again what int8 leaves too close to call.
+"""The graph `checked`: int8 answers, and float32 answers again if int8's score is close to a boundary.
 
-Dynamic int8 takes one range of activations for a whole batch, so its scores move a little with the texts beside them,
-and a label near a boundary can change. How far scores move is measured here, on validation texts in several kinds of
-batches. Windows whose int8 score lies within a margin of a boundary are run again in float32; the others have the label
-and the decision of the float32 graph, but for one in 50,000: the margin is the smallest at which the tail of the errors
-and the number of windows at each distance let no more change, and at which no validation window does. Where a text of
-several windows takes the window with the highest positive score, the same holds for the text; pooled otherwise it is
-run in float32.
+Dynamic int8 uses one range of activations for a whole batch. So a text's scores depend slightly on the other texts in
+the batch, and a label near a boundary can change. This module measures the error on validation texts in several kinds
+of batches. Windows whose int8 score is within a margin of a boundary are run again in float32; the others have the
+label and the decision of the float32 graph, with about one exception in 50,000. The margin is the smallest one with two
+properties: the tail of the errors and the number of windows at each distance predict no more exceptions, and no
+validation window changes. If a text of several windows uses the window with the highest positive score, the same holds
+for the text; with other pooling it is run in float32.
 
-Distances are in log-odds, log p - log (1 - p), where errors of int8 are alike over the whole range of probabilities.
+Distances are in log-odds, log p - log (1 - p), where int8's errors have a similar size over all probabilities.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ TAIL = 0.05
 NEAREST = 0.25
 MAX_WINDOWS = 2000
 LEAST_MARGIN = 1e-3
-"""Log-odds: where no validation text comes near a boundary, one that does is still asked again."""
+"""Minimum margin in log-odds, even if no validation text is close to a boundary."""
 MIXED_BATCH = 8
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What was measured; it stands in bundle.json, and the service reads `kind`, `margin` and `share`.
+    """Result of the measurement. It is stored in bundle.json; the service reads `kind`, `margin` and `share`.
 
     Attributes:
-        margin: log-odds; nearer than this to a boundary, a window is run again in float32.
-        share: of the windows that are run again.
-        may_change: share of windows whose label or decision is expected to differ from float32's all the same.
-        texts: windows measured.
-        max_log_odds_diff: largest difference between int8 and float32 in any kind of batch.
-        max_abs_diff: the same of a probability, among windows that are not run again: how far a score can be off.
-        changed: windows whose label or decision int8 alone changes in some kind of batch.
-        held_out: windows of one half that still change with a margin measured on the other half, both ways.
+        margin: log-odds; a window closer than this to a boundary is run again in float32.
+        share: share of the windows that are run again.
+        may_change: expected share of windows whose label or decision still differs from float32's.
+        texts: number of measured windows.
+        max_log_odds_diff: largest difference between int8 and float32 in any kind of batch, in log-odds.
+        max_abs_diff: largest difference of a probability among windows that are not run again.
+        changed: number of windows whose label or decision int8 alone changes in some kind of batch.
+        held_out: number of windows of one half that still change with a margin from the other half, summed over both.
         kind: the graph that answers first.
     """
 
@@ -70,16 +70,16 @@ class Checked:
 def measure_checked(
     graphs: Mapping[str, Path], encoder: TextEncoder, decision: Decision, texts: Sequence[str]
 ) -> Checked:
-    """The margin that keeps labels and decisions, and what it costs.
+    """Measures the margin that keeps labels and decisions, and its cost.
 
     Args:
         graphs: kind to file, `int8` and `fp32` among them.
-        encoder: texts to their inputs.
-        decision: says where labels and decisions change.
-        texts: the validation split; 2,000 windows of it at most are read.
+        encoder: encodes texts as inputs of the graphs.
+        decision: determines where labels and decisions change.
+        texts: texts of the validation split; at most 2,000 windows are used.
 
     Raises:
-        ValueError: no texts.
+        ValueError: there are no texts.
     """
     if not len(texts):
         raise ValueError("texts is empty: the margin of int8 is measured on the validation split.")
@@ -101,12 +101,12 @@ def measure_checked(
 
 
 def compare(fast: np.ndarray, exact: np.ndarray, decision: Decision) -> Checked:
-    """What probabilities of both graphs say.
+    """Computes the result from probabilities of both graphs.
 
     Args:
         fast: float64, (kinds of batches, windows, labels).
         exact: float64, (windows, labels).
-        decision: says where labels and decisions change.
+        decision: determines where labels and decisions change.
     """
     errors = np.abs(log_odds(fast) - log_odds(exact)).max(axis=2)
     distances = np.stack([decision.distance(p) for p in fast])
@@ -132,17 +132,17 @@ def compare(fast: np.ndarray, exact: np.ndarray, decision: Decision) -> Checked:
 
 
 def _outcomes(decision: Decision, probabilities: np.ndarray) -> np.ndarray:
-    """A number for each row that is the same for the same label and decision: int64, (rows,)."""
+    """A number for each row, equal for equal label and decision: int64, (rows,)."""
     kinds = len(decision.label_names) + 1
     return decision.labels(probabilities) * kinds + decision.outcomes(probabilities)
 
 
 def least_margin(errors: np.ndarray, distances: np.ndarray, differs: np.ndarray) -> float:
-    """The smallest margin beyond which no more than `MAY_CHANGE` of all windows are expected to change, and none does.
+    """The smallest margin with at most `MAY_CHANGE` expected changes beyond it, and no observed ones.
 
     Args:
-        errors: float64, (kinds of batches, windows), how far int8 moved each.
-        distances: same shape, how far int8 sees each from the nearest boundary.
+        errors: float64, (kinds of batches, windows), error of int8.
+        distances: same shape, distance of int8's score from the nearest boundary.
         differs: bool, same shape, whether label or decision changed.
     """
     candidates = np.unique(np.append(distances, 0.0))
@@ -157,13 +157,13 @@ def least_margin(errors: np.ndarray, distances: np.ndarray, differs: np.ndarray)
 
 
 def _changing(errors: np.ndarray, distances: np.ndarray, margin: float) -> float:
-    """Share of windows beyond the margin that are expected to change: an error at least as large as their distance."""
+    """Expected share of windows beyond the margin that change: their error is at least as large as their distance."""
     kept = distances[distances > margin]
     return float(exceedance(errors[distances <= np.quantile(distances, NEAREST)], kept).sum() / distances.size)
 
 
 def exceedance(errors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Probability of an error larger than each size: counted where errors are many, and beyond their 95th percentile by
+    """Probability of an error larger than each size: counted up to the 95th percentile of the errors; beyond it, from
     an exponential tail with the mean excess (peaks over a threshold).
 
     Args:
@@ -182,7 +182,7 @@ def exceedance(errors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
 def _kinds_of_batches(
     session: ort.InferenceSession, encoder: TextEncoder, rows: Sequence[Sequence[int]]
 ) -> Iterator[np.ndarray]:
-    """Logits, (windows, labels), sorted by length, in random company, and each window by itself."""
+    """Logits, (windows, labels), in batches sorted by length, in random batches, and of single windows."""
     yield rows_logits(session, encoder, rows)
     order = np.random.default_rng(0).permutation(len(rows))
     for size in (MIXED_BATCH, 1):

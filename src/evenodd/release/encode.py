@@ -1,4 +1,4 @@
-"""Texts to token ids the way the service does it: with `tokenizers` alone, batches sorted by length."""
+"""Encodes texts as the service does: only with `tokenizers`, in batches sorted by length."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def plain_tokenizer(tokenizer: Any) -> Tokenizer:
         tokenizer: a transformers tokenizer with a fast core, or a `tokenizers.Tokenizer`.
 
     Raises:
-        ValueError: the tokenizer has no fast core, or the copy gives other ids than transformers does.
+        ValueError: the tokenizer has no fast core, or the copy produces other ids than transformers.
     """
     core = tokenizer if isinstance(tokenizer, Tokenizer) else getattr(tokenizer, "backend_tokenizer", None)
     if core is None:
@@ -55,12 +55,12 @@ def plain_tokenizer(tokenizer: Any) -> Tokenizer:
 
 
 def _refuse_other_ids(tokenizer: Any, copy: Tokenizer) -> None:
-    """transformers and the copy must agree on the probe texts."""
+    """Checks that transformers and the copy agree on the probe texts."""
     expected = tokenizer(list(PROBE_TEXTS), truncation=False, padding=False, verbose=False)["input_ids"]
     for text, ids, encoding in zip(PROBE_TEXTS, expected, copy.encode_batch(list(PROBE_TEXTS)), strict=True):
         if list(ids) != encoding.ids:
             raise ValueError(
-                f"tokenizer {type(tokenizer).__name__}: tokenizer.json gives other ids for {text!r} "
+                f"tokenizer {type(tokenizer).__name__}: tokenizer.json produces other ids for {text!r} "
                 f"({encoding.ids[:8]} instead of {list(ids)[:8]}). Save the tokenizer again and load it from there."
             )
 
@@ -72,8 +72,8 @@ class TextEncoder:
     Attributes:
         tokenizer: without truncation and padding.
         inputs: names of the graph's inputs.
-        pad_token_id: fills short rows.
-        max_length: tokens of a window at most, special ones included.
+        pad_token_id: id that fills short rows.
+        max_length: maximum tokens of a window, special tokens included.
         overlap: tokens that neighbouring windows of a long text share.
     """
 
@@ -84,11 +84,11 @@ class TextEncoder:
     overlap: int = 32
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, cut at `max_length` (the closing special token is kept)."""
+        """Token ids of each text, truncated to `max_length` (the closing special token is kept)."""
         return [windows[0] for windows in self.windows(texts)]
 
     def windows(self, texts: Sequence[str]) -> list[list[list[int]]]:
-        """Token ids of every window of each text: one window when it fits, overlapping ones when it is longer."""
+        """Token ids of the windows of each text: one window if it fits, otherwise overlapping ones."""
         return self._windows.split(texts)
 
     @cached_property
@@ -96,11 +96,11 @@ class TextEncoder:
         return Windows(self.tokenizer, max_length=self.max_length, overlap=self.overlap)
 
     def lengths(self, texts: Sequence[str]) -> np.ndarray:
-        """Tokens of each text, special ones included, nothing cut: int64, (n,)."""
+        """Number of tokens of each text, special tokens included, without truncation: int64, (n,)."""
         return np.array([len(e.ids) for e in self.tokenizer.encode_batch(list(texts))], dtype=np.int64)
 
     def pad(self, rows: Sequence[Sequence[int]]) -> Feeds:
-        """One padded batch: int64 arrays, (batch, longest row), under the names of the graph's inputs."""
+        """One padded batch: int64 arrays, (batch, longest row), by the names of the graph's inputs."""
         width = max(1, *(len(row) for row in rows)) if rows else 1
         ids = np.full((len(rows), width), self.pad_token_id, dtype=np.int64)
         mask = np.zeros_like(ids)
@@ -114,7 +114,7 @@ class TextEncoder:
 def sorted_batches(
     rows: Sequence[Sequence[int]], encoder: TextEncoder, batch_size: int = 32
 ) -> Iterator[tuple[np.ndarray, Feeds]]:
-    """Batches of rows of like length: (positions in `rows`, padded feeds), longest batch last."""
+    """Batches of rows of similar length: (positions in `rows`, padded feeds), longest batch last."""
     order = np.argsort([len(row) for row in rows], kind="stable")
     for start in range(0, len(rows), batch_size):
         index = order[start : start + batch_size]

@@ -1,4 +1,4 @@
-"""From a fitted model to the graphs that ship: every kind made, measured, and held against its gate."""
+"""Exports a fitted model to graphs: builds every kind, measures it and checks its gate."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ CALIBRATION_TEXTS = 256
 
 @dataclass(frozen=True)
 class ExportData:
-    """Texts that an export is measured on.
+    """Texts for measuring an export.
 
     Attributes:
-        calibration: training texts, for the int8 recipe that reads activations.
+        calibration: training texts, for the int8 recipe that measures activations.
         validation: texts of the validation split, for parity and the gates.
-        labels: int64, (n,), of the validation texts, or None.
+        labels: int64, (n,), labels of the validation texts, or None.
     """
 
     calibration: Sequence[str]
@@ -52,7 +52,7 @@ class ExportData:
 
 @dataclass(frozen=True)
 class Candidate:
-    """One graph that was tried: a row of the table of candidates."""
+    """One candidate graph: a row of the table of candidates."""
 
     kind: str
     recipe: str
@@ -67,17 +67,17 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Graphs:
-    """What an export gave.
+    """Result of an export.
 
     Attributes:
-        paths: kind to file, only kinds that passed.
-        encoder: texts to the inputs of these graphs.
-        chosen: kind to its row of the table.
-        recommended: device (`cpu`, `cuda`) to kind, or to `checked`, of which the machine that serves makes sure.
-        candidates: every graph tried, with size, speed and distance.
-        left_out: kind to reason, for kinds whose gate did not hold.
-        f1_macro: of the float32 graph on the validation texts, None without labels.
-        checked: what int8 with float32 behind it needs and costs; None when it was not measured.
+        paths: kind to file, for kinds that passed their gate.
+        encoder: encodes texts as inputs of the graphs.
+        chosen: kind to its row in the table of candidates.
+        recommended: device (`cpu`, `cuda`) to kind, or to `checked`, which the machine that serves measures again.
+        candidates: all graphs that were tried, with size, speed and difference.
+        left_out: kind to reason, for kinds that failed their gate.
+        f1_macro: macro-F1 of the float32 graph on the validation texts; None without labels.
+        checked: margin and cost of int8 checked by float32; None if it was not measured.
     """
 
     paths: dict[str, Path]
@@ -101,21 +101,21 @@ def export_graphs(
     validation_labels: np.ndarray | None = None,
     max_length: int = 128,
 ) -> Graphs:
-    """Writes the graphs of `settings.kinds`, each the fastest of its candidates that passes its gate.
+    """Writes the graphs of `settings.kinds`, for each kind the fastest candidate that passes its gate.
 
     Args:
-        model: a transformers sequence classifier without unmerged adapters; left as it is.
+        model: a transformers sequence classifier without unmerged adapters; it is not changed.
         tokenizer: its tokenizer.
-        out: folder for the graphs, made when missing.
+        out: folder for the graphs, created if missing.
         settings: kinds and gates.
-        calibration_texts: training texts, for the int8 recipe that reads activations.
-        validation_texts: texts that parity and the gates are measured on.
+        calibration_texts: training texts, for the int8 recipe that measures activations.
+        validation_texts: texts for measuring parity and the gates.
         validation_labels: int64, (n,), for the macro-F1 gate of int8.
-        max_length: tokens of a window.
+        max_length: maximum tokens of a window.
 
     Raises:
         ValueError: an adapter is not merged, the tokenizer has no fast core, or there are no validation texts.
-        RuntimeError: fp32 parity failed, or the only kind asked for did not pass its gate.
+        RuntimeError: fp32 parity failed, or the only requested kind failed its gate.
     """
     if not len(validation_texts):
         raise ValueError("validation_texts is empty: parity needs at least one text.")
@@ -127,7 +127,7 @@ def export_graphs(
 
 
 def _refuse_long_windows(model: Any, max_length: int) -> None:
-    """A window has at most as many tokens as the model has positions."""
+    """Checks that a window has no more tokens than the model has positions."""
     limit = position_limit(model)
     if limit is not None and max_length > limit:
         family = model.config.model_type
@@ -135,7 +135,7 @@ def _refuse_long_windows(model: Any, max_length: int) -> None:
 
 
 class _Export:
-    """One export: the graphs tried so far and what they were compared with."""
+    """One export: the graphs tried so far and their references."""
 
     def __init__(
         self, model: Any, tokenizer: Any, work: Path, settings: ExportSettings, data: ExportData, max_length: int
@@ -153,7 +153,7 @@ class _Export:
         self.seen: dict[Path, np.ndarray] = {}
 
     def run(self, out: Path) -> Graphs:
-        """Makes the kinds in order; float32 comes first as the source of the others."""
+        """Builds the kinds in order; float32 comes first because the others are derived from it."""
         chosen: dict[str, tuple[Candidate, Path]] = {}
         left_out: dict[str, str] = {}
         for kind in dict.fromkeys(("fp32", *self.settings.kinds)):
@@ -174,7 +174,7 @@ class _Export:
         )
 
     def _try_fp32(self) -> None:
-        """Plain, fused and lean float32 graphs against torch. A plain one that is off stops, others are dropped."""
+        """Compares float32 graphs with torch. An error is raised if the plain one fails; others are dropped."""
         count = self.settings.parity_texts or len(self.data.validation)
         chosen = _spread(self.data.validation, count)
         texts = [*(self.data.validation[at] for at in chosen), *PROBE_TEXTS]
@@ -195,7 +195,7 @@ class _Export:
                 del self.sources[name]
 
     def _try_kind(self, kind: str) -> None:
-        """Every recipe of a reduced kind, against the float32 graph on the whole validation split."""
+        """Tries every recipe of a reduced kind against the float32 graph on the whole validation split."""
         if kind == "fp16":
             source = self.sources.get("fused", self.sources["plain"])
             self._compare(kind, "fused", write_fp16(source, self.work / "fp16.onnx"))
@@ -215,7 +215,7 @@ class _Export:
         return best is not None and (exact is None or best[0].sentences_per_second > exact[0].sentences_per_second)
 
     def _compare(self, kind: str, recipe: str, path: Path) -> None:
-        """Scores a reduced graph on the validation split and notes it."""
+        """Scores a reduced graph on the validation split and records it."""
         session = open_session(path, "cpu")
         logits = session_logits(session, self.encoder, self.data.validation)
         report = compare_logits(kind, self.expected, logits, self.settings, self.data.labels)
@@ -223,7 +223,7 @@ class _Export:
 
     @cached_property
     def expected(self) -> np.ndarray:
-        """Logits of the fastest float32 graph on the validation split: what reduced kinds are held against."""
+        """Logits of the fastest float32 graph on the validation split, the reference for reduced kinds."""
         best = self._choose("fp32")
         path = self.sources["plain"] if best is None else best[1]
         return (
@@ -266,7 +266,7 @@ class _Export:
         )
 
     def _choose(self, kind: str) -> tuple[Candidate, Path] | None:
-        """The fastest candidate of a kind whose gate holds; a later one must be faster than a tie."""
+        """The fastest candidate of a kind that passes its gate; a later one must be faster by more than a tie."""
         best = None
         for candidate, path in reversed([t for t in self.tried if t[0].kind == kind and not t[0].failure]):
             if best is None or candidate.sentences_per_second > TIE * best[0].sentences_per_second:
@@ -274,7 +274,7 @@ class _Export:
         return best
 
     def _refuse(self, kind: str) -> str:
-        """Why a kind is left out; an error when it was the only one asked for."""
+        """Records why a kind is left out; raises an error if it was the only requested kind."""
         reason = "; ".join(f"{c.recipe}: {c.failure}" for c, _ in self.tried if c.kind == kind)
         if self.settings.kinds == (kind,):
             raise RuntimeError(f"ONNX parity failed: {reason}. Not registered.")

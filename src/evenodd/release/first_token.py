@@ -1,11 +1,11 @@
-"""A classifier reads the first token of the last layer only: everything else that layer computes can go.
+"""Restricts a graph's last layer to the first token, because a classifier reads nothing else of it.
 
-The last layer's keys and values need every token; its query, attention output, residuals and feed-forward part need the
-first one. Restricting them leaves the logits as they are and saves ten twelfths of that layer's matrix products:
-a third of a three-layer student.
+The last layer's keys and values need every token; its query, attention output, residuals and feed-forward part need
+only the first one. The restriction does not change the logits and saves ten twelfths of that layer's matrix products,
+which is a third of a three-layer student.
 
-The restriction starts where the graph takes the first token and is pushed up, operator by operator, to the tensors that
-are needed whole. An operator that is not known stops it there, which costs speed and nothing else.
+The restriction starts where the graph selects the first token. It is pushed up, operator by operator, to the tensors
+that are needed in full. An unknown operator stops it, which costs only speed.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def keep_first_token(graph: onnx.ModelProto) -> int:
     """Restricts the last layer to the first token, in place.
 
     Args:
-        graph: a traced classifier, attention not fused.
+        graph: a traced classifier without fused attention.
 
     Returns:
-        How many operators now work on one token instead of all; 0 when the graph takes no first token.
+        The number of operators that now process one token instead of all; 0 if the graph selects no first token.
     """
     gathers = _first_token_gathers(graph)
     if not gathers:
@@ -45,7 +45,7 @@ def keep_first_token(graph: onnx.ModelProto) -> int:
 
 
 def _first_token_gathers(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Nodes that take index 0 of the token axis of hidden states."""
+    """Nodes that select index 0 of the token axis of hidden states."""
     constants = graph_constants(graph)
     shapes = {output for node in graph.graph.node if node.op_type == "Shape" for output in node.output}
     inputs = {value.name for value in graph.graph.input}
@@ -61,7 +61,7 @@ def _first_token_gathers(graph: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 class _Push:
-    """Pushes the restriction from a tensor to what it is computed from."""
+    """Pushes the restriction from a tensor to its inputs."""
 
     def __init__(self, graph: onnx.ModelProto) -> None:
         self.graph = graph
@@ -72,7 +72,7 @@ class _Push:
         self.added: list[onnx.NodeProto] = []
 
     def first(self, name: str, axis: int) -> str:
-        """Name of a tensor that holds index 0 of `name` along `axis`, which it keeps with size 1."""
+        """Name of a tensor that holds index 0 of `name` along `axis`, which is kept with size 1."""
         if (name, axis) not in self.done:
             node = None if name in self.whole else self.producers.get(name)
             inputs = None if node is None else self._inputs(node, axis)
@@ -83,7 +83,7 @@ class _Push:
         return self.done[name, axis]
 
     def _needed_whole(self) -> set[str]:
-        """Keys, values, and everything they are computed from: right operands of products of two activations."""
+        """Keys, values and all of their inputs: right operands of products of two activations."""
         found: set[str] = set()
         waiting = [
             n.input[1] for n in self.graph.graph.node if n.op_type == "MatMul" and self._is_activation(n.input[1])
@@ -99,7 +99,7 @@ class _Push:
         return name not in self.constants
 
     def _inputs(self, node: onnx.NodeProto, axis: int) -> list[str] | None:
-        """The inputs of a copy of `node` that computes the first index only; None when the operator is not known."""
+        """The inputs of a copy of `node` that computes only the first index; None if the operator is unknown."""
         if node.op_type in UNARY and not (node.op_type == "Softmax" and _attribute(node, "axis", -1) != -1):
             return [self.first(node.input[0], axis), *node.input[1:]]
         if node.op_type == "LayerNormalization" and _attribute(node, "axis", -1) == -1:
@@ -116,13 +116,13 @@ class _Push:
         return None
 
     def _binary_inputs(self, node: onnx.NodeProto, axis: int) -> list[str] | None:
-        """Constants must be vectors of the last axis or scalars; a mask of size 1 along the axis is left as it is."""
+        """Constants must be vectors of the last axis or scalars; a mask of size 1 along the axis is not changed."""
         if any(self.constants[name].ndim > 1 for name in node.input if name in self.constants):
             return None
         return [self.first(name, axis) if self._is_activation(name) else name for name in node.input]
 
     def _shape_after_tokens(self, name: str) -> str | None:
-        """For a target shape (batch, tokens, constants…) the name of one that copies the first two from the input."""
+        """For a target shape (batch, tokens, constants…), the name of one that copies the first two from the input."""
         node = self.producers.get(name)
         if node is None or node.op_type != "Concat" or len(node.input) < TOKEN_AXIS + 2:
             return None
@@ -140,7 +140,7 @@ class _Push:
         return name
 
     def _slice(self, name: str, axis: int) -> str:
-        """Takes the first index of a tensor that is there whole."""
+        """Selects the first index of a complete tensor."""
         bounds = [self._constant(f"first_token_{value}", np.array([value], dtype=np.int64)) for value in (0, 1)]
         along = self._constant(f"first_token_axis_{axis}", np.array([axis], dtype=np.int64))
         output = f"{name}_first_{axis}"

@@ -1,6 +1,6 @@
-"""What a version must show before `champion` points to it, and the entry that the audit log keeps of the move.
+"""Gates that a version must pass before it becomes `champion`, and the audit-log entry of a promotion.
 
-A gate that is asked for and whose figure is missing has not been passed.
+A configured gate whose figure is missing fails.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ OF_EXPORT = ("size", "parity")
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition and how it came out.
+    """One condition and its result.
 
     Attributes:
         name: short, stable: above_floor, champion, behaviour, group_gap, calibration, parity, latency, size.
         passed: whether it holds.
-        figure: what was measured; None when it is missing.
-        bound: what was asked; None when there is nothing to compare with.
-        text: one line with the figure, the bound and, when it failed, the way out.
+        figure: the measured value; None if it is missing.
+        bound: the required value; None if there is nothing to compare with.
+        text: one line with the figure, the bound and, if it failed, how to fix it.
     """
 
     name: str
@@ -82,16 +82,16 @@ LIMITS = (
 def check_gates(
     figures: Mapping[str, Any], settings: GateSettings, champion: Mapping[str, Any] | None = None
 ) -> list[Gate]:
-    """Hold a version's figures against every gate that is asked for.
+    """Checks a version's figures against every configured gate.
 
     Args:
         figures: by metric name. Read: `validation/f1_macro`; `floor/validation_majority_f1_macro` and
             `floor/validation_tfidf_f1_macro`; `champion/difference_high`, the upper bound of the interval of macro-F1
-            minus the champion's on paired validation rows, when it was computed; `behaviour/balanced_accuracy`,
+            minus the champion's on paired validation rows, if it was computed; `behaviour/balanced_accuracy`,
             `behaviour/group_gap`, `validation/ece`, `parity/passed` (0 or 1) and `parity/max_abs_diff`,
-            `cost/latency_p50_ms`, `cost/onnx_mb`; `validation_digest`, to tell whether the champion saw the same rows.
-        settings: bounds; None is not asked.
-        champion: figures of the version that holds the alias now; None when nobody does.
+            `cost/latency_p50_ms`, `cost/onnx_mb`; `validation_digest`, equal if the champion had the same rows.
+        settings: bounds; None: the gate is not checked.
+        champion: figures of the present champion; None if there is none.
 
     Returns:
         Gates in a fixed order, passed and failed.
@@ -108,9 +108,9 @@ def check_gates(
 
 
 def gates_of_fit(figures: Mapping[str, Any], settings: GateSettings) -> list[Gate]:
-    """The gates that a fitted version can be held against before it is exported and without a champion.
+    """Checks the gates that need neither an export nor a champion.
 
-    What only the exported graph shows (size, parity) waits for the promotion, unless it is known already.
+    Gates that need the exported graph (size, parity) are checked at promotion, unless their figures are known already.
 
     Args:
         figures: see `check_gates`.
@@ -120,7 +120,7 @@ def gates_of_fit(figures: Mapping[str, Any], settings: GateSettings) -> list[Gat
 
 
 def failed(gates: Sequence[Gate]) -> tuple[str, ...]:
-    """Names of the gates that were not passed."""
+    """Names of the failed gates."""
     return tuple(gate.name for gate in gates if not gate.passed)
 
 
@@ -149,7 +149,7 @@ def _above_floor(figures: Mapping[str, Any]) -> Gate:
 
 
 def _against_champion(figures: Mapping[str, Any], settings: GateSettings, champion: Mapping[str, Any]) -> Gate:
-    """Significantly worse where there is an interval; otherwise the plain difference, on the same data only."""
+    """Compares with the champion: by the interval if there is one, otherwise by the difference on the same data."""
     margin, high = settings.max_worse_than_champion, _number(figures, CHAMPION_HIGH)
     allowed = f"; {margin:.3f} may be lost" if margin else ""
     if high is not None:
@@ -172,11 +172,11 @@ def _against_champion(figures: Mapping[str, Any], settings: GateSettings, champi
 def _limit(figures: Mapping[str, Any], limit: Limit, bound: float) -> Gate:
     figure = _number(figures, limit.key)
     if figure is None:
-        text = f"no figure {limit.key}, and {bound:g} is asked: it comes from {limit.source}."
+        text = f"no figure {limit.key}, but {bound:g} is required: it comes from {limit.source}."
         return Gate(limit.name, False, None, bound, text)
     passed = figure >= bound if limit.at_least else figure <= bound
     side = "at least" if limit.at_least else "at most"
-    return Gate(limit.name, passed, figure, bound, f"{limit.words} {figure:.4g}, {side} {bound:g} is asked.")
+    return Gate(limit.name, passed, figure, bound, f"{limit.words} {figure:.4g}, {side} {bound:g} is required.")
 
 
 def _parity(figures: Mapping[str, Any]) -> Gate:
@@ -190,7 +190,7 @@ def _parity(figures: Mapping[str, Any]) -> Gate:
 
 @dataclass(frozen=True)
 class Move:
-    """A change of an alias: which, from which version (None: nobody held it), to which, by whom, why."""
+    """A change of an alias: from which version (None: it was not set) to which, by whom, and why."""
 
     alias: str
     old_version: str | None
@@ -203,10 +203,10 @@ def audit_entry(move: Move, gates: Sequence[Gate], figures: Mapping[str, Any], w
     """One line of the audit log, ready for JSON.
 
     Args:
-        move: what was changed or refused.
-        gates: as checked; empty for a roll-back that checks none.
-        figures: of the new version; anything but numbers, texts and truth values is left out, NaN becomes None.
-        when: an aware time.
+        move: the change, made or refused.
+        gates: checked gates; empty for a roll-back, which checks none.
+        figures: figures of the new version; only numbers, texts and booleans are kept, NaN becomes None.
+        when: a time with time zone.
 
     Returns:
         when (ISO 8601, UTC), who, alias, from, to, why, gates_passed (a roll-back moves the alias without it), gates,
@@ -216,7 +216,7 @@ def audit_entry(move: Move, gates: Sequence[Gate], figures: Mapping[str, Any], w
         ValueError: `when` has no time zone.
     """
     if when.tzinfo is None:
-        raise ValueError(f"when={when.isoformat()}: an aware time is needed, such as datetime.now(UTC).")
+        raise ValueError(f"when={when.isoformat()}: it needs a time zone, such as datetime.now(UTC).")
     return {
         "when": when.astimezone(UTC).isoformat(timespec="seconds"),
         "who": move.who,

@@ -1,4 +1,4 @@
-"""A transformers classifier as an ONNX graph: traced, attention fused where the family allows it."""
+"""Traces a transformers classifier as an ONNX graph, with fused attention if the family allows it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MERGE_TOLERANCE = 1e-4
 
 
 class _Logits(torch.nn.Module):
-    """Positional inputs in, logits out: the shape that tracing wants."""
+    """Wraps a model for tracing: positional inputs, logits as output."""
 
     def __init__(self, model: torch.nn.Module, inputs: Sequence[str]) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _Logits(torch.nn.Module):
 
 
 def is_unmerged(model: torch.nn.Module) -> bool:
-    """Whether adapter layers are still beside the weights."""
+    """Whether the model has adapters that are not merged."""
     return any(isinstance(module, BaseTunerLayer) for module in model.modules())
 
 
@@ -47,14 +47,14 @@ def merge_adapter(model: Any) -> Any:
     """Merges a PEFT model's adapter into a copy of its weights.
 
     Args:
-        model: a PEFT model over a sequence classifier; it is left as it is.
+        model: a PEFT model over a sequence classifier; it is not changed.
 
     Returns:
         A plain transformers model in eval mode, on the CPU, float32.
 
     Raises:
         ValueError: the model has no adapter to merge.
-        RuntimeError: the merged model does not say what the adapter says.
+        RuntimeError: the merged model's logits differ from the adapter's.
     """
     if not is_unmerged(model):
         raise ValueError(f"model {type(model).__name__}: it has no adapter to merge. Export it as it is.")
@@ -77,7 +77,7 @@ def trace_graph(model: Any, inputs: Sequence[str], path: Path) -> Path:
 
     Args:
         model: a transformers sequence classifier; it is copied, not changed.
-        inputs: input names in order, out of input_ids, attention_mask, token_type_ids.
+        inputs: ordered input names, from input_ids, attention_mask, token_type_ids.
         path: the file to write.
 
     Raises:
@@ -120,7 +120,7 @@ def _trace_batch(config: Any, width: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _strip_traces_of_the_machine(path: Path) -> None:
-    """Removes comments and stack traces, which hold source paths."""
+    """Removes comments and stack traces, which contain source paths."""
     graph = onnx.load(str(path))
     for node in graph.graph.node:
         node.doc_string = ""
@@ -134,9 +134,9 @@ def _strip_traces_of_the_machine(path: Path) -> None:
 
 
 def fuse_graph(source: Path, path: Path, config: Any) -> Path:
-    """Fuses attention, layer norm and GELU with ONNX Runtime's transformers optimizer: the form for CUDA.
+    """Fuses attention, layer norm and GELU with ONNX Runtime's transformers optimizer, for CUDA.
 
-    Families whose attention it does not know (relative positions, rotary) keep it apart.
+    Attention that the optimizer does not know (relative or rotary positions) is not fused.
 
     Args:
         source: a graph from `trace_graph`.
@@ -147,11 +147,11 @@ def fuse_graph(source: Path, path: Path, config: Any) -> Path:
 
 
 def lean_graph(source: Path, path: Path, config: Any) -> Path:
-    """The form for the CPU: layer norm and GELU fused, what ONNX Runtime fuses into slower kernels left apart, and the
-    last layer restricted to the first token where the classifier reads no other.
+    """Writes the lean graph for the CPU: layer norm and GELU are fused, fusions with slower kernels are avoided, and
+    the last layer is restricted to the first token if the classifier reads no other.
 
     On the CPU, SkipLayerNormalization, BiasGelu and the attention operators are slower than their parts around int8
-    products (see EXPERIMENTS.md). A session would fuse residual and layer norm again; written as Sum, it does not.
+    products (see EXPERIMENTS.md). A session would fuse residual and layer norm again, unless the residual is a Sum.
 
     Args:
         source: a graph from `trace_graph`.
@@ -176,7 +176,7 @@ def lean_graph(source: Path, path: Path, config: Any) -> Path:
 
 
 def _optimize(source: Path, path: Path, config: Any, options: FusionOptions) -> Path:
-    """Runs the optimizer with these fusions and cleans the file."""
+    """Runs the optimizer with the given fusions and cleans the file."""
     options.enable_embed_layer_norm = False
     with quiet_libraries():
         optimized = optimizer.optimize_model(
@@ -194,7 +194,7 @@ def _optimize(source: Path, path: Path, config: Any, options: FusionOptions) -> 
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Holds back what ONNX Runtime's tools log through the root logger: dozens of lines a graph."""
+    """Suppresses the log lines of ONNX Runtime's tools in the root logger: dozens per graph."""
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
@@ -212,12 +212,12 @@ def graph_inputs(path: Path) -> tuple[str, ...]:
 
 
 def count_operators(path: Path) -> Counter[str]:
-    """How often each operator occurs in a graph."""
+    """Number of occurrences of each operator in a graph."""
     return Counter(node.op_type for node in onnx.load(str(path), load_external_data=False).graph.node)
 
 
 def model_inputs(model: Any, tokenizer: Any) -> tuple[str, ...]:
-    """The inputs that this family's graph needs: the tokenizer's, as far as the model uses them."""
+    """The inputs of the family's graph: those of the tokenizer that the model uses."""
     known = getattr(tokenizer, "model_input_names", INPUT_NAMES)
     has_types = getattr(model.config, "type_vocab_size", 0) and model.config.type_vocab_size > 1
     names = [name for name in INPUT_NAMES if name in known or name != "token_type_ids"]

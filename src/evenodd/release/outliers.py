@@ -1,12 +1,12 @@
-"""Outliers of activations, taken out of the way of int8's one range a batch.
+"""Separates outliers of activations, which would coarsen int8's single range per batch.
 
-A few channels of an encoder are ten times as wide as all others: in a BERT of 384 channels one, at the first token, and
-one to three of the 1,536 neurons of a feed-forward part. Dynamic int8 has one step for a whole batch, so they make it
-ten times as coarse for everything. Both changes leave the float32 graph's result as it is:
+A few channels of an encoder have ten times the range of all others: in a BERT of 384 channels one, at the first token,
+and one to three of the 1,536 neurons of a feed-forward part. Dynamic int8 has one step size for a whole batch, so these
+channels make it ten times as coarse for all. Two changes, which do not alter the float32 graph's result:
 
-- Products read a copy of their layer norm in which the widest channels are divided by a constant, and the rows of their
-  weights that read these are multiplied by it (the residual reads the layer norm as it was).
-- The widest neurons of a feed-forward part are computed beside it, in float, and added to the residual.
+- Products read a copy of their layer norm in which the widest channels are divided by a constant; the matching rows of
+  their weights are multiplied by it (the residual reads the original layer norm).
+- The widest neurons of a feed-forward part are computed separately in float and added to the residual.
 
 Sources: Xiao et al. 2023 (SmoothQuant), arXiv 2211.10438; Dettmers et al. 2022 (outliers in float), arXiv 2208.07339.
 """
@@ -35,11 +35,11 @@ class FeedForward:
     """A feed-forward part of a traced encoder: widen → bias → activation → narrow → bias → sum.
 
     Attributes:
-        widen, narrow: its two products.
+        widen, narrow: the two products.
         bias: the addition between the first one and the activation.
-        activation: one operator.
+        activation: the activation operator.
         result: the addition of the second product's bias.
-        residual: the Sum that adds the result to what was before.
+        residual: the Sum that adds the result to the residual.
     """
 
     widen: onnx.NodeProto
@@ -51,7 +51,7 @@ class FeedForward:
 
 
 class _Graph:
-    """A graph's nodes by what they give and what they take, and its constants."""
+    """A graph's nodes by output and by input, and its constants."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
         self.model = model
@@ -64,12 +64,12 @@ class _Graph:
         return name
 
     def only_user(self, name: str) -> onnx.NodeProto | None:
-        """The one node that takes a tensor; None when there are several or none."""
+        """The only node that reads a tensor; None if there are several or none."""
         users = [node for node in self.model.graph.node if name in node.input]
         return users[0] if len(users) == 1 else None
 
     def of_type(self, name: str, kind: str) -> onnx.NodeProto | None:
-        """The node that gives a tensor, if it is of the kind."""
+        """The node that produces a tensor, if it is of the given kind."""
         node = self.producers.get(name)
         return node if node is not None and node.op_type == kind else None
 
@@ -79,7 +79,7 @@ class _Graph:
 
 
 def feed_forwards(model: onnx.ModelProto) -> list[FeedForward]:
-    """The feed-forward parts of a lean graph; parts laid out in another way are passed over."""
+    """The feed-forward parts of a lean graph; parts with another layout are skipped."""
     graph = _Graph(model)
     found = (_feed_forward(graph, node) for node in model.graph.node if node.op_type == "MatMul")
     return [part for part in found if part is not None]
@@ -116,11 +116,11 @@ def products_by_norm(model: onnx.ModelProto) -> dict[str, list[onnx.NodeProto]]:
 
 
 def widest_values(path: Path, batches: Iterable[Feeds]) -> dict[str, np.ndarray]:
-    """The largest absolute value of each channel of what products read of layer norms and activations, by tensor.
+    """Largest absolute value of each channel of the layer norms and activations that products read, by tensor.
 
     Args:
         path: a lean float32 graph.
-        batches: of training texts.
+        batches: batches of training texts.
 
     Returns:
         float32, (channels,), for every layer norm that a product reads and every input of `narrow`.
@@ -141,14 +141,14 @@ def widest_values(path: Path, batches: Iterable[Feeds]) -> dict[str, np.ndarray]
 
 
 def set_outliers_apart(model: onnx.ModelProto, widest: Mapping[str, np.ndarray]) -> list[str]:
-    """Narrows what the feed-forward products read, in place.
+    """Narrows the inputs of the feed-forward products, in place.
 
     Args:
         model: a lean float32 graph.
-        widest: see `widest_values`; parts it does not name, and those without outliers, stay as they are.
+        widest: see `widest_values`; other parts, and parts without outliers, are not changed.
 
     Returns:
-        Names of the added products, which are to stay in float.
+        Names of the added products, which must stay in float.
     """
     graph, added = _Graph(model), []
     readers = products_by_norm(model)
@@ -172,12 +172,12 @@ def outliers(widest: np.ndarray) -> np.ndarray:
 
 
 def has_outliers(widest: np.ndarray) -> bool:
-    """Whether the widest channel is more than twice as wide as the widest one that is not among the outliers."""
+    """Whether the widest channel has more than twice the range of the widest one that is not an outlier."""
     return len(widest) > OUTLIERS and bool(widest.max() > WIDE * np.delete(widest, outliers(widest)).max())
 
 
 def _narrow_channels(graph: _Graph, norm: onnx.NodeProto, products: list[onnx.NodeProto], widest: np.ndarray) -> None:
-    """A copy of the layer norm in which no channel is wider than the widest one that is no outlier."""
+    """A copy of the layer norm in which no channel is wider than the widest one that is not an outlier."""
     divisor = np.maximum(1, widest / np.delete(widest, outliers(widest)).max())
     copy, name = onnx.NodeProto(), f"{norm.name}_narrowed"
     copy.CopyFrom(norm)
@@ -193,7 +193,7 @@ def _narrow_channels(graph: _Graph, norm: onnx.NodeProto, products: list[onnx.No
 
 
 def _neurons_in_float(graph: _Graph, part: FeedForward, chosen: np.ndarray) -> list[str]:
-    """The chosen neurons beside the part, and zeros in it: the names of the two products."""
+    """Moves the chosen neurons out of the part, with zeros in their place; returns the names of the two products."""
     name = f"{part.narrow.name}_outliers"
     bias = next(operand for operand in part.bias.input if operand in graph.constants)
     whole = {"in": graph.constants[part.widen.input[1]], "bias": graph.constants[bias]}

@@ -1,8 +1,8 @@
-"""Smaller, faster graphs: float16 for CUDA, int8 for the CPU, several recipes to choose from by measurement.
+"""Smaller, faster graphs: float16 for CUDA, int8 for the CPU with several recipes to choose from by measurement.
 
-Weights of int8 graphs hold 7 bits. With 8, a processor without VNNI (AVX2, and AVX-512 before it) adds pairs of
-products in 16 bits, which saturate, and the graph gives other answers there than where it was measured. With 7 bits no
-sum saturates: integer products are exact, and equal, on every processor.
+Weights of int8 graphs have 7 bits. With 8 bits, a processor without VNNI (AVX2, early AVX-512) adds pairs of products
+in 16 bits, which can saturate, so that the graph answers differently than on the machine where it was measured. With
+7 bits no sum saturates: integer products are exact and equal on every processor.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Int8Recipe:
     """One way to quantise a lean float32 graph.
 
     Attributes:
-        name: as it stands in the table of candidates.
-        method: `dynamic` takes the range of each batch's activations, `blocks` a range per row and block of columns.
-        outliers_apart: first take the widest activations out of the way, as `outliers.py` does.
-        float_outputs: leave the second product of every feed-forward part in float; its inputs have the widest ranges.
-        fallback: slower by construction, so tried only when nothing before it passed its gate.
+        name: name in the table of candidates.
+        method: `dynamic` uses one range of activations per batch, `blocks` a range per row and block of columns.
+        outliers_apart: whether to separate the widest activations first, see `outliers.py`.
+        float_outputs: whether to leave the second product of every feed-forward part, with the widest inputs, in float.
+        fallback: whether to try it only if no earlier recipe passed its gate, because it is slower by construction.
     """
 
     name: str
@@ -65,11 +65,11 @@ def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequen
     Args:
         source: a lean float32 graph.
         path: the file to write.
-        recipe: what to do.
-        calibration: padded batches of training texts, for recipes that set outliers apart.
+        recipe: the recipe.
+        calibration: padded batches of training texts, for recipes that separate outliers.
 
     Raises:
-        ValueError: a recipe that sets outliers apart, and no calibration texts.
+        ValueError: the recipe separates outliers, and there are no calibration texts.
     """
     if recipe.outliers_apart and not calibration:
         raise ValueError(f"int8 {recipe.name}: calibration_texts is empty. Pass training texts.")
@@ -77,14 +77,14 @@ def write_int8(source: Path, path: Path, recipe: Int8Recipe, calibration: Sequen
     del graph.graph.value_info[:]
     left = set_outliers_apart(graph, widest_values(source, calibration)) if recipe.outliers_apart else []
     left += head_products(graph) + (narrowing_products(graph) if recipe.float_outputs else [])
-    left += [f"{name}_MatMul" for name in left]  # what the quantizer makes of a Gemm of that name
+    left += [f"{name}_MatMul" for name in left]  # the quantizer's name for a converted Gemm
     with quiet_libraries():
         (_write_blocks if recipe.method == "blocks" else _write_dynamic)(graph, path, left)
     return path
 
 
 def _write_dynamic(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
-    """Weights 7 bits per output channel, activations uint8 over the batch."""
+    """Weights with 7 bits per output channel, activations as uint8 over the batch."""
     quantize_dynamic(
         graph,
         str(path),
@@ -98,7 +98,7 @@ def _write_dynamic(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
 
 
 def _write_blocks(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
-    """Weights int8 per block of 32, activations int8 per row and block."""
+    """Weights as int8 per block of 32, activations as int8 per row and block."""
     quantizer = MatMulNBitsQuantizer(
         graph, bits=8, block_size=32, is_symmetric=True, accuracy_level=4, nodes_to_exclude=left
     )
@@ -107,9 +107,9 @@ def _write_blocks(graph: onnx.ModelProto, path: Path, left: list[str]) -> None:
 
 
 def head_products(graph: onnx.ModelProto) -> list[str]:
-    """Names of pooler and classifier products: what comes after the first token, or the mean, is taken.
+    """Names of pooler and classifier products: those after the first token is selected, or the mean is computed.
 
-    They hold two per mille of the work and stand next to the logits, so int8 would gain nothing there.
+    They are two per mille of the work and next to the logits, so int8 would gain nothing there.
     """
     users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.graph.node:
@@ -127,7 +127,7 @@ def head_products(graph: onnx.ModelProto) -> list[str]:
 
 
 def narrowing_products(graph: onnx.ModelProto) -> list[str]:
-    """Names of products whose weight has more rows than columns: the second ones of the feed-forward parts."""
+    """Names of products whose weight has more rows than columns: the second products of the feed-forward parts."""
     weights = _matrices(graph)
     shapes = {n.name: weights[n.input[1]] for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in weights}
     return [name for name, (rows, columns) in shapes.items() if rows > columns]

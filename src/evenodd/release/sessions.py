@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions on the provider that was asked for, or not at all."""
+"""ONNX Runtime sessions on the requested provider, without a silent fallback."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FATAL = 4
 
 
 def installed_runtimes() -> tuple[str, ...]:
-    """Names of the installed ONNX Runtime distributions; two of them overwrite each other's files."""
+    """Names of the installed ONNX Runtime distributions, of which two would overwrite each other's files."""
     found = []
     for name in ("onnxruntime", "onnxruntime-gpu"):
         try:
@@ -34,17 +34,17 @@ def installed_runtimes() -> tuple[str, ...]:
 
 
 def open_session(path: Path, provider: Provider = "auto", *, threads: int | None = None) -> ort.InferenceSession:
-    """Opens a graph on a provider and proves that the provider came up.
+    """Opens a graph on a provider and verifies that the provider is active.
 
     Args:
         path: an ONNX file.
-        provider: `auto` takes CUDA where it comes up and the CPU elsewhere, and logs which; a named one is an
-            obligation.
+        provider: `auto` uses CUDA if it starts, otherwise the CPU, and logs the choice; any other value is
+            mandatory.
         threads: threads inside an operator on the CPU; None: ONNX Runtime's choice, one per core.
 
     Raises:
-        ValueError: unknown provider.
-        RuntimeError: a named provider did not come up, or two ONNX Runtime packages are installed.
+        ValueError: the provider is unknown.
+        RuntimeError: a mandatory provider did not start, or two ONNX Runtime packages are installed.
     """
     if provider not in ("auto", *PROVIDERS):
         raise ValueError(f"provider={provider!r}: unknown. Allowed: auto, {', '.join(PROVIDERS)}.")
@@ -52,12 +52,12 @@ def open_session(path: Path, provider: Provider = "auto", *, threads: int | None
     if len(runtimes) > 1:
         raise RuntimeError(f"{' and '.join(runtimes)} are both installed and overwrite each other. Uninstall one.")
     if provider in ("cuda", "tensorrt") and not has_gpu():
-        raise RuntimeError(f"provider={provider}: it did not come up; {_missing(provider)} Pass provider=cpu.")
+        raise RuntimeError(f"provider={provider}: it did not start; {_missing(provider)} Pass provider=cpu.")
     wanted = _wanted(provider)
     session = ort.InferenceSession(str(path), sess_options=_options(threads), providers=wanted)
     taken = session.get_providers()[0]
     if provider != "auto" and taken != PROVIDERS[provider]:
-        raise RuntimeError(f"provider={provider}: it did not come up; {_missing(provider)} Pass provider=cpu.")
+        raise RuntimeError(f"provider={provider}: it did not start; {_missing(provider)} Pass provider=cpu.")
     if provider == "auto":
         log.info("provider auto | took %s | %s", taken, Path(path).name)
     return session
@@ -83,24 +83,24 @@ def has_gpu() -> bool:
 
 
 def _preload() -> None:
-    """Loads the CUDA and cuDNN libraries of installed wheels before a session looks for them."""
+    """Loads the CUDA and cuDNN libraries of installed wheels, which a session needs."""
     preload = getattr(ort, "preload_dlls", None)
     if preload is not None and has_gpu():
         preload()
 
 
 def _missing(provider: str) -> str:
-    """What a provider that did not come up lacks, in words."""
+    """Reason why a provider did not start."""
     if PROVIDERS[provider] not in ort.get_available_providers():
         return f"{' '.join(installed_runtimes())} {ort.__version__} is built without it (install onnxruntime-gpu)."
     if not has_gpu():
         return "this machine shows no NVIDIA device (no /dev/nvidia0: driver missing, or the container has no --gpus)."
     libraries = "CUDA 13 and cuDNN 9" + (" and TensorRT 10" if provider == "tensorrt" else "")
-    return f"a device is there, but the libraries of {libraries} did not load (onnxruntime {ort.__version__})."
+    return f"there is a device, but the libraries of {libraries} did not load (onnxruntime {ort.__version__})."
 
 
 def _options(threads: int | None) -> ort.SessionOptions:
-    """As the service has it: all graph optimisations, threads that wait without spinning, warnings off."""
+    """Session options as in the service: all graph optimisations, threads that do not spin, no warnings."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.log_severity_level = FATAL
