@@ -72,8 +72,8 @@ def align(runs: Mapping[str, Mapping[int, Scored]]) -> Aligned:
         raise ValueError("0 variants were given: at least one is needed.")
     seeds = sorted(set.intersection(*(set(by_seed) for by_seed in runs.values())))
     if not seeds:
-        seeds = "; ".join(f"{name}: {sorted(by_seed)}" for name, by_seed in runs.items())
-        raise ValueError(f"the variants share no seed ({seeds}): fit them with the same seeds.")
+        given = "; ".join(f"{name}: {sorted(by_seed)}" for name, by_seed in runs.items())
+        raise ValueError(f"the variants share no seed ({given}): fit them with the same seeds.")
     common = [_common_rows({name: by_seed[seed] for name, by_seed in runs.items()}, seed) for seed in seeds]
     row_ids = np.unique(np.concatenate(common))
     member = np.stack([np.isin(row_ids, ids) for ids in common])
