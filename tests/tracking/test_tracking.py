@@ -296,10 +296,10 @@ def test_two_fits_of_the_same_rows_both_log_them(tracking: ModuleType, monkeypat
         real(dataset, context=context)
 
     monkeypatch.setattr(mlflow, "log_input", log_input)
-    with tracking.start_run("fit") as run_id:
+    with tracking.start_run("fit", tags={}) as run_id:
         tracking.log_dataset(rows, "reviews-train", "0" * 64, "training")
     assert calls == ["training", "training"]
     assert [used.dataset.name for used in tracking.get_run(run_id).inputs.dataset_inputs] == ["reviews-train"]
     monkeypatch.setattr(mlflow, "log_input", lambda *_, **__: (_ for _ in ()).throw(MlflowException("disk is full")))
-    with tracking.start_run("fit"), pytest.raises(MlflowException, match="disk is full"):
+    with tracking.start_run("fit", tags={}), pytest.raises(MlflowException, match="disk is full"):
         tracking.log_dataset(rows, "reviews-train", "0" * 64, "training")
