@@ -28,7 +28,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from .protocol import BoundedProtocol
+from .protocol import BoundedProtocol, Refuse
 
 logger = logging.getLogger(__name__)
 
@@ -87,10 +87,16 @@ class Acceptor:
     """
 
     def __init__(
-        self, server: uvicorn.Server, listening: socket.socket, board: Board, *, keep_alive: float = 75.0
+        self,
+        server: uvicorn.Server,
+        listening: socket.socket,
+        board: Board,
+        *,
+        keep_alive: float = 75.0,
+        early: Refuse | None = None,
     ) -> None:
         self._server, self._board = server, board
-        self._keep_alive, self._most = keep_alive, most_connections()
+        self._keep_alive, self._early, self._most = keep_alive, early, most_connections()
         self.sockets = [listening]
         self._loop = asyncio.get_running_loop()
         self._left = 0
@@ -201,7 +207,7 @@ class Acceptor:
             "_loop": self._loop,
         }
         if issubclass(config.http_protocol_class, HttpToolsProtocol):
-            made = BoundedProtocol(keep_alive=self._keep_alive, **given)
+            made = BoundedProtocol(keep_alive=self._keep_alive, early=self._early, **given)
             made.draining = self._server.should_exit
             return made
         other: asyncio.Protocol = config.http_protocol_class(**given)
@@ -237,12 +243,13 @@ def most_connections() -> int:
     return limit - SPARE_DESCRIPTORS
 
 
-def share_connections(slot: int, keep_alive: float) -> None:
+def share_connections(slot: int, keep_alive: float, early: Refuse | None = None) -> None:
     """From now on uvicorn's servers of this process take their part of the connections and no more.
 
     Args:
         slot: number of this worker, from 0. Workers of one service have the same parent.
         keep_alive: seconds that a connection stays open between requests.
+        early: see `BoundedProtocol`.
     """
     path = Path(tempfile.gettempdir()) / f"evenodd-{os.getuid()}-{os.getppid()}.connections"
     try:
@@ -255,6 +262,6 @@ def share_connections(slot: int, keep_alive: float) -> None:
     async def startup(server: uvicorn.Server, sockets: list[socket.socket] | None = None) -> None:
         await start(server, sockets=None if sockets is None else [])
         if server.started and sockets:
-            server.servers = [Acceptor(server, one, board, keep_alive=keep_alive) for one in sockets]  # type: ignore[misc]
+            server.servers = [Acceptor(server, one, board, keep_alive=keep_alive, early=early) for one in sockets]  # type: ignore[misc]
 
     uvicorn.Server.startup = startup  # type: ignore[method-assign, assignment]

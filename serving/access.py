@@ -51,10 +51,13 @@ class Gate:
         app: what is behind.
         settings: `hosts`, `api_keys`, `rate` and `proxies` count here.
         paths: those that exist.
+        early: refuses what no queue has room for, by method, path and client; None: nothing does.
     """
 
-    def __init__(self, app: App, settings: Settings, paths: Collection[str]) -> None:
-        self._app, self._settings, self._paths = app, settings, frozenset(paths)
+    def __init__(
+        self, app: App, settings: Settings, paths: Collection[str], early: Callable[..., Refused | None] | None = None
+    ) -> None:
+        self._app, self._settings, self._paths, self._early = app, settings, frozenset(paths), early
         self._rates = None if settings.rate is None else Rates(settings.rate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -87,6 +90,9 @@ class Gate:
             if seconds:
                 wait = {"retry-after": str(int(seconds) + 1)}
                 raise Refused(429, "too many requests; come back later", reason="rate", headers=wait)
+        overload = self._early and self._early(scope["method"], path, client)
+        if overload:
+            raise overload
         return client
 
     def _address(self, scope: Scope, headers: Headers) -> str:

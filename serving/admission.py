@@ -12,7 +12,7 @@ from dataclasses import dataclass
 # Tokens after which a request's turn is over, whatever it still holds; see Batcher._fill_round.
 TURN_TOKENS = 1024
 # Of the queue, what one client may fill while others find it open.
-CLIENT_SHARE = 0.5
+CLIENT_SHARE = 0.75
 # On a slow machine seconds are few tokens: a client may still have one long request and some short ones in the queue,
 # and another finds room beside them.
 CLIENT_TOKENS = TURN_TOKENS * 3 // 2
@@ -92,6 +92,19 @@ class Admission:
         self._by_client: Counter[str] = Counter()
         self._accepted = self._refused = -SILENT_SECONDS
 
+    def full(self, client: str | None) -> OverloadedError | None:
+        """Why not even a short request of a client would be taken now, or None. Refusals count as refused.
+
+        Args:
+            client: None: whoever it is.
+        """
+        try:
+            self._check_room(0, client)
+        except OverloadedError as fault:
+            self._refused = time.monotonic()
+            return fault
+        return None
+
     def enter(self, cost: int, client: str) -> None:
         """Count a request of about `cost` tokens in.
 
@@ -138,13 +151,16 @@ class Admission:
         return now - self._refused < SILENT_SECONDS <= now - self._accepted
 
     def _check(self, cost: int, client: str) -> None:
+        self._check_room(min(cost, TURN_TOKENS), client)
+        self._check_finish(cost)
+
+    def _check_room(self, turn: int, client: str | None) -> None:
         fits = self.limits.max_wait * self.rate.value
-        held = self._by_client.get(client, 0)
         if self._turns > max(fits, CLIENT_TOKENS + TURN_TOKENS):
             raise OverloadedError("queue", self.wait)
-        if held and held + min(cost, TURN_TOKENS) > max(CLIENT_SHARE * fits, CLIENT_TOKENS):
+        held = 0 if client is None else self._by_client.get(client, 0)
+        if held and held + turn > max(CLIENT_SHARE * fits, CLIENT_TOKENS):
             raise OverloadedError("client", self.wait)
-        self._check_finish(cost)
 
     def _check_size(self, cost: int) -> None:
         if cost > self.limits.max_tokens:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Awaitable, Callable
 
@@ -22,6 +21,7 @@ from .admission import OverloadedError, TooLargeError
 from .batcher import Follow, Job, Scored
 from .bodies import Receive, read_json
 from .corrections import StoreFullError
+from .early import busy
 from .explanation import Explanation
 from .metrics import Instruments, exposition
 from .page import SECURITY_HEADERS, StaticFile, read_files
@@ -195,7 +195,7 @@ async def _scored(
     try:
         job = variant.batcher.submit(texts, client=_client(request), exact=exact, follow=follow)
     except OverloadedError as fault:
-        raise _busy(fault) from None
+        raise busy(fault) from None
     late = asyncio.get_running_loop().call_later(WATCH_AFTER_SECONDS, _start_watch, job, request.receive, timeout)
     try:
         return await job.future
@@ -208,7 +208,7 @@ async def _scored(
             raise Refused(503, f"no answer within {timeout:g} seconds", reason="late", headers=wait) from None
         raise ClientGone from None
     except OverloadedError as fault:
-        raise _busy(fault) from None
+        raise busy(fault) from None
     except TooLargeError as fault:
         field = "texts" if follow is None else "text"
         raise Refused(413, f"{field}: {fault}", field, reason="size") from None
@@ -218,11 +218,6 @@ async def _scored(
         late.cancel()
         if job.watch is not None:
             job.watch.cancel()
-
-
-def _busy(fault: OverloadedError) -> Refused:
-    wait = {"retry-after": str(max(math.ceil(fault.seconds), 1))}
-    return Refused(429, "the service is busy; try again in a moment", reason=fault.reason, headers=wait)
 
 
 def _start_watch(job: Job, receive: Receive, timeout: float) -> None:

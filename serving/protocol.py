@@ -7,6 +7,7 @@ each client that goes away while it is answered leaves a traceback in the log.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,7 +15,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 HEAD_SECONDS = 10.0
 HEAD_SECONDS_DRAINING = 1.0
 HEAD_BYTES = 65_536
+SMALL_BODY_BYTES = 65_536
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+# A request's scope to the answer that refuses it unread, or None.
+Refuse = Callable[[Any], bytes | None]
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -22,11 +28,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Args:
         keep_alive: seconds that it stays open between requests.
+        early: refuses a request whose head is there; None: nothing is refused here.
         given: what uvicorn gives to its own.
     """
 
-    def __init__(self, *, keep_alive: float, **given: Any) -> None:
+    def __init__(self, *, keep_alive: float, early: Refuse | None = None, **given: Any) -> None:
         super().__init__(**given)
+        self._early = early
         self.timeout_keep_alive = max(self.timeout_keep_alive, keep_alive)  # type: ignore[assignment]
         self.draining = False
         self._head_bytes = 0
@@ -65,11 +73,22 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.draining and self.cycle is not None:
             self.cycle.keep_alive = False
 
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:  # uvicorn looks no more
+            self.cycle.more_body = False
+            self._head_is_here()
+
     def shutdown(self) -> None:
         self.draining = True
         super().shutdown()
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        refusal = self._early(cycle.scope) if self._early is not None else None
+        if refusal is not None:
+            self._refuse(cycle, refusal)
+            return
+
         async def answer(scope: Any, receive: Any, send: Any) -> None:
             async def send_while_open(message: Any) -> None:
                 if not self.transport.is_closing():
@@ -80,6 +99,20 @@ class BoundedProtocol(HttpToolsProtocol):
                 cycle.disconnected = True
 
         super()._start_asgi_task(cycle, answer)
+
+    def _refuse(self, cycle: Any, answer: bytes) -> None:
+        """Answer without a task. What is left of a small body has the time of a head to come; a large one is cut."""
+        self.transport.write(answer)
+        cycle.response_started = cycle.response_complete = True
+        if self.draining or not cycle.keep_alive or (cycle.more_body and _is_long(cycle.scope["headers"])):
+            self.transport.close()
+        else:
+            self.loop.call_soon(self._after_refusal, cycle)  # at once, a row of requests would be a tower of calls
+
+    def _after_refusal(self, cycle: Any) -> None:
+        cycle.on_response()
+        if cycle is self.cycle and cycle.more_body:
+            self._expect_head()
 
     def _expect_head(self) -> None:
         self._head_bytes = 0
@@ -95,3 +128,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._deadline = None
         if not self.transport.is_closing():
             self.transport.close()
+
+
+def _is_long(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether more may follow the head than is worth reading for nothing."""
+    length = next((value for name, value in headers if name == b"content-length"), b"")
+    return not length.isdigit() or int(length) > SMALL_BODY_BYTES

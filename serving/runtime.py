@@ -17,7 +17,7 @@ from evenodd.classifier.bundle import Bundle, bundle_folders, read_bundles
 from evenodd.classifier.choice import Choice
 from evenodd.classifier.engine import Engine, open_engine
 
-from .admission import Limits
+from .admission import Limits, OverloadedError
 from .batcher import Batcher, Scored
 from .bodies import Bodies
 from .corrections import Store, open_store
@@ -136,6 +136,21 @@ class Runtime:
             await asyncio.get_running_loop().run_in_executor(self._keepers, self.corrections.add, correction)
         finally:
             self._kept_now -= 1
+
+    def overload(self, client: str | None) -> OverloadedError | None:
+        """Why no variant would take even a short request of a client, or None; counted as one text of the default one.
+
+        Args:
+            client: None: whoever it is.
+        """
+        fault = None
+        for variant in self.variants.values():
+            fault = variant.batcher.admission.full(client)
+            if fault is None:
+                return None
+        if fault is not None:
+            self.variants[self.default].metrics.shed(fault.reason, 1)
+        return fault
 
     @property
     def takes_no_more(self) -> str | None:

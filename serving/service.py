@@ -21,6 +21,7 @@ from . import schema
 from .accept import end_with_parent, share_connections
 from .access import Gate
 from .docs import complete
+from .early import Early
 from .explanation import Explanation
 from .front import Front, known_paths
 from .metric_files import make_folder, remove_folder, use_folder
@@ -52,16 +53,17 @@ class FrontedService(bentoml.Service[Any]):
     def to_asgi(self, is_main: bool = True) -> Any:
         """The application of one worker."""
         settings = read_settings()
+        early = Early(opened, settings)
         if is_main and bentoml.server_context.worker_index is not None:
             end_with_parent()
             use_folder()
-            share_connections(bentoml.server_context.worker_index, settings.keep_alive)
+            share_connections(bentoml.server_context.worker_index, settings.keep_alive, early.answer)
         if LAYERS:
             self.add_asgi_middleware(Front, runtime=opened)
             app = super().to_asgi(is_main)
         else:
             app = Front(super().to_asgi(is_main), opened)
-        return Gate(app, settings, known_paths())
+        return Gate(app, settings, known_paths(), early.refuse)
 
     @property
     def openapi_spec(self) -> Any:

@@ -35,8 +35,8 @@ class Settings:
         max_body: Bytes of one request's body.
         max_held: Bytes of large bodies that one worker holds at a time, half of them for one client.
         max_tokens: Tokens of one request.
-        max_wait: Seconds that a short request may stand behind others in one worker, half of them behind those of its
-            own client; what would wait longer, by the rate of late, is turned away at once.
+        max_wait: Seconds that a short request may stand behind others in one worker, three quarters of them behind
+            those of its own client; what would wait longer, by the rate of late, is turned away at once.
         timeout: Seconds after which a waiting request is answered with 503.
         explain_tokens: Tokens that all runs of an explanation hold: a short text is explained by words, a longer one
             by sentences or passages.
@@ -65,7 +65,7 @@ class Settings:
     max_body: int = 4 * 1024 * 1024
     max_held: int = 32 * 1024 * 1024
     max_tokens: int = 131_072
-    max_wait: float = 2.0
+    max_wait: float = 0.5
     timeout: float = 60.0
     explain_tokens: int = 16_384
     hosts: tuple[str, ...] = ()

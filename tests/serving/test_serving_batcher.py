@@ -148,7 +148,7 @@ def test_full_queue_refuses_at_once_and_takes_again_later(stage: SimpleNamespace
 
 def test_one_client_leaves_room_for_others(stage: SimpleNamespace) -> None:
     """Whoever sends most would be the only one who is answered."""
-    stage.batcher.admission.rate = Rate(3000.0)
+    stage.batcher.admission.rate = Rate(1600.0)
 
     async def scenario() -> None:
         first = await occupy(stage)
