@@ -38,6 +38,7 @@ BEAT_SECONDS = 0.1
 ALIVE_SECONDS = 1.0
 PATIENCE = 0.0005
 MOST_PATIENCE = 40
+MOST_AT_ONCE, MANY = 16, 32
 FAULT_SECONDS = 1.0
 GONE = -ALIVE_SECONDS
 UNEVEN, UNEVEN_SHARE = 4, 8
@@ -153,20 +154,28 @@ class Acceptor:
         self._loop.add_reader(self.sockets[0].fileno(), self._ready)
 
     def _ready(self) -> None:
-        """A connection is there: take it, or leave it to another worker for half a millisecond."""
+        """Connections are there: take one, or several in a flood, or leave them to another worker for a moment."""
+        for _ in range(MOST_AT_ONCE):
+            if self._is_ahead() and self._left < MOST_PATIENCE:
+                self._left += 1
+                self._pause(PATIENCE)
+                return
+            self._left = 0
+            try:
+                taken = self._accept()
+                self._board.write(self._held)
+                if not taken or self._held < MANY:
+                    return
+            except OSError as fault:  # out of file descriptors, most likely
+                logger.error("no connection taken for a second | %s", fault)
+                self._pause(FAULT_SECONDS)
+                return
+
+    def _is_ahead(self) -> bool:
+        """Whether another worker holds fewer, and by more than what is nothing where many are held."""
         self._board.write(self._held)
-        if self._held > min(self._board.others(), default=self._held) and self._left < MOST_PATIENCE:
-            self._left += 1
-            self._pause(PATIENCE)
-            return
-        self._left = 0
-        try:
-            self._accept()
-        except OSError as fault:  # out of file descriptors, most likely
-            logger.error("no connection taken for a second | %s", fault)
-            self._pause(FAULT_SECONDS)
-            return
-        self._board.write(self._held)
+        fewest = min(self._board.others(), default=self._held)
+        return self._held > fewest + max(fewest - MANY, 0) // UNEVEN_SHARE
 
     def _accept(self) -> bool:
         """Take a connection, if one waits; where there are as many as there may be, an idle one makes room."""
