@@ -86,10 +86,14 @@ def test_every_setting_is_used_by_some_entry_point() -> None:
 @pytest.mark.parametrize(
     ("entry", "said", "what"),
     [
-        ("teacher", {"depth": "3"}, "depth: 'teacher' does not use it; distill_odd"),
-        ("distill_odd", {"lora.rank": "4"}, "lora.rank: 'distill_odd' does not use it; lora"),
-        ("distill_odd", {"gates.max_ece": "0.2"}, "gates.max_ece: 'distill_odd' does not use it; main, study"),
-        ("main", {"variants": "odd", "lora.rank": "4"}, "lora.rank: 'main' does not use it with variants=odd; lora"),
+        ("teacher", {"depth": "3"}, "depth: 'teacher' does not use it; used by distill_odd"),
+        ("distill_odd", {"lora.rank": "4"}, "lora.rank: 'distill_odd' does not use it; used by lora"),
+        ("distill_odd", {"gates.max_ece": "0.2"}, "gates.max_ece: 'distill_odd' does not use it; used by main, study"),
+        (
+            "main",
+            {"variants": "odd", "lora.rank": "4"},
+            "lora.rank: 'main' does not use it with variants=odd; used by lora",
+        ),
         ("lora", {"teacher.epochs": "4"}, "teacher.epochs: 'lora' fits no teacher"),
         ("score", {"epochs": "4"}, "epochs: 'score' does not use it"),
         ("main", {"variants": "od"}, "variants=od: not known; there are teacher, odd"),

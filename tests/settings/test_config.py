@@ -34,6 +34,11 @@ def test_an_unknown_name_suggests_the_nearest(said: str, meant: str) -> None:
         resolve_settings({said: "1"})
 
 
+def test_every_setting_is_described() -> None:
+    """`--help` would show a name with its default, and the reader would have to guess what it does."""
+    assert not [path for path, description in field_paths().items() if not description]
+
+
 def test_a_name_like_no_other_lists_the_common_ones() -> None:
     """There is nothing near, so the message must show where to start."""
     with pytest.raises(ValueError, match=r"common ones are config, seed, data.*--help"):

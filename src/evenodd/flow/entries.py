@@ -1,4 +1,4 @@
-"""The entry points: what each does and which settings it uses. Nothing heavy is imported before one runs."""
+"""The entry points with the settings that each uses. Heavy modules are imported only when one runs."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ ROWS = ("data", "teacher.source", "teacher.revision")
 
 
 class Result(Protocol):
-    """What an entry point gives back."""
+    """The result of an entry point."""
 
     @property
     def text(self) -> str:
-        """What is shown of it."""
+        """The printed form."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class Entry:
     """An entry point.
 
     Attributes:
-        name: as in `mlflow run . -e NAME`.
-        summary: one line.
-        uses: sections and dotted settings; those of the variants that it fits come to them.
-        variant: the one that it fits.
-        variants: it fits those that the setting of this name says, else these.
+        name: name, as in `mlflow run . -e NAME`.
+        summary: one line for the help.
+        uses: sections and dotted settings, in addition to those of the fitted variants.
+        variant: the only variant that it fits.
+        variants: default of the setting `variants` for an entry point that fits several.
     """
 
     name: str
@@ -60,14 +60,14 @@ class Entry:
     variants: tuple[str, ...] = ()
 
     def fitted(self, settings: Settings) -> list[Variant]:
-        """The variants that it fits under these settings, the teacher made on the way among them."""
+        """The variants that it fits under these settings, including the teacher that they need."""
         names = [self.variant] if self.variant else [TEACHER, *self.named(settings)] if self.variants else []
         found = [find_variant(name) for name in dict.fromkeys(names)]
         on_the_way = [find_variant(TEACHER)] if any(variant.distilled for variant in found) else []
         return list(dict.fromkeys([*on_the_way, *found]))
 
     def named(self, settings: Settings) -> tuple[str, ...]:
-        """The variants that are named, or those of an entry point that fits several."""
+        """The variants in the settings, or the default of the entry point."""
         return settings.run.variants or self.variants
 
     def used(self, settings: Settings) -> tuple[str, ...]:
@@ -75,14 +75,14 @@ class Entry:
         return self.uses + tuple(part for variant in self.fitted(settings) for part in settings_of(variant))
 
     def request(self, said: Mapping[str, Any], shared: Mapping[str, Any] | None = None) -> Request:
-        """What was said for it.
+        """The request for this entry point.
 
         Args:
-            said: for this entry point, by short or dotted names.
-            shared: for several, under full names; what this one does not use of it is passed over.
+            said: settings given to this entry point, by short or dotted names.
+            shared: settings given to several entry points, by full names; unused ones are ignored.
 
         Raises:
-            ValueError: one message with every fault, see `make_request`; or with what it does not use.
+            ValueError: faults (see `make_request`) or settings that it does not use; one message lists all.
         """
         own = {full_name(name) or name for name in said}
         more = {path: value for path, value in (shared or {}).items() if path not in own}
@@ -105,11 +105,11 @@ class Entry:
         return result
 
     def help(self) -> str:
-        """What it does, and every setting that it uses with the default that it will have."""
+        """The help text: summary, and every used setting with its effective default."""
         settings, notes = Request().settings, field_paths()
         lines = [f"{self.name}: {self.summary}", "", f"  evenodd {self.name} name=value …"]
         lines += [f"  mlflow run . -e {self.name} -P name=value …", "", "Settings:"]
-        lines.append(f"  {'config':<28} YAML file of settings; those of the command win over it")
+        lines.append(f"  {'config':<28} YAML file of settings; settings on the command line take precedence")
         for path, default in self._defaults().items():
             short = short_name(path)
             shown = f"{short} ({path})" if short != path else path
@@ -119,7 +119,7 @@ class Entry:
         return "\n".join(lines)
 
     def _defaults(self) -> dict[str, str]:
-        """The settings that it uses and their defaults; where variants differ in one, that of each family."""
+        """The used settings with their defaults, which are listed by family if families differ."""
         request = Request()
         plain, used = flatten(request.settings), self.used(request.settings)
         fitted = [find_variant(self.variant)] if self.variant else self.fitted(request.settings)
@@ -138,14 +138,14 @@ class Entry:
         why = f"{short_name(path)}: '{self.name}' does not use it"
         if self.variants and any(is_among(path, settings_of(variant)) for variant in VARIANTS.values()):
             why += f" with variants={','.join(self.named(settings))}"
-        return f"{why}; {', '.join(others[:6])}{' …' if len(others) > 6 else ''} would."
+        return f"{why}; used by {', '.join(others[:6])}{' …' if len(others) > 6 else ''}."
 
 
 def find_entry(name: str) -> Entry:
-    """An entry point by its name.
+    """Returns an entry point by its name.
 
     Raises:
-        ValueError: there is none; the message names them all.
+        ValueError: there is no such entry point; the message lists all names.
     """
     if name not in ENTRIES:
         near = VARIANTS[name].entry if name in VARIANTS else next(iter(get_close_matches(name, ENTRIES, 1)), None)
@@ -155,31 +155,33 @@ def find_entry(name: str) -> Entry:
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "not set"
     return ",".join(str(part) for part in value) if isinstance(value, tuple) else str(value)
 
 
 STEPS = (
     Entry(
         "main",
-        "everything: teacher, every named variant, compare, export, promote, package",
+        "the whole chain: teacher, every named variant, compare, export, promote, package",
         (*STUDY, "export", "serve", "run.build"),
         variants=DEFAULT_VARIANTS,
     ),
     Entry(
         "study",
-        "every named variant over every seed, tuned first when asked, and compared; goes on where it stopped",
+        "fits every named variant with every seed (tuned first if set) and compares them; resumes when repeated",
         STUDY,
         variants=DEFAULT_VARIANTS,
     ),
     Entry(
         "ablation",
-        "what each term of the distillation loss adds: a student with its terms switched off one by one",
+        "effect of each term of the distillation loss: a student with its terms switched off one by one",
         (*COMMON, *FIT, "run.variants"),
         variants=("odd",),
     ),
     Entry(
         "compare",
-        "lines the finished runs up, tests the differences, names a winner or a tie",
+        "compares the finished runs, tests their differences, names a winner or a tie",
         (*COMMON, *ROWS, "seed", "evidence", "gates", "run.variants"),
     ),
     Entry(
@@ -189,7 +191,7 @@ STEPS = (
     ),
     Entry(
         "export",
-        "ONNX graphs with a parity gate, and the bundle that is served",
+        "writes ONNX graphs that passed parity, and the bundle that is served",
         (*COMMON, *ROWS, "export", "serve", "run.model"),
     ),
     Entry(
@@ -204,7 +206,7 @@ STEPS = (
     ),
     Entry(
         "score",
-        "labels, decisions and scores for files of texts, however large; goes on where it stopped",
+        "labels, decisions and scores for files of texts of any size; resumes when repeated",
         (*COMMON, "data.text_column", "data.encoding", *SCORE),
     ),
     Entry(

@@ -1,4 +1,4 @@
-"""Names of settings: dotted ones, the short ones of the command line, and what is said of one that is not known."""
+"""Names of settings: dotted names, short names of the command line, and the message about unknown names."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def flatten(settings: BaseModel, prefix: str = "") -> dict[str, Any]:
 
 
 def nest(layer: dict[str, Any]) -> dict[str, Any]:
-    """Dotted names as a tree of sections. Where a section's name has a value of its own, validation says so."""
+    """Converts dotted names to a tree of sections. Validation reports a section's name that has a value itself."""
     tree: dict[str, Any] = {}
     for path, value in layer.items():
         section, _, key = path.partition(".")
@@ -73,7 +73,7 @@ def nest(layer: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_among(path: str, parts: Collection[str]) -> bool:
-    """Whether a dotted setting is one of these, or of one of these sections."""
+    """Whether a dotted setting is among `parts`, or its section is."""
     return path in parts or path.partition(".")[0] in parts
 
 
@@ -83,24 +83,24 @@ def field_paths() -> dict[str, str]:
 
 
 def of_teacher(path: str) -> str | None:
-    """`teacher.epochs` is `train.epochs`, for the teacher alone; None for any other name."""
+    """Maps `teacher.epochs` to `train.epochs`, which is then set for the teacher alone; None for other names."""
     section, _, key = path.partition(".")
     return f"train.{key}" if section == TEACHER and key in TrainSettings.model_fields else None
 
 
 def full_name(name: str) -> str | None:
-    """The dotted name that is meant, `teacher.epochs` and the like among them; None: there is no such setting."""
+    """The dotted name of a setting, including names such as `teacher.epochs`; None: there is no such setting."""
     path = SHORT_NAMES.get(name, name)
     return path if path in field_paths() or of_teacher(path) else None
 
 
 def short_name(path: str) -> str:
-    """The name that a message uses for a setting."""
+    """The short name of a setting, as used in messages."""
     return next((short for short, full in SHORT_NAMES.items() if full == path), path)
 
 
 def unknown(name: str) -> str:
-    """What is said of a name that is no setting."""
+    """The message about a name that is not a setting."""
     if name in RENAMED:
         return f"parameter '{name}' is called '{RENAMED[name]}' now."
     known = [*SHORT_NAMES, "config", *field_paths(), *(f"{TEACHER}.{key}" for key in TrainSettings.model_fields)]

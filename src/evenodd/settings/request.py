@@ -1,14 +1,14 @@
-"""What was said for a command, checked and typed once, and the settings that follow from it.
+"""The settings given to a command, checked and typed once, and the settings of each variant that follow from them.
 
-Later layers win: the class defaults; what the family of a variant differs in (`VARIANT_DEFAULTS`); a YAML file
-(`config=`), then its sections for the family and for the variant; what the command says; what it says for the teacher
-alone (`teacher.epochs=`); and overrides, such as a trial's or a seed's.
+Later layers take precedence: the class defaults; the defaults of a variant's family (`VARIANT_DEFAULTS`); a YAML file
+(`config=`), then its sections for the family and for the variant; the command; the command's settings for the teacher
+alone (`teacher.epochs=`); and overrides, such as those of a trial or a seed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ Layer = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Request:
-    """What was said for one command: by the command line or a caller, and by a YAML file.
+    """The settings given to one command: on the command line or by a caller, and in a YAML file.
 
     Attributes:
-        said: by the command, for every variant.
-        for_teacher: by the command, for the teacher alone.
-        file: by the YAML file, for every variant.
-        sections: by the file for a family or a variant, by its name.
+        said: settings of the command, for every variant.
+        for_teacher: settings of the command, for the teacher alone.
+        file: settings of the YAML file, for every variant.
+        sections: settings of the file for a family or a variant, by its name.
         config: the YAML file.
     """
 
@@ -41,7 +41,7 @@ class Request:
 
     @property
     def settings(self) -> Settings:
-        """The settings that are the same for every variant; the others as the classes have them."""
+        """The settings without the defaults of a family; only those that no variant changes are meaningful."""
         return self.settings_for()
 
     def settings_for(
@@ -50,9 +50,9 @@ class Request:
         """The settings of one variant.
 
         Args:
-            family: `teacher`, `student` or `lora`, whose defaults apply; None: those of the classes.
-            name: of the variant.
-            overrides: settings that win over all that was said.
+            family: `teacher`, `student` or `lora`, which selects defaults; None: the class defaults.
+            name: name of the variant.
+            overrides: settings that take precedence over all given ones.
 
         Raises:
             ValueError: the settings contradict each other.
@@ -63,15 +63,11 @@ class Request:
         return settings
 
     def says(self, setting: str) -> bool:
-        """Whether the command itself says a setting, by its dotted name."""
+        """Whether the command itself sets a setting, given by its dotted name."""
         return setting in self.said
 
-    def with_said(self, said: Layer) -> Request:
-        """The same command with further settings said: typed values under dotted names."""
-        return replace(self, said={**self.said, **said})
-
     def layers(self, family: str | None = None, name: str | None = None) -> dict[str, Any]:
-        """All that holds for a variant, the later layers over the earlier ones."""
+        """The merged layers for a variant; later layers take precedence."""
         parts: list[Layer] = [self.file]
         parts += [self.sections.get(key or "", {}) for key in dict.fromkeys((family, name))]
         parts += [self.said, self.for_teacher if TEACHER in (family, name) else {}]
@@ -85,11 +81,11 @@ def _implied(given: Layer) -> dict[str, Any]:
 
 
 def validate(layer: Layer, names: Mapping[str, str] | None = None) -> tuple[Settings | None, list[str]]:
-    """Settings out of dotted names and values, or every fault, each in one sentence.
+    """Validates dotted names and values: returns the settings, or all faults, one sentence each.
 
     Args:
         layer: dotted setting to value.
-        names: how a message calls a setting, where not by its short name.
+        names: names for messages, if they are not the short names.
     """
     try:
         return Settings.model_validate(nest(dict(layer))), []
