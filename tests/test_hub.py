@@ -76,7 +76,7 @@ def test_a_look_up_that_hangs_is_left_after_the_time_limit(online: pytest.Monkey
     ("status", "kind", "said"),
     [
         (404, ValueError, "no such public name"),
-        (401, ValueError, "asks for an account"),
+        (401, ValueError, "requires an account"),
         (503, RuntimeError, "answers with status 503"),
     ],
 )

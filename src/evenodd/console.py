@@ -1,4 +1,4 @@
-"""The command line: `evenodd ENTRY name=value …`; its result on standard output, or one line of what is wrong."""
+"""The command line: `evenodd ENTRY name=value …`. It prints the result, or one line about an error."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ USAGE = "evenodd ENTRY name=value …    (--name value is the same; evenodd ENTR
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the entry point that the first argument names with what the others say, and ends the process.
+    """Runs the entry point named by the first argument with the settings in the others, and exits.
 
-    Exit code 0: done; 2: a setting, a file or the environment is wrong, told in one line; 3: all is done, and the
-    promotion was refused; 128 and a signal's number: ended by it, 130 by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
+    Exit code 0: success; 2: a setting, a file or the environment is wrong, reported in one line; 3: everything ran, but
+    the promotion was refused; 128 plus a signal's number: ended by it (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
     name, *words = (sys.argv[1:] if arguments is None else arguments) or ["--help"]
     if name in ("-h", "--help"):
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name}: {how}. Run the same command again to resume from the last checkpoint.", file=sys.stderr)
         sys.exit(128 + number)
     except Exception as error:
-        if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _told()):
+        if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _reported()):
             raise
         print(f"{name}: {in_one_line(error)}", file=sys.stderr)
         sys.exit(getattr(error, "exit_code", 2))
@@ -51,22 +51,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def run_entry(entry: Entry, words: Sequence[str]) -> int:
-    """Runs an entry point, prints its result and gives the exit code; mistakes are told before anything heavy is
-    imported.
+    """Runs an entry point, prints its result and returns the exit code. Mistakes are reported before heavy imports.
 
     Raises:
-        ValueError: a word that is no setting, a value that is none, or a file that is not there.
+        ValueError: a word is not a setting, a value is invalid, or a file does not exist.
     """
     if {"-h", "--help"} & set(words):
         print(entry.help())
         return 0
-    said = parse(words)
+    given = parse(words)
     try:
-        request = entry.request(said)
+        request = entry.request(given)
         settings = request.settings
         check_files(settings)
     except ValueError as fault:
-        raise ValueError("; ".join([str(fault), *faults_of_data(said, str(fault))])) from None
+        raise ValueError("; ".join([str(fault), *faults_of_data(given, str(fault))])) from None
     _stay_offline(settings)
     quieten_libraries()
     result = entry.run(request)
@@ -74,15 +73,15 @@ def run_entry(entry: Entry, words: Sequence[str]) -> int:
     return getattr(result, "exit_code", 0)
 
 
-def _told() -> tuple[type[Exception], ...]:
-    """Faults that are told in one line: settings, files, the disk, and the tracking store's."""
+def _reported() -> tuple[type[Exception], ...]:
+    """Exceptions that are reported in one line: settings, files, the disk, and the tracking store."""
     known = (("mlflow.exceptions", "MlflowException"), ("sqlalchemy.exc", "SQLAlchemyError"))
     loaded = (getattr(sys.modules[module], name) for module, name in known if module in sys.modules)
     return (ValueError, RuntimeError, OSError, *loaded)
 
 
 def in_one_line(error: BaseException) -> str:
-    """What is told of a fault. A full disk is told as such, whatever failed because of it, and SQL is left out."""
+    """The message of an error in one line. A full disk is reported as such, whatever failed; SQL is omitted."""
     chain = list(_causes(error))
     if any(_is_full(one) for one in chain):
         named = next((one.filename for one in chain if isinstance(one, OSError) and one.filename), None)
@@ -93,7 +92,7 @@ def in_one_line(error: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and those that it came from or that it came up after."""
+    """An error and its causes and contexts."""
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
@@ -105,12 +104,12 @@ def _is_full(error: BaseException) -> bool:
 
 
 def parse(arguments: Sequence[str]) -> dict[str, str]:
-    """`name=value`, `--name value` and `--name=value` as a mapping.
+    """Parses `name=value`, `--name value` and `--name=value` into a mapping.
 
     Raises:
-        ValueError: a word that is none of them, a name without a value, or a name said twice.
+        ValueError: a word has another form, a name has no value, or a name is given twice.
     """
-    said: dict[str, str] = {}
+    given: dict[str, str] = {}
     words = iter(arguments)
     for word in words:
         name, separator, value = word.removeprefix("--").partition("=")
@@ -121,39 +120,39 @@ def parse(arguments: Sequence[str]) -> dict[str, str]:
             if following is None:
                 raise ValueError(f"--{name}: a value is missing.")
             value = following
-        if name in said:
+        if name in given:
             raise ValueError(f"{name}: given twice.")
-        said[name] = value
-    return said
+        given[name] = value
+    return given
 
 
 def check_files(settings: Settings) -> None:
-    """Tells a file that is not there before anything heavy is imported.
+    """Reports a missing file before heavy imports.
 
     Raises:
-        ValueError: what was named with a file's suffix or a path is not there.
+        ValueError: a value with a file's suffix or a path does not exist.
     """
-    said = {
+    given = {
         "data": settings.data.source,
         "suite": settings.suite if settings.suite != "own" else None,
         "input": settings.run.input,
     }
-    for name, value in said.items():
+    for name, value in given.items():
         if not value or "://" in value or "," in value or has_magic(value):
-            continue  # several files, or elsewhere: looked for by who reads them
+            continue  # several files, or remote ones: their reader checks them
         named_as_file = Path(value).suffix.lower() in FILE_SUFFIXES or value.startswith((".", "/", "~"))
         if named_as_file and not Path(value).expanduser().exists():
-            raise ValueError(f"{name}='{value}': no such file. Paths are taken from {Path.cwd()}.")
+            raise ValueError(f"{name}='{value}': no such file. Paths are relative to {Path.cwd()}.")
 
 
-def faults_of_data(said: Mapping[str, str], told: str) -> list[str]:
-    """What is wrong with a file of rows, told together with faults of settings: a person mends both at once.
+def faults_of_data(given: Mapping[str, str], reported: str) -> list[str]:
+    """Faults of a file of rows, reported together with faults of settings so that both can be fixed at once.
 
     Args:
-        said: as on the command line.
-        told: what is told already.
+        given: settings of the command line.
+        reported: faults that are reported already.
     """
-    about = {name: value for name, value in said.items() if (full_name(name) or "").partition(".")[0] == "data"}
+    about = {name: value for name, value in given.items() if (full_name(name) or "").partition(".")[0] == "data"}
     try:
         settings = make_request(about).settings
         check_files(settings)
@@ -164,12 +163,12 @@ def faults_of_data(said: Mapping[str, str], told: str) -> list[str]:
 
         load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
     except (ValueError, OSError) as fault:
-        return [] if str(fault) in told else [str(fault)]
+        return [] if str(fault) in reported else [str(fault)]
     return []
 
 
 def _stay_offline(settings: Settings) -> None:
-    """Spares look-ups at a hub when neither rows nor weights come from one."""
+    """Avoids look-ups at a hub if neither rows nor weights come from one."""
     local_data = settings.data.source == "sample" or Path(settings.data.source).exists()
     local_model = settings.teacher.source in ("minilm", "mpnet") or Path(settings.teacher.source).exists()
     if local_data and local_model:

@@ -1,4 +1,4 @@
-"""Is the hub there? Asked once, quickly, instead of waiting for a library's retries."""
+"""Checks the hub once with a short timeout, instead of waiting for a library's retries."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ WAYS_OUT = {
 
 
 def unreachable(kind: Kind, name: str) -> RuntimeError:
-    """The one-line error for a hub that does not answer."""
+    """The error for a hub that does not answer."""
     return RuntimeError(f"{kind}={name!r}: the hub cannot be reached. {WAYS_OUT[kind]}")
 
 
 def hub_commit(kind: Kind, name: str, revision: str | None = None) -> str:
-    """Ask the hub for the commit that `name` is at, within `TIMEOUT_SECONDS`.
+    """Asks the hub for the commit of `name`, within `TIMEOUT_SECONDS`.
 
     Args:
-        kind: `data` for a data set, `teacher` for a model; names the setting in errors.
+        kind: `data` for a data set, `teacher` for a model; also the name of the setting in errors.
         name: `owner/name` or a bare name.
         revision: branch, tag or commit; None: the default branch.
 
@@ -43,8 +43,8 @@ def hub_commit(kind: Kind, name: str, revision: str | None = None) -> str:
         The commit, 40 hex digits.
 
     Raises:
-        ValueError: the hub has no such name or revision, or it asks for an account.
-        RuntimeError: the hub cannot be reached, or answers with an error of its own.
+        ValueError: the hub has no such name or revision, or it requires an account.
+        RuntimeError: the hub cannot be reached, or answers with an error.
     """
     if constants.is_offline_mode():
         raise unreachable(kind, name)
@@ -62,12 +62,12 @@ def hub_commit(kind: Kind, name: str, revision: str | None = None) -> str:
 
 
 def hub_model(name: str, revision: str | None = None) -> Path:
-    """Folder with a model's files at a revision, fetched where the local copy lacks them.
+    """Folder with a model's files at a revision; files that are missing locally are downloaded.
 
-    Everything is loaded from that folder, so that the revision holds for configuration, weights and tokenizer alike.
+    Everything is loaded from that folder, so that the revision applies to configuration, weights and tokenizer.
 
     Raises:
-        ValueError: the hub has no such name or revision, or its files hold no weights that are read.
+        ValueError: the hub has no such name or revision, or no supported weights.
         RuntimeError: the hub cannot be reached and there is no local copy.
     """
     try:
@@ -101,12 +101,12 @@ def _ask(kind: Kind, name: str, revision: str | None) -> str:
 
 def _refused(kind: Kind, name: str, status: int | None) -> ValueError | RuntimeError:
     if status in (401, 403):
-        return ValueError(f"{kind}={name!r}: the hub asks for an account (hf auth login). {WAYS_OUT[kind]}")
+        return ValueError(f"{kind}={name!r}: the hub requires an account (hf auth login). {WAYS_OUT[kind]}")
     return RuntimeError(f"{kind}={name!r}: the hub answers with status {status}. {WAYS_OUT[kind]}")
 
 
 def _within(seconds: float, call: Any) -> Any:
-    """Result of `call`, or TimeoutError. A name look-up cannot be interrupted: it is left behind in a daemon thread."""
+    """Result of `call`, or TimeoutError. A name look-up cannot be interrupted, so it runs on in a daemon thread."""
     results: list[Any] = []
     errors: list[BaseException] = []
 

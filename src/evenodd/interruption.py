@@ -1,8 +1,8 @@
-"""Signals that end a command: Ctrl-C, and SIGTERM and SIGHUP as Ctrl-C. None is lost, and no child outlives its parent.
+"""Signals that end a command: Ctrl-C, SIGTERM and SIGHUP. No signal is lost, and no child outlives its parent.
 
-Python raises what a signal's handler raises wherever the main thread happens to be. In a destructor or a weak
-reference's callback it is printed and forgotten: it is sent again then. What a library swallowed is raised again at the
-next step of training.
+Python raises the exception of a signal's handler wherever the main thread happens to be. In a destructor or a weak
+reference's callback the exception is only printed, so the signal is sent again. If a library swallows the exception, it
+is raised again at the next training step.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class SignalError(KeyboardInterrupt):
     """A signal asked this process to end.
 
     Attributes:
-        number: of the signal; a shell's exit code for it is 128 more.
+        number: number of the signal; the exit code is 128 more.
     """
 
     def __init__(self, number: int) -> None:
@@ -35,13 +35,13 @@ class SignalError(KeyboardInterrupt):
 
 
 class _Asked:
-    """The signal that this process was asked to end by; None as long as it was not."""
+    """The signal that asked this process to end; None if there was none."""
 
     number: int | None = None
 
 
 def listen() -> None:
-    """Makes every signal that ends a command raise `SignalError`; those that are ignored stay so, as under nohup."""
+    """Makes the signals that end a command raise `SignalError`; ignored signals stay ignored, as under nohup."""
     _Asked.number = None
     for number in SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
@@ -50,10 +50,10 @@ def listen() -> None:
 
 
 def check() -> None:
-    """Ends a process that was asked to end and goes on all the same.
+    """Ends a process that still runs although it was asked to end.
 
     Raises:
-        SignalError: it was asked.
+        SignalError: a signal asked it to end.
     """
     if _Asked.number is not None:
         raise SignalError(_Asked.number)
@@ -65,7 +65,7 @@ def _raise(number: int, frame: FrameType | None) -> None:
 
 
 def _send_again(lost: Any) -> None:
-    """Called by Python with an error that it cannot raise where it came up."""
+    """Python calls this with an error that it cannot raise."""
     if isinstance(lost.exc_value, SignalError):
         threading.Timer(SEND_AGAIN_SECONDS, _send, (lost.exc_value.number,)).start()
     else:
@@ -73,18 +73,18 @@ def _send_again(lost: Any) -> None:
 
 
 def _send(number: int) -> None:
-    """Sends a signal to the main thread, which it wakes where it waits."""
+    """Sends a signal to the main thread and wakes it."""
     signal.pthread_kill(threading.main_thread().ident or 0, number)
 
 
 def end_with_parent() -> None:
-    """Ends this process, as SIGTERM does, when `mlflow run`, which started it, is gone."""
+    """Ends this process as SIGTERM does when `mlflow run`, which started it, has ended."""
     if "MLFLOW_RUN_ID" in os.environ:
         threading.Thread(target=_watch, args=(_starters(),), name="parent", daemon=True).start()
 
 
 def _starters() -> list[psutil.Process]:
-    """The parent, and its own where it is a shell that only waits for this process."""
+    """The parent, and the parent's parent if the parent is a shell that only waits for this process."""
     found = psutil.Process().parents()
     return found[:2] if found and found[0].name() in SHELLS else found[:1]
 

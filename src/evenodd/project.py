@@ -32,11 +32,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Model:
-    """A fitted variant: one finished and registered run for each seed.
+    """A fitted variant: one finished and registered run per seed.
 
     Attributes:
-        name: of the registered model.
-        variant: of the catalog.
+        name: name of the registered model.
+        variant: variant from the catalog.
         runs: in the order of their seeds.
     """
 
@@ -49,24 +49,24 @@ class Model:
         """The run with the highest macro-F1 on validation.
 
         Raises:
-            RuntimeError: nothing was fitted here: the final fit is another worker's.
+            RuntimeError: nothing was fitted here, because another worker does the final fit.
         """
         if not self.runs:
-            raise RuntimeError(f"{self.variant}: nothing was fitted here; the final fit is another worker's.")
+            raise RuntimeError(f"{self.variant}: nothing was fitted here; another worker does the final fit.")
         return max(self.runs, key=lambda run: _metrics_of(run)["validation/f1_macro"])
 
     @property
     def version(self) -> str:
-        """Of the registered model: the best run's."""
+        """Version of the best run in the registry."""
         return self.best.version
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Everything measured of the best run: `validation/…`, `test/…`, `cost/…`, `floor/…`."""
+        """All metrics of the best run: `validation/…`, `test/…`, `cost/…`, `floor/…`."""
         return _metrics_of(self.best)
 
     def predict(self, texts: Sequence[str]) -> list[Answer]:
-        """What the best run's model says of each text, as the service says it."""
+        """Answers of the best run's model, equal to the service's."""
         return self._scorer.classifier.answer(list(texts))
 
     @cached_property
@@ -77,56 +77,56 @@ class Model:
 
 
 class Project:
-    """A task: its rows, its settings, and what is made of them.
+    """A task: its rows, its settings, and its models.
 
-    Everything that is found in the data (columns, labels, splits) can be said instead. A setting has its name of the
-    command line, with `__` for the dot: `epochs=2`, `lora__rank=4`, `teacher__epochs=3`, `config="study.yaml"`.
-    Settings of the project hold for all of its methods; each method takes more, for itself.
+    Columns, labels and splits are inferred from the data unless they are given as settings. Settings have the names of
+    the command line, with `__` for the dot: `epochs=2`, `lora__rank=4`, `teacher__epochs=3`, `config="study.yaml"`.
+    Settings of the project apply to all of its methods; each method takes further settings for its call.
 
     Args:
-        data: a file, a hub's name, or `sample`.
+        data: a file, a hub name, or `sample`.
         settings: any setting by its name.
 
     Raises:
-        ValueError: one message with every fault in the settings.
+        ValueError: settings are invalid; one message lists all faults.
     """
 
     def __init__(self, data: str | Path = "sample", **settings: Any) -> None:
-        self._said = _full_names({"data": str(data), **settings})
-        self._said.setdefault("name", self._check().settings.name)
+        self._given = _full_names({"data": str(data), **settings})
+        self._given.setdefault("name", self._check().settings.name)
         configure_logging()
 
     @property
     def name(self) -> str:
-        """Of the registered model, and of the experiment when none was named."""
+        """Name of the registered model, and by default of the experiment."""
         return self.settings.name
 
     @property
     def settings(self) -> Settings:
-        """Settings that are the same for every variant."""
+        """Settings that are common to all variants."""
         return self._check().settings
 
     def fit(self, variant: str = "odd", **settings: Any) -> Model:
-        """Fits, measures and registers a variant, and its teacher where it needs one that is not there yet.
+        """Fits, measures and registers a variant, and first its teacher if it needs one.
 
-        A finished fit of the teacher with the same settings and rows is taken as it is; an interrupted one goes on.
+        A finished fit of the teacher with the same settings and rows is reused; an interrupted one is resumed.
 
         Args:
             variant: `teacher`, `odd`, `even`, `lora`, … (`evenodd.encoders.VARIANTS`).
             settings: any setting of a fit: `seeds=3` repeats it, `trials=20` tunes it first.
 
         Raises:
-            ValueError: faults in settings, rows or encoder.
-            RuntimeError: the teacher does no better than a guess, or the loss is not a number.
+            ValueError: settings, rows or encoder are faulty.
+            RuntimeError: the teacher is no better than guessing, or the loss is NaN.
         """
         fitted = self._run(find_variant(variant).entry, settings)
         return Model(self.name, variant, fitted.runs)
 
     def compare(self, *models: Model, **settings: Any) -> Compared:
-        """Table, tests on validation, verdict and report; of the newest runs of every variant where none are given.
+        """Compares models, or the newest runs of every variant: table, tests on validation, verdict and report.
 
         Raises:
-            ValueError: the models share no seed, or differ in their rows.
+            ValueError: the models share no seed, or have different rows.
         """
         if not models:
             compared: Compared = self._run("compare", settings)
@@ -137,37 +137,37 @@ class Project:
         return compare_named([run.run_id for model in models for run in model.runs], request)
 
     def evaluate(self, model: Model | str | None = None, data: str | Path | None = None, **settings: Any) -> Evaluated:
-        """Scores a model (the champion when none is given) on labelled rows, or with `suite=` on a behaviour suite.
+        """Scores a model (by default the champion) on labelled rows, or with `suite=` on a behaviour suite.
 
         Raises:
-            ValueError: neither rows nor a suite are named.
+            ValueError: neither rows nor a suite are given.
         """
         if data is None and "suite" not in settings:
-            raise ValueError("nothing to score: name data= (a file of labelled rows) or suite=.")
+            raise ValueError("nothing to score: pass data= (a file of labelled rows) or suite=.")
         rows = {} if data is None else {"data": str(data)}
         evaluated: Evaluated = self._run("evaluate", settings | rows | _named(model))
         return evaluated
 
     def export(self, model: Model | str | None = None, **settings: Any) -> Exported:
-        """ONNX graphs and the bundle that is served, of a model or of the newest comparison's winner."""
+        """Writes the ONNX graphs and the bundle of a model, or of the newest comparison's winner."""
         exported: Exported = self._run("export", settings | _named(model))
         return exported
 
     def promote(self, model: Model | str | None = None, **settings: Any) -> Promoted:
-        """Moves the champion's alias to a model, or to the newest comparison's winner, when every gate holds."""
+        """Makes a model, or the newest comparison's winner, the champion if every gate passes."""
         promoted: Promoted = self._run("promote", settings | _named(model))
         return promoted
 
     def package(self, model: Model | str | None = None, **settings: Any) -> Packaged:
-        """The Bento of an exported model, or of the champion."""
+        """Builds the Bento of an exported model, or of the champion."""
         packaged: Packaged = self._run("package", settings | _named(model))
         return packaged
 
     def _check(self) -> Request:
-        return make_request(self._said, {variant.name: variant.family for variant in VARIANTS.values()})
+        return make_request(self._given, {variant.name: variant.family for variant in VARIANTS.values()})
 
     def _request(self, entry: str, settings: dict[str, Any]) -> Request:
-        return ENTRIES[entry].request(_full_names(settings), shared=self._said)
+        return ENTRIES[entry].request(_full_names(settings), shared=self._given)
 
     def _run(self, entry: str, settings: dict[str, Any]) -> Any:
         request = self._request(entry, settings)
@@ -176,10 +176,10 @@ class Project:
 
 
 def _full_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings under dotted names.
+    """Settings by dotted names.
 
     Raises:
-        ValueError: names that are no settings.
+        ValueError: a name is not a setting.
     """
     dotted = {name.replace("__", "."): value for name, value in settings.items()}
     strange = [unknown(name) for name in dotted if name != "config" and full_name(name) is None]

@@ -1,4 +1,4 @@
-"""Folders that are kept: written in one step, sealed with the digests of their files, and read only if those hold."""
+"""Sealed folders: written atomically, sealed with the digests of their files, and read only if the digests match."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 FORMAT = 3
-"""Of everything that this package keeps in a cache: a new number makes old folders unknown."""
+"""Version of all caches of this package: a new number invalidates old folders."""
 
 SEAL = "sealed.json"
-"""The file that completes a folder: what it holds, with SHA-256 and size of every other file."""
+"""The file that completes a folder: description of the content, SHA-256 and size of every other file."""
 
 _known: dict[tuple[int, int, int, int], str] = {}
 
 
 class DamagedError(RuntimeError):
-    """Content that is not what was written."""
+    """Content that differs from what was written."""
 
 
 def digest_of(value: Any) -> str:
@@ -35,7 +35,7 @@ def digest_of(value: Any) -> str:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, read once in a process as long as size, time and inode stay (about .5 GB/s)."""
+    """SHA-256 of a file, read once per process as long as size, time and inode do not change (about .5 GB/s)."""
     stat = path.stat()
     key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
     if key not in _known:
@@ -51,10 +51,10 @@ def digests(folder: Path, without: Collection[str] = (SEAL,)) -> dict[str, str]:
 
 
 def check_digests(folder: Path, expected: Mapping[str, str]) -> None:
-    """Compares the files that are named with their digests; others are not looked at.
+    """Compares the named files with their digests; other files are ignored.
 
     Raises:
-        DamagedError: a file is missing or changed; the message names the first.
+        DamagedError: a file is missing or changed; the message names the first one.
     """
     for name, digest in expected.items():
         path = folder / name
@@ -69,24 +69,24 @@ def seal(folder: Path, about: Mapping[str, Any] | None = None, *, without: Colle
     """Marks a folder as complete.
 
     Args:
-        folder: holds all its files.
-        about: plain values that are kept in the seal, as JSON.
-        without: files that do not belong to what is kept.
+        folder: complete folder.
+        about: plain values that are stored in the seal as JSON.
+        without: files that are not part of the content.
     """
     content = {"files": digests(folder, {SEAL, *without}), "about": dict(about or {})}
     write_whole(folder / SEAL, json.dumps({"sha256": digest_of(content), **content}, ensure_ascii=False))
 
 
 def read_seal(folder: Path) -> dict[str, Any]:
-    """What `seal` was told about a folder, after its files were checked.
+    """Checks a folder's files and returns the values that were given to `seal`.
 
     Raises:
-        DamagedError: the folder is incomplete, or a file or the seal is not what was written.
+        DamagedError: the folder is incomplete, or a file or the seal was changed.
     """
     try:
-        said = json.loads((folder / SEAL).read_text(encoding="utf-8"))
-        content = {"files": dict(said["files"]), "about": dict(said["about"])}
-        whole = said["sha256"] == digest_of(content)
+        stored = json.loads((folder / SEAL).read_text(encoding="utf-8"))
+        content = {"files": dict(stored["files"]), "about": dict(stored["about"])}
+        whole = stored["sha256"] == digest_of(content)
     except FileNotFoundError:
         raise DamagedError(f"{folder} is incomplete: it has no {SEAL}.") from None
     except (ValueError, KeyError, TypeError):
@@ -98,7 +98,7 @@ def read_seal(folder: Path) -> dict[str, Any]:
 
 
 def sound(folder: Path) -> bool:
-    """Whether a sealed folder is there and its digests hold; a damaged one is told, deleted, and to be made again."""
+    """Whether a sealed folder exists and its digests match. A damaged folder is reported and deleted."""
     if not folder.exists():
         return False
     try:
@@ -111,7 +111,7 @@ def sound(folder: Path) -> bool:
 
 
 def discard(folder: Path) -> None:
-    """Deletes a folder; its name is free at once, whoever still reads its files."""
+    """Deletes a folder; its name is free at once, even while others still read its files."""
     dropped = _beside(folder)
     try:
         os.rename(folder, dropped)
@@ -122,9 +122,9 @@ def discard(folder: Path) -> None:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside `folder` that is sealed and takes its name when all went well.
+    """A temporary folder beside `folder` that is sealed and renamed to `folder` if the block succeeds.
 
-    When another process was first, its folder stays and ours goes. Left empty, it does not take the name.
+    If another process was first, its folder is kept and ours is dropped. An empty folder is not renamed.
     """
     with unsealed_folder(folder) as building:
         yield building
@@ -134,7 +134,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def unsealed_folder(folder: Path) -> Iterator[Path]:
-    """As `new_folder`, for content that is still to be filled in and sealed."""
+    """As `new_folder`, for content that is sealed by the caller."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     building = _beside(folder)
     building.mkdir()
@@ -147,7 +147,7 @@ def unsealed_folder(folder: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a text file in one step: it has its old content or the new one, never a part."""
+    """Writes a text file atomically: it has the old content or the new one, never a part."""
     partial = _beside(path)
     try:
         partial.write_text(text, encoding="utf-8")
@@ -157,7 +157,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def _beside(path: Path) -> Path:
-    """A hidden name in the same folder that nobody else uses."""
+    """A unique hidden name in the same folder."""
     return path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
 
 
@@ -170,15 +170,15 @@ def _take_name(building: Path, folder: Path) -> None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Delete the files of a folder."""
+    """Deletes the files of a folder."""
     for path in folder.iterdir():
         path.unlink()
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Gives `new` the name `folder`. A folder that was there is called `new` afterwards.
+    """Renames `new` to `folder`. An existing folder is called `new` afterwards.
 
-    Where the system can exchange two names there is no moment without a whole folder; elsewhere the old one is moved
+    If the system can exchange two names, a complete folder exists at every moment; otherwise the old one is moved
     aside first.
 
     Raises:
@@ -194,7 +194,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Exchange two names in one step; False where the system or the file system cannot."""
+    """Exchanges two names atomically; returns False if the system or the file system cannot."""
     if os.name != "posix":
         return False
     libc = ctypes.CDLL(None)

@@ -34,19 +34,19 @@ def measure_product(dtype: torch.dtype, device: torch.device, *, size: int) -> f
     return 2 * size**3 / best / 1e9
 
 
-_told: dict[str, dict[str, float]] = {}
+_given_rates: dict[str, dict[str, float]] = {}
 
 
 def know_rates(device: str, rates: dict[str, float]) -> None:
     """Sets the rates: a process beside others cannot measure them, and all processes must choose the same precision."""
-    _told[device] = rates
+    _given_rates[device] = rates
     product_rates.cache_clear()
 
 
 @functools.cache
 def product_rates(device: str = "cpu") -> dict[str, float]:
     """GFLOP/s of a matrix product in each precision, measured once per process unless they were set."""
-    return _told.get(device) or measure_rates(device)
+    return _given_rates.get(device) or measure_rates(device)
 
 
 def measure_rates(device: str = "cpu") -> dict[str, float]:
