@@ -49,7 +49,7 @@ def test_what_was_asked_for_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> 
     bundle = read_bundle(shared_bundle("checked"))
     for graph in ("checked", "fp32", "int8"):
         opened = open_engine(bundle, EngineOptions(graph=graph))
-        assert (opened.graph, opened.choice.why) == (graph, "it was asked for")
+        assert (opened.graph, opened.choice.why) == (graph, "it was requested")
     assert name_graph(bundle, None, "cuda").graph == "fp32"
 
 
@@ -59,7 +59,7 @@ def test_the_graph_that_pays_answers_and_says_why(graph: str, monkeypatch: pytes
     monkeypatch.setattr("evenodd.classifier.choice.FASTER", 0.0 if graph == "checked" else 1e9)
     opened = open_engine(read_bundle(shared_bundle("checked")), EngineOptions())
     assert opened.runtime["graph"] == graph
-    assert "times as many texts a second as fp32" in opened.runtime["why"]
+    assert "times as many texts per second as fp32" in opened.runtime["why"]
     texts = ["sun and rain", "i hate rain"]
     asked = open_engine(opened.bundle, EngineOptions(graph=graph))
     np.testing.assert_array_equal(opened.score(texts), asked.score(texts))

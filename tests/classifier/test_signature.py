@@ -59,7 +59,9 @@ def test_an_unsigned_bundle_is_refused_where_a_key_is_given(
     keys: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(PUBLIC_KEY, str(keys[1]))
-    with pytest.raises(ValueError, match=r"it is not signed, and EVENODD_PUBLIC_KEY asks .* export\.signing_key=FILE"):
+    with pytest.raises(
+        ValueError, match=r"it is not signed, but EVENODD_PUBLIC_KEY requires .* export\.signing_key=FILE"
+    ):
         read_bundle(shared_bundle())
 
 
@@ -120,7 +122,7 @@ def test_other_kinds_of_key_are_refused(signed: Path, tmp_path: Path, monkeypatc
 def test_a_private_key_may_have_a_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "locked.pem"
     path.write_bytes(Ed25519PrivateKey.generate().private_bytes(*FORMS, BestAvailableEncryption(b"open sesame")))
-    with pytest.raises(ValueError, match=f"A password is taken from {PASSWORD}"):
+    with pytest.raises(ValueError, match=f"A password is read from {PASSWORD}"):
         signer_of(path)
     monkeypatch.setenv(PASSWORD, "open sesame")
     assert len(signer_of(path)) == 64

@@ -139,7 +139,7 @@ def test_cpu_takes_the_recommended_graph_and_says_so() -> None:
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_provider_asked_for_by_name_stops_the_start(provider: str) -> None:
     """ONNX Runtime falls back to the CPU without an error."""
-    with pytest.raises(RuntimeError, match=rf"provider='{provider}' did not come up: .*(driver|built without|device)"):
+    with pytest.raises(RuntimeError, match=rf"provider='{provider}' did not start: .*(driver|built without|device)"):
         Engine(read_bundle(shared_bundle()), Settings(provider=provider))
 
 
@@ -176,8 +176,8 @@ SPOILED = [
     ({"decision.review": "0.3"}, "decision.review='0.3'"),
     ({"decision.pooling": "sum"}, "decision.pooling='sum'"),
     ({"decision.margin": 1}, "unknown ['margin']"),
-    ({"max_length": 129, "window_overlap": 8}, "max_length=129: the graph does not take"),
-    ({"max_length": 100_000}, "max_length=100000: the graph does not take"),
+    ({"max_length": 129, "window_overlap": 8}, "max_length=129: the graph does not accept"),
+    ({"max_length": 100_000}, "max_length=100000: the graph does not accept"),
     ({"max_length": "32"}, "max_length='32'"),
     ({"max_length": True}, "max_length=True"),
     ({"pad_token_id": -1}, "pad_token_id=-1"),
@@ -193,7 +193,7 @@ SPOILED = [
     ({"samples": [{**SAID, "probabilities": {"fp32": [0.9, 0.9]}}]}, "sum to 1"),
     ({"samples": [{**SAID, "probabilities": {"fp32": [1.0]}}]}, "has 1 probabilities of fp32"),
     ({"samples": [{**SAID, "probabilities": {}}]}, "has 0 probabilities of fp32"),
-    ({"samples": [{**SAID, "probabilities": {"fp32": [0.1, 0.9]}}]}, "task and decision make it {'label': 'hate'"),
+    ({"samples": [{**SAID, "probabilities": {"fp32": [0.1, 0.9]}}]}, "task and decision give {'label': 'hate'"),
     ({"task.labels": ["hate", "noHate"]}, "labels, threshold or band were changed"),
     ({"decision.threshold": 1.0}, "labels, threshold or band were changed"),
     ({"decision.review": [0.0, 1.0]}, "labels, threshold or band were changed"),

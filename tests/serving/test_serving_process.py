@@ -173,7 +173,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path: Path) -> None:
         ({"EVENODD_BUNDLE": "{good}", "EVENODD_MAX_TEXTS": "many"}, "EVENODD_MAX_TEXTS='many'"),
         ({"EVENODD_BUNDLE": "{good}", "EVENODD_VARIANT": "even"}, "EVENODD_VARIANT='even'"),
         ({"EVENODD_BUNDLE": "{good}", "EVENODD_GRAPH": "checked"}, "no margin was measured"),
-        pytest.param({"EVENODD_BUNDLE": "{good}", "EVENODD_PROVIDER": "cuda"}, "did not come up", marks=NO_CUDA),
+        pytest.param({"EVENODD_BUNDLE": "{good}", "EVENODD_PROVIDER": "cuda"}, "did not start", marks=NO_CUDA),
     ],
     ids=["spoiled", "missing", "setting", "variant", "graph", "provider"],
 )

@@ -1,6 +1,6 @@
-"""A bundle in, answers out: the only code that turns text into an answer.
+"""The classifier: the only code that turns a text into an answer, with a bundle.
 
-It needs NumPy, ONNX Runtime and tokenizers, and travels in the Bento and in the registered model.
+It needs only NumPy, ONNX Runtime and tokenizers, and is part of the Bento and of the registered model.
 """
 
 from evenodd.classifier.classifier import Answer, Classifier

@@ -1,4 +1,4 @@
-"""Reading a bundle's folder, and refusing one that is not what it says it is."""
+"""Reads a bundle's folder and refuses a damaged or inconsistent one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MODEL_FIELDS = (
 
 @dataclass(frozen=True)
 class Bundle:
-    """A checked bundle. `description` is bundle.json as it stands, `task` and `decision` are read from it."""
+    """A checked bundle. `description` is the content of bundle.json; `task` and `decision` are read from it."""
 
     folder: Path
     description: dict[str, Any]
@@ -48,7 +48,7 @@ class Bundle:
 
     @property
     def max_length(self) -> int:
-        """Tokens of a window at most, special ones included."""
+        """Maximum tokens of a window, special tokens included."""
         return int(self.description["max_length"])
 
     @property
@@ -64,7 +64,7 @@ class Bundle:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names the model in every answer."""
+        """The model's identification in every answer."""
         return {name: self.description.get(name) for name in ("name", "variant", "version", "run_id")}
 
     @property
@@ -73,7 +73,7 @@ class Bundle:
         return self.description.get("checked")
 
     def graph_kinds(self, graph: str) -> tuple[str, ...]:
-        """The graphs that one is made of: the one that answers first, and that which answers again.
+        """The graphs that a kind consists of: for `checked`, the first one and the one that checks it.
 
         Raises:
             ValueError: the bundle has no such graph.
@@ -107,14 +107,14 @@ class Bundle:
 
 
 def read_bundle(folder: Path) -> Bundle:
-    """Read bundle.json, check that it is whole and consistent, and check the digest of every file it names.
+    """Reads bundle.json, checks that it is complete and consistent, and checks the digest of every listed file.
 
-    Where public keys are given (`signature.PUBLIC_KEY`), it has to be signed with one of them; nothing else of an
-    unsigned bundle is looked at.
+    If public keys are given (`signature.PUBLIC_KEY`), it must be signed with one of them; nothing else of an unsigned
+    bundle is read.
 
     Raises:
-        ValueError: no bundle there, or what is wrong with it, with the file or field.
-        RuntimeError: a signature is asked for, and `cryptography` is missing.
+        ValueError: there is no bundle, or it is faulty; the message names the file or field.
+        RuntimeError: a signature is required, and `cryptography` is missing.
     """
     path = folder / MANIFEST
     if not path.is_file():
@@ -145,7 +145,7 @@ def read_bundle(folder: Path) -> Bundle:
 
 
 def read_bundles(folders: Iterable[Path]) -> dict[str, Bundle]:
-    """Bundles by variant, in the order given.
+    """Bundles by variant, in the given order.
 
     Raises:
         ValueError: a bundle is refused, none is given, or two have the same variant.
@@ -163,24 +163,24 @@ def read_bundles(folders: Iterable[Path]) -> dict[str, Bundle]:
 
 
 def bundle_folders(given: tuple[Path, ...], inside: Path) -> tuple[Path, ...]:
-    """The folders asked for, or those inside the Bento in the order of their names."""
+    """The given folders, or those inside the Bento in the order of their names."""
     if given:
         return given
     return tuple(sorted(path.parent for path in inside.glob(f"*/{MANIFEST}")))
 
 
 def outcome_of(decision: Decision, probabilities: Sequence[float]) -> dict[str, Any]:
-    """Label, decision and score of one text, as they stand beside a sample."""
+    """Label, decision and score of one text, as stored with a sample."""
     answer = decision.answer(np.asarray(probabilities, dtype=np.float64))
     return {name: answer[name] for name in ("label", "decision", "score")}
 
 
 def _check_samples(folder: Path, description: dict[str, Any], decision: Decision) -> None:
-    """What is said of the samples is what task and decision make of their probabilities: names in another order, or
-    another threshold, answer otherwise.
+    """Checks that task and decision reproduce the samples' answers from their probabilities. Labels in another order or
+    another threshold would change the answers.
 
     Raises:
-        ValueError: it is not.
+        ValueError: an answer differs.
     """
     kind = EXACT if EXACT in description["graphs"] else next(iter(description["graphs"]))
     for number, sample in enumerate(description["samples"]):
@@ -194,13 +194,13 @@ def _check_samples(folder: Path, description: dict[str, Any], decision: Decision
         said = {name: sample[name] for name in found}
         if found != said:
             raise ValueError(
-                f"bundle {folder}: samples[{number}] is said to be {said}, and task and decision make it {found}: "
+                f"bundle {folder}: samples[{number}] has the answer {said}, but task and decision give {found}: "
                 "labels, threshold or band were changed. Export it again."
             )
 
 
 def _check_files(folder: Path, files: dict[str, Any]) -> None:
-    """Every file that is listed is there with its size and digest, and nothing else is.
+    """Checks that exactly the listed files exist, with their sizes and digests.
 
     Raises:
         ValueError: a file is missing, changed, a link, or not listed.
@@ -210,7 +210,7 @@ def _check_files(folder: Path, files: dict[str, Any]) -> None:
     if strange or links:
         raise ValueError(
             f"bundle {folder}: {', '.join(strange or links)}: {'not listed' if strange else 'a link'}, so nothing in "
-            f"{MANIFEST} vouches for it. Take it out, or export the bundle again."
+            f"{MANIFEST} vouches for it. Remove it, or export the bundle again."
         )
     for name, expected in files.items():
         path = folder / name

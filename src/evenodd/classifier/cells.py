@@ -1,6 +1,6 @@
-"""Cells of CSV files that no spreadsheet runs.
+"""Protects cells of CSV files from being run as formulas by spreadsheets.
 
-The rule of `serving/page/csv.js`, for what is written here; a test holds both against the same cells.
+It applies the same rule as `serving/page/csv.js`; a test checks both with the same cells.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import unicodedata
 SIGNS = frozenset("=+-@\uff1d\uff0b\uff0d\uff20")
 BREAKS = ("\t", "\r", "\n")
 BLANK_LETTERS = frozenset("\u115f\u1160\u3164\uffa0\u2800")
-"""Fillers and the empty braille cell: letters and a symbol by category, and nothing to be seen."""
+"""Invisible characters that are letters or symbols by category: fillers and the empty braille cell."""
 PLAIN_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?", re.IGNORECASE)
 
 
 def disarm(text: str) -> str:
-    """The cell with an apostrophe before it where a spreadsheet could take it for a formula; numbers stay numbers.
+    """Prefixes a cell with an apostrophe if a spreadsheet could read it as a formula; numbers are not changed.
 
-    Spreadsheets skip signs that show nothing before they look for one of theirs: white space, controls, joiners, soft
+    Spreadsheets skip leading invisible characters before they look for a formula: white space, controls, joiners, soft
     hyphens, marks without a letter, fillers.
     """
     if PLAIN_NUMBER.fullmatch(text):

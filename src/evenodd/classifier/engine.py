@@ -1,4 +1,4 @@
-"""A bundle brought to life: texts in, decisions out, in batches that hold little padding."""
+"""Runs a bundle's graphs: scores texts in batches with little padding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WARM_UP = ((1, 8), (8, 16), (8, 64))
 
 
 class Options(Protocol):
-    """How graphs are run. None leaves the choice to the bundle and the device."""
+    """How graphs are run. None: the bundle and the device decide."""
 
     @property
     def provider(self) -> str | None:
@@ -39,7 +39,7 @@ class Options(Protocol):
 
     @property
     def token_budget(self) -> int | None:
-        """Padded tokens of one run at most."""
+        """Maximum tokens of one run, padding included."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +53,19 @@ class EngineOptions:
 
 
 class Engine(Scoring):
-    """One bundle's graph, or the two of `checked`, in sessions. Not to be used by two threads at once.
+    """Sessions of a bundle's graph, or of the two graphs of `checked`. It is not thread-safe.
 
     Args:
-        bundle: checked.
+        bundle: a checked bundle.
         settings: how graphs are run.
-        choice: the graph, where it was chosen before; None: as `choice.py` says.
+        choice: the graph, if it is already chosen; None: see `choice.py`.
 
     Attributes:
-        choice: the graph that answers, and why.
+        choice: the graph that answers, and the reason.
 
     Raises:
-        ValueError: the graph or the tokenizer is not what the bundle says.
-        RuntimeError: the provider asked for did not come up.
+        ValueError: the graph or the tokenizer does not match the bundle's description.
+        RuntimeError: the requested provider did not start.
     """
 
     def __init__(self, bundle: Bundle, settings: Options, choice: Choice | None = None) -> None:
@@ -90,7 +90,7 @@ class Engine(Scoring):
 
     @property
     def runtime(self) -> dict[str, Any]:
-        """What runs, as `/info` shows it."""
+        """The runtime, as `/info` shows it."""
         files, graphs = self.bundle.description["files"], self.bundle.description["graphs"]
         return {
             "graph": self.graph,
@@ -104,10 +104,10 @@ class Engine(Scoring):
         }
 
     def check_samples(self) -> float:
-        """Score the bundle's own samples with every graph in use. Returns the largest difference found.
+        """Scores the bundle's samples with every graph in use and returns the largest difference.
 
         Raises:
-            ValueError: a probability is further from the bundle's than the graph's precision explains.
+            ValueError: a probability differs from the bundle's by more than the graph's precision explains.
         """
         return max(self._check_samples(kind) for kind in self._kinds)
 
@@ -119,7 +119,7 @@ class Engine(Scoring):
         split = self.tokenize([sample["text"] for sample in usable])
         windows = [window for parts in split for window in parts]
         rows = np.empty((len(windows), len(self.decision.label_names)))
-        self._run(kind, windows, ([i] for i in range(len(windows))), rows)  # as they were exported: each by itself
+        self._run(kind, windows, ([i] for i in range(len(windows))), rows)  # each by itself, as in the export
         found = self.decision.pool_texts(rows, [len(parts) for parts in split])
         if expected.shape != found.shape:
             raise ValueError(
@@ -130,15 +130,15 @@ class Engine(Scoring):
             raise ValueError(
                 f"bundle {self.bundle.folder}: its samples are not reproduced by {kind} on {self.provider} (a "
                 f"probability is off by {difference:.3g} > {SAMPLE_TOLERANCE[kind]}): graph, tokenizer or temperature "
-                "do not belong together. Export it again."
+                "do not match. Export it again."
             )
         return difference
 
     def warm_up(self) -> None:
-        """Run a few shapes, so that the first request does not pay for buffers and kernels, and the longest window.
+        """Runs a few shapes, so that the first request does not pay for buffers and kernels, and the longest window.
 
         Raises:
-            ValueError: the graph does not take windows of the bundle's `max_length`.
+            ValueError: the graph does not accept windows of the bundle's `max_length`.
         """
         longest = self.bundle.max_length
         try:
@@ -148,22 +148,22 @@ class Engine(Scoring):
                     self._run(kind, windows, [list(range(rows))], np.empty((rows, len(self.decision.label_names))))
         except graph_errors() as fault:
             raise ValueError(
-                f"bundle {self.bundle.folder}: max_length={longest}: the graph does not take such a window "
+                f"bundle {self.bundle.folder}: max_length={longest}: the graph does not accept such a window "
                 f"({str(fault).splitlines()[0][:200]}). Export it again."
             ) from None
 
 
 def open_engine(bundle: Bundle, settings: Options, choice: Choice | None = None) -> Engine:
-    """An engine that has reproduced its samples and is warm.
+    """Opens an engine, checks its samples and warms it up.
 
     Args:
-        bundle: checked.
+        bundle: a checked bundle.
         settings: how graphs are run.
         choice: as for `Engine`.
 
     Raises:
         ValueError: the bundle is refused.
-        RuntimeError: the provider asked for did not come up.
+        RuntimeError: the requested provider did not start.
     """
     engine = Engine(bundle, settings, choice)
     difference = engine.check_samples()
@@ -176,7 +176,7 @@ def open_engine(bundle: Bundle, settings: Options, choice: Choice | None = None)
 
 
 def _open_sessions(bundle: Bundle, graph: str, provider: str, threads: int) -> dict[str, GraphSession]:
-    """Sessions of the graphs that one is made of, by kind."""
+    """Sessions of the graphs that a kind consists of, by kind."""
     sessions = {}
     for kind in bundle.graph_kinds(graph):
         path = bundle.graph_path(kind)
@@ -186,7 +186,7 @@ def _open_sessions(bundle: Bundle, graph: str, provider: str, threads: int) -> d
 
 
 def _choose(bundle: Bundle, reading: Reading, sessions: dict[str, GraphSession], token_budget: int | None) -> Choice:
-    """`checked` or float32, by what each graph takes for the bundle's samples, as many times as fill a round."""
+    """Chooses `checked` or float32 by their times for the bundle's samples, repeated to fill a batch."""
     fast, exact = (
         Scoring(reading, bundle.decision, {kind: session}, token_budget=token_budget)
         for kind, session in sessions.items()

@@ -1,4 +1,4 @@
-"""What may stand in bundle.json: every value's type and range, and how the values have to fit together."""
+"""The schema of bundle.json: type and range of every value, and the consistency of the values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ DEVICES = ("cpu", "cuda")
 TOKENIZER = "tokenizer.json"
 MANIFEST, SIGNATURE = "bundle.json", "bundle.sig"
 UNLISTED = {MANIFEST, SIGNATURE}
-"""Files of a bundle that its manifest cannot vouch for: itself, and what vouches for it."""
+"""Files of a bundle that its manifest does not list: the manifest and its signature."""
 LEAST_LENGTH = 4
-"""Tokens of a window: two special ones, and room to move on."""
+"""Minimum tokens of a window: two special ones, and some for the text."""
 SAMPLE = {"text": str, "label": str, "decision": str, "score": float, "probabilities": dict}
 FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -44,7 +44,7 @@ def _is_numbers(value: Any) -> bool:
 
 
 def _is_histogram(value: Any) -> bool:
-    """Edges that rise, and one count fewer, of scores and of lengths."""
+    """Whether it holds ascending edges, with one count fewer, of scores and of lengths."""
     if not isinstance(value, dict):
         return False
     for name in ("score", "length"):
@@ -97,7 +97,7 @@ ALLOWED: dict[str, tuple[Check, str]] = {
 
 
 def manifest_faults(values: dict[str, Any]) -> list[str]:
-    """Everything that is wrong with a bundle.json, but for its task and decision, as sentences."""
+    """All faults of a bundle.json, except those of its task and decision, as sentences."""
     faults = [f"bundle.json has no {name!r}." for name in NEEDED if name not in values]
     faults += [f"bundle.json: {name!r} is unknown." for name in values if name not in {**NEEDED, **ALLOWED}]
     for name, (check, wanted) in {**NEEDED, **ALLOWED}.items():
@@ -157,7 +157,7 @@ def _input_faults(values: dict[str, Any]) -> Iterator[str]:
 
 def _sample_faults(values: dict[str, Any]) -> Iterator[str]:
     if not values["samples"]:
-        yield "samples is empty: nothing shows that the graph and the tokenizer belong together."
+        yield "samples is empty: nothing shows that the graph and the tokenizer match."
     for number, sample in enumerate(values["samples"]):
         known = isinstance(sample, dict) and set(sample) == set(SAMPLE)
         if not (known and all(isinstance(value, SAMPLE[name]) for name, value in sample.items())):

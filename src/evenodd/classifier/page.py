@@ -1,4 +1,4 @@
-"""What the page of a service says of a task: the question, what its labels mean, and texts to start from."""
+"""Texts about a task for the service's page: the question, the meaning of the labels, and examples."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ MOST_TEXT = 2000
 
 
 def page_faults(page: Any, labels: Sequence[str]) -> Iterator[str]:
-    """Everything that is wrong with the words of a page, as sentences.
+    """All faults of the texts for a page, as sentences.
 
     Args:
         page: an object with any of `question` and `definition` (a sentence each), `labels` (by label: `name` and
             `meaning`) and `examples` (groups with a `title` and `rows` of `text`, `label` and `kind`).
-        labels: of the task.
+        labels: labels of the task.
     """
     if not isinstance(page, dict):
         yield "page: an object with question, definition, labels and examples is needed."

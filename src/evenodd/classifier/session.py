@@ -1,8 +1,7 @@
-"""ONNX Runtime sessions: the provider asked for, or a reason why not; and proof of what runs.
+"""ONNX Runtime sessions on the requested provider, or an error with the reason; and a check of what really runs.
 
-A session that lists CUDA as available falls back to the CPU without an error, so nothing here believes a list: what
-counts is `session.get_providers()` after the session is made, and the provider that each matrix product of a real run
-was placed on.
+A session that lists CUDA as available falls back to the CPU without an error. So this module relies only on
+`session.get_providers()` after the session is created, and on the provider that ran each matrix product.
 """
 
 from __future__ import annotations
@@ -32,14 +31,14 @@ DEVICES = {"cpu": "cpu", "cuda": "cuda", "tensorrt": "cuda"}
 
 @dataclass
 class GraphSession:
-    """A session, what it was asked for and what it runs on.
+    """A session and the provider that it runs on.
 
     Attributes:
-        provider: `cpu`, `cuda` or `tensorrt`: what really came up.
+        provider: `cpu`, `cuda` or `tensorrt`: the active provider.
         providers: ONNX Runtime's own list for this session.
-        placement: operators that multiply matrices, counted by the provider they ran on.
-        depends_on_batch: whether a row's logits depend a little on the rows beside it, as they do in a graph that
-            quantises its activations by the range of the whole batch.
+        placement: number of matrix-product operators by the provider that ran them.
+        depends_on_batch: whether a row's logits depend slightly on the other rows, as in a graph that quantises
+            activations by the range of the whole batch.
     """
 
     session: ort.InferenceSession
@@ -52,7 +51,7 @@ class GraphSession:
         return list(self.session.get_providers())
 
     def run(self, feed: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits, float32, (rows, labels), of int64 inputs (rows, tokens)."""
+        """Logits, float32, (rows, labels), for int64 inputs (rows, tokens)."""
         if self.provider == "cpu":
             return np.asarray(self.session.run(["logits"], feed)[0], dtype=np.float32)
         binding = self.session.io_binding()
@@ -64,14 +63,14 @@ class GraphSession:
 
 
 def choose_provider(asked: str) -> str:
-    """`auto` becomes `cuda` where a CUDA device answers, else `cpu`; anything else stays."""
+    """Resolves `auto` to `cuda` if a CUDA device answers, otherwise to `cpu`; other values are returned unchanged."""
     if asked != "auto":
         return asked
     return "cpu" if missing_for_cuda() else "cuda"
 
 
 def missing_for_cuda() -> str | None:
-    """Why CUDA cannot be used here, or None when a device answers and ONNX Runtime has the provider."""
+    """Reason why CUDA cannot be used, or None if a device answers and ONNX Runtime has the provider."""
     if ORT_NAMES["cuda"] not in ort.get_available_providers():
         return f"onnxruntime {ort.__version__} is built without CUDA (install onnxruntime-gpu in its place)"
     try:
@@ -87,7 +86,7 @@ def missing_for_cuda() -> str | None:
 
 
 def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
-    """A session on the provider asked for.
+    """Opens a session on the requested provider.
 
     Args:
         path: the graph.
@@ -95,8 +94,8 @@ def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
         threads: ONNX Runtime threads on the CPU.
 
     Raises:
-        ValueError: the file is no graph that ONNX Runtime can load.
-        RuntimeError: a provider that was asked for by name did not come up; says what is missing.
+        ValueError: ONNX Runtime cannot load the file.
+        RuntimeError: a provider that was requested by name did not start; the message names what is missing.
     """
     provider = choose_provider(asked)
     if provider != "cpu":
@@ -114,7 +113,7 @@ def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
             reason = f"the session runs on {', '.join(session.get_providers())} instead"
             if asked != "auto":
                 raise RuntimeError(_refusal(provider, reason + "; are CUDA 13 and cuDNN 9 installed?"))
-            logger.warning("provider auto: cpu, because CUDA did not come up (%s)", reason)
+            logger.warning("provider auto: cpu, because CUDA did not start (%s)", reason)
             provider = "cpu"
         opened = GraphSession(session, provider)
         _first_run(opened, path)
@@ -126,7 +125,7 @@ def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
 
 
 def _session_options(threads: int) -> ort.SessionOptions:
-    """One run at a time on few threads: no memory pattern for shapes that change, and no spinning cores."""
+    """Options for one run at a time on few threads: no memory pattern, because shapes change, and no spinning."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -138,7 +137,7 @@ def _session_options(threads: int) -> ort.SessionOptions:
 
 
 def _provider_list(provider: str) -> Sequence[Any]:
-    """The provider and those it falls back to for single operators. TF32 is off: fp32 means fp32."""
+    """The provider and its fallbacks for single operators. TF32 is off: fp32 means fp32."""
     cuda = (ORT_NAMES["cuda"], {"use_tf32": "0"})
     if provider == "tensorrt":
         return [(ORT_NAMES["tensorrt"], {}), cuda, ORT_NAMES["cpu"]]
@@ -146,7 +145,7 @@ def _provider_list(provider: str) -> Sequence[Any]:
 
 
 def _prepare_gpu(provider: str) -> None:
-    """Load the CUDA libraries that pip installed, before the session looks for them."""
+    """Loads the CUDA libraries that pip installed, which a session needs."""
     missing = missing_for_cuda()
     if missing:
         raise RuntimeError(_refusal(provider, missing))
@@ -156,11 +155,11 @@ def _prepare_gpu(provider: str) -> None:
 
 
 def _refusal(provider: str, reason: str) -> str:
-    return f"provider={provider!r} did not come up: {reason}. Set EVENODD_PROVIDER=cpu or auto to serve without it."
+    return f"provider={provider!r} did not start: {reason}. Set EVENODD_PROVIDER=cpu or auto to serve without it."
 
 
 def graph_errors() -> tuple[type[Exception], ...]:
-    """What a graph raises: ONNX Runtime's own exceptions derive from Exception and nothing closer."""
+    """Exceptions of a graph: ONNX Runtime's own exceptions derive directly from Exception."""
     kinds = vars(ort.capi.onnxruntime_pybind11_state).values()
     own = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Exception)]
     return (RuntimeError, ValueError, MemoryError, *own)
@@ -174,7 +173,7 @@ def _load_failure(path: Path, provider: str, fault: BaseException) -> Exception:
 
 
 def _first_run(opened: GraphSession, path: Path) -> None:
-    """Two rows of two tokens: shows that the graph runs, and gives the profiler something to place."""
+    """Runs two rows of two tokens, to check the graph and to profile the placement of its operators."""
     outputs = [item.name for item in opened.session.get_outputs()]
     if "logits" not in outputs:
         raise ValueError(f"graph {path}: outputs are {outputs}, `logits` is needed. Export it again.")
@@ -187,7 +186,7 @@ def _first_run(opened: GraphSession, path: Path) -> None:
 
 
 def _read_operators(profile: Path) -> list[tuple[str, str]]:
-    """Operators of a profile with the provider each ran on."""
+    """Operators of a profile with the provider that ran each."""
     events = json.loads(profile.read_text(encoding="utf-8"))
     details = [event.get("args", {}) for event in events]
     return [(item.get("op_name", ""), item["provider"]) for item in details if item.get("provider")]

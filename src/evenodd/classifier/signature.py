@@ -1,9 +1,9 @@
-"""Who wrote a bundle: an Ed25519 signature over bundle.json, which holds the digests of every other file.
+"""Signs and verifies bundles: an Ed25519 signature over bundle.json, which holds the digests of every other file.
 
 Keys are plain PEM files (`openssl genpkey -algorithm ed25519 -out signing.pem`, `openssl pkey -in signing.pem -pubout
--out public.pem`) and a signature is 64 bytes, so nothing but the two files is asked: no server, no identity provider,
-no clock. openssl checks it as well: `openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in bundle.json -sigfile
-bundle.sig`. `cryptography` is imported where a key is given and not before.
+-out public.pem`) and a signature has 64 bytes, so nothing but the two files is needed: no server, no identity provider,
+no clock. openssl can check it too: `openssl pkeyutl -verify -pubin -inkey public.pem -rawin -in bundle.json -sigfile
+bundle.sig`. `cryptography` is imported only if a key is given.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 PUBLIC_KEY = "EVENODD_PUBLIC_KEY"
-"""Variable that names a file with the public keys whose bundles are taken; unset: any bundle is."""
+"""Variable with the file of public keys whose bundles are accepted; unset: any bundle is accepted."""
 PASSWORD = "EVENODD_SIGNING_PASSWORD"
 """Variable with the password of an encrypted private key."""
 END = "-----END PUBLIC KEY-----"
 
 
 def check_signature(folder: Path, manifest: bytes) -> None:
-    """Hold the signature beside a manifest against the public keys, where any are given.
+    """Verifies the signature of a manifest with the public keys, if any are given.
 
     Args:
-        folder: of the bundle.
-        manifest: bundle.json as it was read, and not parsed yet.
+        folder: folder of the bundle.
+        manifest: content of bundle.json, not parsed yet.
 
     Raises:
-        ValueError: no signature, one of another key, or a manifest that was changed; or the file of keys is none.
+        ValueError: the signature is missing or by another key, the manifest was changed, or the keys are invalid.
         RuntimeError: the package `cryptography` is missing.
     """
     named = os.environ.get(PUBLIC_KEY, "").strip()
@@ -42,7 +42,7 @@ def check_signature(folder: Path, manifest: bytes) -> None:
     path = folder / SIGNATURE
     if not path.is_file():
         raise ValueError(
-            f"bundle {folder}: it is not signed, and {PUBLIC_KEY} asks for a signature. Export it with "
+            f"bundle {folder}: it is not signed, but {PUBLIC_KEY} requires a signature. Export it with "
             "-P export.signing_key=FILE."
         )
     signature = path.read_bytes()
@@ -54,7 +54,7 @@ def check_signature(folder: Path, manifest: bytes) -> None:
 
 
 def sign(folder: Path, manifest: bytes, key_file: Path) -> None:
-    """Write the signature of a manifest into its bundle's folder.
+    """Writes the signature of a manifest into its bundle's folder.
 
     Raises:
         ValueError: the file holds no Ed25519 private key, or its password is wrong.
@@ -64,7 +64,7 @@ def sign(folder: Path, manifest: bytes, key_file: Path) -> None:
 
 
 def signer_of(key_file: Path) -> str:
-    """The public half of a private key, as hexadecimal: what tells one signer from another.
+    """The public key of a private key, as hexadecimal, which identifies a signer.
 
     Raises:
         ValueError, RuntimeError: as `sign`.
@@ -83,7 +83,7 @@ def _verifies(key: Ed25519PublicKey, signature: bytes, manifest: bytes) -> bool:
 
 
 def _read_public(path: Path) -> Iterator[Ed25519PublicKey]:
-    """Every key of the file: the old one and the new one, while keys change."""
+    """All keys of the file: the old one and the new one, while keys change."""
     _need_cryptography()
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -108,7 +108,7 @@ def _read_private(path: Path) -> Ed25519PrivateKey:
     try:
         key = load_pem_private_key(_read(path, "export.signing_key").encode(), password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as fault:
-        raise ValueError(f"export.signing_key={path}: {fault} A password is taken from {PASSWORD}.") from None
+        raise ValueError(f"export.signing_key={path}: {fault} A password is read from {PASSWORD}.") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ValueError(f"export.signing_key={path}: an Ed25519 key is needed: openssl genpkey -algorithm ed25519")
     return key

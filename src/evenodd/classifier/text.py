@@ -1,4 +1,4 @@
-"""Texts to token windows, and words with their places for explanations."""
+"""Token windows of texts, and words with their positions for explanations."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ _WORD = re.compile(rf"[{CJK}]|[^\s{CJK}]+")
 class Windows:
     """Token windows of texts, special tokens included.
 
-    A text that fits into `max_length` is one window; a longer one is several, each repeating the last `overlap` tokens
-    of the one before, so that nothing is cut.
+    A text that fits into `max_length` is one window. A longer one has several, each of which repeats the last `overlap`
+    tokens of the previous one, so that nothing is cut.
     """
 
     def __init__(self, tokenizer: Tokenizer | Path, *, max_length: int, overlap: int) -> None:
-        """Args are a tokenizer, which is not changed, or its file; tokens of a window at most; tokens shared by two."""
+        """Takes a tokenizer (not changed) or its file, the maximum tokens of a window, and the overlap in tokens."""
         opened = Tokenizer.from_file(str(tokenizer)) if isinstance(tokenizer, Path) else _copy(tokenizer)
         opened.no_padding()
         opened.enable_truncation(max_length, stride=fitting_overlap(overlap, max_length))
         self._tokenizer = opened
 
     def split(self, texts: Sequence[str]) -> list[TokenWindows]:
-        """Token ids: for each text its windows, for each window its ids."""
+        """Token ids of every window of every text."""
         encodings = self._tokenizer.encode_batch_fast(list(texts))
         return [[item.ids, *(window.ids for window in item.overflowing)] for item in encodings]
 
 
 def fitting_overlap(overlap: int, max_length: int) -> int:
-    """The overlap asked for, or a quarter of a window where that is less: a window must move on."""
+    """The given overlap, but at most a quarter of a window, so that windows advance."""
     return min(overlap, max_length // 4)
 
 
@@ -46,7 +46,7 @@ def _copy(tokenizer: Tokenizer) -> Tokenizer:
 
 @dataclass(frozen=True)
 class Word:
-    """A word and its place in the text, in characters, end excluded."""
+    """A word and its position in the text, in characters, end excluded."""
 
     word: str
     start: int
@@ -59,7 +59,7 @@ def find_words(text: str) -> list[Word]:
 
 
 def leave_out(text: str, words: Sequence[Word]) -> list[str]:
-    """For each word the text without it, and without the white space after it."""
+    """For each word, the text without it and without the white space after it."""
     texts = []
     for word in words:
         rest = text[word.end :]
