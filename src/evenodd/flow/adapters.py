@@ -1,4 +1,4 @@
-"""Adapters and layer scores of a variant, as `build` adds them and `fit_variant` takes them off."""
+"""Adapters and layer scores of a variant: `build` adds adapters and `fit_variant` merges them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CHECKED_ROWS = 32
 def importance_of(
     plan: Plan, teacher: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, materials: Materials, keep: int
 ) -> Importance:
-    """Scores of the teacher's layers on validation, computed once for each teacher, rows and scorer."""
+    """Scores of the teacher's layers on validation, computed once per teacher, rows and scorer."""
     wanted, store = plan.settings.variant, materials.tokens("validation", tokenizer)
     about = (state_digest(teacher.state_dict())[:24], store.digest[:16], str(keep), str(wanted.importance_rows))
     folder = materials.cache / "importance" / f"{wanted.importance}-{'-'.join(about)}"
@@ -46,15 +46,15 @@ def importance_of(
 
 
 def sensitive_layers(importance: Importance, layers: LayerMap, count: int | None) -> LayerMap:
-    """The student layers (from 1) whose teacher layers matter most: `count` of them, or half.
+    """The student layers (from 1) with the most important teacher layers: `count` of them, or half.
 
     Raises:
-        ValueError: every layer would be sensitive, so that none is trained in full.
+        ValueError: every layer would be sensitive, so that none is fully trained.
     """
     wanted = count or max(1, len(layers) // 2)
     if wanted >= len(layers):
         raise ValueError(
-            f"variant.sensitive={wanted}: the student has {len(layers)} layers and one at least is trained in full; "
+            f"variant.sensitive={wanted}: the student has {len(layers)} layers, of which one must be fully trained; "
             f"pass 1 to {len(layers) - 1}, or fit the variant lora_student."
         )
     chosen = highest(importance.scores, layers, wanted)
@@ -73,7 +73,7 @@ def add_adapters(plan: Plan, model: PreTrainedModel, sensitive: LayerMap) -> Pef
 
 
 def adapter_training(plan: Plan, objective: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The objective and the callbacks that the variant's adapters are trained with."""
+    """The objective and callbacks for training the variant's adapters."""
     if plan.variant.adapters and plan.variant.adapter == "adalora":
         return OrthogonalObjective(objective), (RankAllocation(),)
     return objective, ()
@@ -82,10 +82,10 @@ def adapter_training(plan: Plan, objective: Any) -> tuple[Any, tuple[Any, ...]]:
 def take_off(
     model: PeftModel, tokenizer: PreTrainedTokenizerBase, materials: Materials
 ) -> tuple[PreTrainedModel, dict[str, float]]:
-    """The merged model, held against the adapter and the adapter read back, and what the adapter costs.
+    """Merges the adapter, compares the result with the adapter and the reloaded adapter, and measures its size.
 
     Raises:
-        RuntimeError: merged or reloaded, it does not say what the fitted one says.
+        RuntimeError: the merged or reloaded model's logits differ from the fitted one's.
     """
     trainable = parameter_counts(model)[1]
     merged = merge_lora(model)
@@ -105,7 +105,7 @@ def take_off(
 
 
 def rank_views(plan: Plan, model: PeftModel) -> tuple[dict[str, Figure], dict[str, DataFrame]]:
-    """Heat map and table of the ranks that AdaLoRA left; nothing for other adapters."""
+    """Heat map and table of AdaLoRA's remaining ranks; empty for other adapters."""
     if plan.variant.adapter != "adalora":
         return {}, {}
     table = rank_table(adapter_ranks(model))

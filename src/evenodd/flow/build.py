@@ -1,4 +1,4 @@
-"""A variant's model and what it minimises, ready to fit."""
+"""Builds a variant's model and its training objective."""
 
 from __future__ import annotations
 
@@ -41,10 +41,10 @@ class Built:
     """A model to fit.
 
     Attributes:
-        layer_map: teacher layers kept, from 1; None for full depth.
+        layer_map: kept teacher layers, from 1; None for full depth.
         tensor_digests: SHA-256 of each tensor copied from the teacher.
-        callbacks: what follows the fit beside the objective.
-        figures, tables: what building found out, to be logged.
+        callbacks: callbacks of the fit.
+        figures, tables: results of building, to be logged.
     """
 
     model: Any
@@ -58,13 +58,13 @@ class Built:
 
 
 def build(plan: Plan, materials: Materials, teacher_uri: str | None, plain_teacher_uri: str | None = None) -> Built:
-    """The variant's model over the encoder, or over the fitted teacher.
+    """Builds the variant's model from the encoder, or from the fitted teacher.
 
     Args:
         plan: variant and settings.
         materials: rows and encoder.
         teacher_uri: the fitted teacher of a distilled variant.
-        plain_teacher_uri: the teacher fitted without added rows, which teaches the other rows; None: one teaches all.
+        plain_teacher_uri: the teacher fitted without added rows, which teaches the original rows; None: one for all.
     """
     torch.manual_seed(plan.settings.seed)
     model, tokenizer = _start(plan, materials, teacher_uri)
@@ -97,7 +97,7 @@ def _start(
 
 
 def _importance(built: Built, plan: Plan, materials: Materials) -> Importance | None:
-    """Scores of the teacher's layers, for a variant that asks for them."""
+    """Scores of the teacher's layers, for a variant that needs them."""
     if not plan.variant.scores_layers:
         return None
     depth = built.model.config.num_hidden_layers
@@ -128,7 +128,7 @@ def _halve(
 
 
 def layers_of(plan: Plan, depth: int, importance: Importance | None = None) -> LayerMap:
-    """The layers a student of a teacher of that depth keeps: those asked for, or the variant's."""
+    """The kept layers of a student for a teacher of that depth: the given ones, or the variant's."""
     wanted = plan.settings.variant
     if wanted.layers:
         return check_layer_map(wanted.layers, depth)
@@ -154,10 +154,10 @@ def _distillation(
     if live and plan.plain is not None:
         raise ValueError(
             f"distillation with counterexamples reads two teachers' targets from a cache, {megabytes:.0f} MB here: "
-            "raise distill.cache_budget_mb and ask for no term that needs a live teacher, or pass data.augment_mix=1."
+            "raise distill.cache_budget_mb and use no loss term that needs a live teacher, or pass data.augment_mix=1."
         )
     if live:
-        log.info("teacher runs live | its targets would take %.0f MB of %d", megabytes, settings.cache_budget_mb)
+        log.info("teacher runs live | its targets would need %.0f MB of %d", megabytes, settings.cache_budget_mb)
         return DistillObjective(settings, layers, weight=weight, teacher=teacher)
     precision = choose_precision(plan.settings.train.precision, best_device())
     if plan.plain is None or plain_teacher_uri is None:

@@ -1,4 +1,4 @@
-"""Bundles of exports: found where their runs keep them, and held against what the export wrote."""
+"""Bundles of exports: loads them from their runs and checks them against the export's records."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from evenodd.classifier.manifest import MANIFEST
 from evenodd.storage import check_digests, file_digest
 
 BUNDLE_TAG = "bundle_sha256"
-"""Of an export's run: the digest of its bundle's description, which holds those of the other files."""
+"""Tag of an export's run: the digest of its bundle's description, which holds the digests of the other files."""
 
 
 def bundle_tags(folder: Path) -> dict[str, str]:
-    """What an export's run says of its bundle."""
+    """Tags of an export's run that describe its bundle."""
     return {BUNDLE_TAG: file_digest(folder / MANIFEST)}
 
 
 def check_bundle(folder: Path, tags: Mapping[str, str]) -> None:
-    """Reads a bundle, whose description has to be the one that its export wrote: decision, threshold, digests.
+    """Reads a bundle and checks that its description (decision, threshold, digests) is the one that its export wrote.
 
     Args:
-        folder: of the bundle.
-        tags: of the export's run.
+        folder: folder of the bundle.
+        tags: tags of the export's run.
 
     Raises:
         ValueError: a file is missing or changed.
-        RuntimeError: the description is another one.
+        RuntimeError: the description differs.
     """
     read_bundle(folder)
     if BUNDLE_TAG in tags:
@@ -36,11 +36,11 @@ def check_bundle(folder: Path, tags: Mapping[str, str]) -> None:
 
 
 def bundle_of(run_id: str) -> Path:
-    """The bundle that an export's run keeps.
+    """The bundle of an export's run.
 
     Raises:
-        ValueError: it keeps none, or a file is missing or changed.
-        RuntimeError: its description is another one.
+        ValueError: the run has no bundle, or a file is missing or changed.
+        RuntimeError: the description differs.
     """
     folder = tracking.download(run_id, "bundle")
     check_bundle(folder, tracking.get_run(run_id).data.tags)

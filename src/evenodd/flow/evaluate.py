@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a model scores: figures by name, and a suite's table by functionality."""
+    """Results of an evaluation: figures by name, and a suite's table by functionality."""
 
     title: str
     figures: dict[str, float]
@@ -34,14 +34,14 @@ class Evaluated:
 
     @property
     def text(self) -> str:
-        """Title, a figure a line, and the table."""
+        """Title, one line per figure, and the table."""
         width = max(map(len, self.figures), default=0)
         lines = [self.title, *(f"  {key:<{width}}  {value:.4f}" for key, value in self.figures.items())]
         return "\n".join(lines + ([] if self.table is None else [self.table.to_string(index=False)]))
 
 
 def run(request: Request) -> Evaluated:
-    """Scores `model` on `suite`, or else on every row of `data`."""
+    """Scores `model` on `suite` if given, otherwise on every row of `data`."""
     settings = request.settings
     tracking.configure(settings.experiment)
     named = request.says("data.source")
@@ -58,16 +58,16 @@ def run(request: Request) -> Evaluated:
 
 
 def training_texts(scorer: Scorer, settings: Settings) -> Sequence[str]:
-    """The training rows that `data` names, which have to be those that the model was fitted on.
+    """The training rows in `data`, which must be those that the model was fitted on.
 
     Raises:
-        ValueError: they are others.
+        ValueError: the rows differ.
     """
     corpus = load_corpus(settings.data, seed=settings.data.split_seed, cache=settings.home / "cache")
     if corpus.digest != scorer.lineage.get("data_digest"):
         raise ValueError(
             f"data='{settings.data.source}': {scorer.name} was not fitted on these rows as they are read now, so they "
-            "do not tell which cases of the suite it was trained on: pass the settings of its fit, or no data."
+            "do not show which cases of the suite it was trained on. Pass the settings of its fit, or no data."
         )
     return corpus.train.texts
 
@@ -76,12 +76,12 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     """A behaviour suite: figures, a table by functionality, a heat map.
 
     Args:
-        scorer: what is scored.
-        settings: with the suite.
-        trained_on: texts of the training rows, whose cases are left out; None: not known.
+        scorer: the model to score.
+        settings: settings with the suite.
+        trained_on: texts of the training rows, which are left out of the suite; None: unknown.
 
     Raises:
-        ValueError: a faulty suite, or one that was trained on.
+        ValueError: the suite is faulty, or was trained on.
     """
     suite = open_suite(settings.suite or OWN)
     if scorer.decision.positive is None:
@@ -127,7 +127,7 @@ def score_file(scorer: Scorer, settings: Settings) -> Evaluated:
 def write_predictions(
     path: Path, texts: list[str], scorer: Scorer, probabilities: np.ndarray, truth: list[str] | None = None
 ) -> None:
-    """Text, true label where known, label, decision, score and probabilities of each row, as CSV."""
+    """Writes text, true label (if known), label, decision, score and probabilities of each row as CSV."""
     decisions, labels = scorer.decision.decide(probabilities), scorer.decision.labels(probabilities)
     scores = scorer.decision.scores(probabilities)
     columns = ["text", *(["truth"] if truth else []), "label", "decision", "score"]

@@ -16,24 +16,22 @@ from evenodd.settings import Layer, Request
 
 @dataclass(frozen=True)
 class Fitted:
-    """The finished runs of one variant, one a seed; none where the final fit is another worker's."""
+    """The finished runs of one variant, one per seed; empty if another worker does the final fit."""
 
     variant: str
     runs: tuple[FittedRun, ...]
 
     @property
     def text(self) -> str:
-        """What came of it, and where to look next."""
+        """The result, and where to look next."""
         if not self.runs:
-            return (
-                f"{self.variant}: the study's trials are done; the final fit is left to the worker without tune.worker."
-            )
+            return f"{self.variant}: the study's trials are done; the command without tune.worker does the final fit."
         lines = [f"{run.variant} (seed {run.seed}): version {run.version}, run {run.run_id}" for run in self.runs]
         return "\n".join([*lines, "  compare: mlflow run . -e compare --env-manager local    look: make ui"])
 
 
 def run(name: str, request: Request) -> Fitted:
-    """Fits a variant: after `trials` trials and over `seeds` seeds when asked."""
+    """Fits a variant with `seeds` seeds, after `trials` trials if set."""
     plan = make_plan(name, request)
     materials = gather(plan.settings)
     divisions(materials, plan.settings)
@@ -56,10 +54,10 @@ def run(name: str, request: Request) -> Fitted:
 def seed_plans(
     name: str, request: Request, overrides: Layer | None = None, teacher_overrides: Layer | None = None
 ) -> list[Plan]:
-    """Plans that differ in their seed alone; the teacher of all is the first seed's.
+    """Plans that differ only in their seed; all use the teacher of the first seed.
 
-    With `vary_split` the division of the rows differs as well, and each has a teacher of its own: another's was
-    trained on rows that are test rows here.
+    With `vary_split` the splits differ too, and each plan has its own teacher: other teachers were trained on rows that
+    are test rows here.
     """
     own, teachers = dict(overrides or {}), dict(teacher_overrides or {})
     first = make_plan(name, request, overrides=own, teacher_overrides=teachers)
@@ -75,7 +73,7 @@ def seed_plans(
 
 
 def _taught_by(plan: Plan, teacher: Plan | None) -> Plan:
-    """The same plan with another teacher, also where nothing was added to the rows."""
+    """The same plan with another teacher, including the teacher without added rows."""
     if teacher is None:
         return plan
     plain = replace(plan.plain, teacher=teacher.plain) if plan.plain else None

@@ -1,4 +1,4 @@
-"""What an entry point and its worker processes set up before any work: log lines, quiet libraries, environment."""
+"""Set-up of an entry point and its worker processes: log lines, quiet libraries, environment variables."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ ENVIRONMENT = {
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    # Ray reads these when it is imported: no colours, every line, and nothing sent home.
+    # Ray reads these on import: no colours, every line, no usage statistics.
     "RAY_COLOR_PREFIX": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # Ray's own is 15: beside any other process a fit would come to a stop
+    "RAY_worker_niceness": "0",  # Ray's default is 15: beside any other process a fit would come to a stop
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    # Kernels of all shapes of batch that a fit meets: with oneDNN's own 1,024 they are made anew in every epoch.
+    # Kernels for all batch shapes of a fit: with oneDNN's default of 1,024 they are built again in every epoch.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",
 }
 
 
 def configure_logging(*, force: bool = False) -> None:
-    """One line a phase on standard error; libraries are heard from WARNING on.
+    """Logs one line per phase to standard error; libraries from WARNING on.
 
     Args:
-        force: also where something has set up handlers before, as Ray does in its workers.
+        force: replace existing handlers, which Ray sets up in its workers.
     """
     form = "%(asctime)s  %(message)s"
     logging.basicConfig(level=logging.WARNING, format=form, datefmt="%H:%M:%S", stream=sys.stderr, force=force)
@@ -38,14 +38,14 @@ def configure_logging(*, force: bool = False) -> None:
 
 
 def prepare_worker() -> None:
-    """Sets up a process that works for a command: the same log lines, and no progress bars."""
+    """Sets up a worker process of a command: the same log lines, and no progress bars."""
     os.environ["TQDM_DISABLE"] = "1"
     configure_logging(force=True)
     quieten_libraries()
 
 
 def quieten_libraries() -> None:
-    """Silences progress bars and warnings of libraries that a user of an entry point cannot act on."""
+    """Silences progress bars and warnings of libraries that users of an entry point cannot act on."""
     from transformers.utils import logging as transformers_logging
 
     warnings.filterwarnings("ignore", message="Hint: Inferred schema contains integer")

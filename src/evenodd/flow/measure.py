@@ -1,4 +1,4 @@
-"""What a fitted model is worth: figures, decision settings and scored rows of validation and test."""
+"""Measures a fitted model: figures, decision and scored rows of validation and test."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from evenodd.training import predict_logits
 log = logging.getLogger(__name__)
 
 MOST_SHARED = 0.1
-"""Share of a suite's cases that may stand among the training rows before it is refused."""
+"""Maximum share of a suite's cases that may occur in the training rows."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Figures by name, the decision fitted on validation, scored rows by split, and the behaviour suite's answers."""
+    """Figures by name, the decision fitted on validation, scored rows by split, and answers to the behaviour suite."""
 
     metrics: dict[str, float]
     decision: Decision
@@ -46,8 +46,8 @@ def measure(
 ) -> Measured:
     """Scores validation and test once, in float32, and fits temperature, threshold and review band on validation.
 
-    The decision is fitted on the first window of each text; figures are of whole texts, as they will be answered.
-    The counts of the data report stand among the figures, so that runs on other rows compare.
+    The decision is fitted on the first window of each text; figures are of whole texts, as in the service. The figures
+    include the counts of the data report, so that runs on different rows can be compared.
     """
     corpus = materials.corpus
     tokens = {name: materials.tokens(name, tokenizer) for name in ("validation", "test")}
@@ -78,9 +78,9 @@ def measure(
 
 
 def unseen_suite(trained_on: Sequence[str], settings: Settings) -> Suite | None:
-    """The behaviour suite without the cases that stand among the training rows.
+    """The behaviour suite without the cases that occur in the training rows.
 
-    None when there is none, or too many of its cases were trained on.
+    None if there is no suite, or too many of its cases were trained on.
     """
     if settings.suite is None:
         return None
@@ -92,7 +92,7 @@ def unseen_suite(trained_on: Sequence[str], settings: Settings) -> Suite | None:
 
 
 def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
-    """A suite without the cases that stand among training texts; tells how many these are.
+    """A suite without the cases that occur in the training texts; logs their number.
 
     Raises:
         ValueError: more than a tenth of the suite was trained on.
@@ -100,12 +100,12 @@ def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
     left, shared = untrained(suite, trained_on)
     if len(shared) > MOST_SHARED * len(suite):
         raise ValueError(
-            f"suite '{suite.name}': {len(shared)} of its {len(suite)} cases stand among the training rows, so it would "
-            "measure memory: take them out of the data, or score another suite."
+            f"suite '{suite.name}': {len(shared)} of its {len(suite)} cases occur in the training rows, so it would "
+            "measure memory: remove them from the data, or score another suite."
         )
     if shared:
         log.warning(
-            "suite %s | %d of %d cases stand among the training rows and are not scored, the first: %r",
+            "suite %s | %d of %d cases occur in the training rows and are not scored, the first: %r",
             suite.name,
             len(shared),
             len(suite),
@@ -117,7 +117,7 @@ def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
 def classifier_of(
     model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, decision: Decision, settings: Settings
 ) -> Classifier:
-    """What answers texts with a model that was just fitted."""
+    """A classifier for a model that was just fitted."""
     overlap, max_length = settings.decision.window_overlap, settings.data.max_length
     return torch_classifier(model, tokenizer, decision, max_length=max_length, window_overlap=overlap)
 
@@ -138,17 +138,17 @@ def _split_metrics(name: str, scored: Scored, decision: Decision, corpus: Any) -
 def scores_to_bytes(scored: Scored) -> bytes:
     """Row ids, labels and logits as a compressed NumPy archive."""
     if scored.logits is None:
-        raise ValueError("scores without logits cannot be kept: they would be calibrated twice.")
+        raise ValueError("scores without logits cannot be stored: they would be calibrated twice.")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, row_ids=scored.ids, labels=scored.labels, logits=scored.logits)
     return buffer.getvalue()
 
 
 def read_scores(path: Path) -> Scored:
-    """Scored rows out of such an archive, with probabilities before any calibration.
+    """Scored rows from such an archive, with uncalibrated probabilities.
 
     Raises:
-        RuntimeError: it is damaged.
+        RuntimeError: the archive is damaged.
     """
     try:
         with np.load(path) as archive:

@@ -1,4 +1,4 @@
-"""`package`: the Bento out of exported bundles, with pinned requirements and its lineage."""
+"""`package`: builds the Bento from exported bundles, with pinned requirements and its lineage."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 SERVICE_PACKAGES = ("bentoml", "cryptography", "tokenizers", "numpy")
 NOT_BUILT = "not built"
-FASTER_HTTP = ("httptools", "uvloop")  # uvicorn takes them where they are installed; without them the service is slower
+FASTER_HTTP = ("httptools", "uvloop")  # uvicorn uses them if installed; without them the service is slower
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,12 @@ class Packaged:
 
     @property
     def text(self) -> str:
-        """What it is called, and what is done with it next."""
+        """The tag, and the next commands."""
         return f"bento: {self.tag}\n  serve: bentoml serve {self.tag}    image: make image"
 
 
 def run(request: Request) -> Packaged:
-    """Packages the champion, or the variants that are named (`variants=champion,odd,even,lora`), in one Bento."""
+    """Packages the champion, or the given variants (`variants=champion,odd,even,lora`), into one Bento."""
     settings = request.settings
     tracking.configure(settings.experiment)
     wanted = settings.run.variants or (settings.run.model or CHAMPION,)
@@ -53,12 +53,12 @@ def run(request: Request) -> Packaged:
 
 
 def package(references: tuple[str, ...], settings: Settings, *, nested: bool = False) -> str:
-    """Builds the Bento; its tag. The first of the variants is the one that answers by default.
+    """Builds the Bento and returns its tag. The first variant is the default one.
 
-    A Bento of the same bundles, service and packages that is still there is taken as it is.
+    An existing Bento with the same bundles, service and packages is reused.
 
     Raises:
-        ValueError: a version that has not been exported.
+        ValueError: a version has not been exported.
         RuntimeError: a bundle is damaged, or the build failed.
     """
     with tempfile.TemporaryDirectory(prefix="evenodd-bento-") as work:
@@ -77,7 +77,7 @@ def package(references: tuple[str, ...], settings: Settings, *, nested: bool = F
 
 
 def find_bento(fingerprint: str) -> str | None:
-    """The newest Bento that was built of the same content and is still in this machine's store."""
+    """The newest Bento in this machine's store that was built from the same content."""
     for run in tracking.find_runs({"stage": "package", "fingerprint": fingerprint}):
         tag = run.data.tags.get("bento", "")
         if tag == NOT_BUILT or (bento_folder(tag) / "bento.yaml").is_file():
@@ -86,7 +86,7 @@ def find_bento(fingerprint: str) -> str | None:
 
 
 def bento_folder(tag: str) -> Path:
-    """Where BentoML keeps a Bento; told without importing it, which takes seconds."""
+    """Folder of a Bento in BentoML's store, computed without importing BentoML, which takes seconds."""
     home = Path(os.environ.get("BENTOML_HOME") or Path.home() / "bentoml")
     return home / "bentos" / tag.replace(":", "/")
 
@@ -107,8 +107,8 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     """The bundle of a version's newest export.
 
     Raises:
-        ValueError: it was never exported, or a file is missing or changed.
-        RuntimeError: the bundle's description is another one than was exported.
+        ValueError: the version was never exported, or a file is missing or changed.
+        RuntimeError: the bundle's description differs from the exported one.
     """
     found = tracking.find_version(reference, settings.name)
     exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
@@ -120,27 +120,27 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
 
 
 def service_folder() -> Path:
-    """The folder of the service: of a checkout where one is in use, else of the installed package.
+    """The folder of the service: in the checkout if one is in use, otherwise in the installed package.
 
     Raises:
         RuntimeError: the service is not installed.
     """
     found = find_spec("serving")
     if found is None or not found.submodule_search_locations:
-        raise RuntimeError("the package 'serving' cannot be imported. Install evenodd anew, or start in its checkout.")
+        raise RuntimeError("the package 'serving' cannot be imported. Reinstall evenodd, or start in its checkout.")
     return Path(found.submodule_search_locations[0])
 
 
 def stage_service(stage: Path, bundles: dict[str, Path], *, signing_key: Path | None = None) -> list[dict]:
-    """Copies the service, the classifier and the bundles into a folder to build from; the bundles' manifests.
+    """Copies the service, the classifier and the bundles into a build folder; returns the bundles' manifests.
 
     Args:
         stage: an empty folder.
         bundles: folders by name.
-        signing_key: signs the copies anew; None: they keep the signatures that they have.
+        signing_key: signs the copies again; None: they keep their signatures.
 
     Raises:
-        ValueError: a bundle is damaged, or the key is none.
+        ValueError: a bundle is damaged, or the key is not valid.
     """
     shutil.copytree(service_folder(), stage / "serving", ignore=shutil.ignore_patterns("__pycache__", "bundles"))
     tracking.copy_classifier(stage)
@@ -157,9 +157,9 @@ def stage_service(stage: Path, bundles: dict[str, Path], *, signing_key: Path | 
 
 
 def pinned_requirements() -> list[str]:
-    """The service's packages and all that they need, at the installed versions, which are those of the lock.
+    """The service's packages and their dependencies at the installed versions, which are those of the lock.
 
-    BentoML would resolve the rest anew, with the network, to other versions than were tested.
+    BentoML would resolve the dependencies again over the network, to versions that were not tested.
     """
     pins: dict[str, str] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
@@ -175,12 +175,12 @@ def pinned_requirements() -> list[str]:
 
 
 def _applies(needed: Requirement, extras: set[str]) -> bool:
-    """Whether a requirement holds here, for a package asked for with these extras."""
+    """Whether a requirement applies here, for a package with these extras."""
     return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def build_bento(stage: Path, manifests: list[dict]) -> str:
-    """Runs BentoML's build over a staged folder; the tag."""
+    """Runs BentoML's build on a staged folder and returns the tag."""
     import bentoml
 
     first = manifests[0]

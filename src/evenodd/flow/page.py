@@ -1,4 +1,4 @@
-"""The words of a service's page, as the setting `serve.page` names them."""
+"""Texts for the service's page, from the file in the setting `serve.page`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from evenodd.task import Task
 
 
 def read_page(path: str, task: Task) -> dict[str, Any]:
-    """What a YAML file says for the page: question, definition, labels and examples, in the task's labels.
+    """Reads the page's texts from a YAML file: question, definition, labels and examples, with the task's labels.
 
     Raises:
-        ValueError: no such file, not YAML, or not in the form of `evenodd.classifier.page`.
+        ValueError: the file does not exist, is not YAML, or does not have the form of `evenodd.classifier.page`.
     """
     try:
         page = yaml.safe_load(Path(path).read_text(encoding="utf-8"))

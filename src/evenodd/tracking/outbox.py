@@ -1,4 +1,4 @@
-"""Metrics on their way to the tracking store: sent in the background, and kept while the store is away."""
+"""Sends metrics to the tracking store in the background, and keeps them while the store is unreachable."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BATCH = 500
 
 
 class Outbox:
-    """Sends metrics in the order in which they were added, from a thread of its own."""
+    """Sends metrics in the order in which they were added, from its own thread."""
 
     def __init__(self) -> None:
         self.waiting: deque[tuple[str, Metric]] = deque()
@@ -32,7 +32,7 @@ class Outbox:
         self.away = False
 
     def add(self, run_id: str, metrics: Mapping[str, float], step: int) -> None:
-        """Takes metrics of a run at a step; it never waits."""
+        """Adds metrics of a run at a step without waiting."""
         now = int(time.time() * 1000)
         with self.changed:
             self.waiting.extend((run_id, Metric(key, value, now, step)) for key, value in metrics.items())
@@ -42,11 +42,11 @@ class Outbox:
             self.changed.notify_all()
 
     def flush(self) -> None:
-        """Waits until all has arrived, for a store that is away up to `AWAY_SECONDS`.
+        """Waits until all metrics have arrived; if the store is unreachable, up to `AWAY_SECONDS`.
 
         Raises:
-            StoreUnreachableError: it did not come back.
-            MlflowException: the store refused what it was sent.
+            StoreUnreachableError: the store is still unreachable.
+            MlflowException: the store refused the metrics.
         """
         with self.changed:
             arrived = self.changed.wait_for(lambda: not self.waiting, timeout=AWAY_SECONDS)
@@ -66,19 +66,19 @@ class Outbox:
             sent = self._send(run_id, batch)
             with self.changed:
                 if sent:
-                    self._take_off(run_id, batch)
+                    self._remove(run_id, batch)
                     self.changed.notify_all()
             if not sent:
                 time.sleep(RETRY_SECONDS)
 
-    def _take_off(self, run_id: str, batch: list[Metric]) -> None:
+    def _remove(self, run_id: str, batch: list[Metric]) -> None:
         gone = {id(metric) for metric in batch}
         kept = [pair for pair in self.waiting if id(pair[1]) not in gone]
         self.waiting.clear()
         self.waiting.extend(kept)
 
     def _send(self, run_id: str, batch: list[Metric]) -> bool:
-        """Whether the batch needs no further try."""
+        """Whether the batch needs no further attempt."""
         try:
             MlflowClient().log_batch(run_id, metrics=batch)
         except MlflowException as error:

@@ -1,4 +1,4 @@
-"""The tracking store itself: whether it is there, and what is told when it is not."""
+"""Checks the tracking store, and the messages about a store that cannot be used."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import mlflow
 from mlflow.exceptions import MlflowException
 
-# A server that is gone is told within a minute, where MLflow's own defaults take seven: three retries over 24 s.
+# An unreachable server is reported within a minute (three retries over 24 s); MLflow's defaults take seven.
 HTTP = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "4",
@@ -26,10 +26,10 @@ class StoreUnreachableError(RuntimeError):
 
 
 def prepare() -> None:
-    """Sets how long a server is waited for, and refuses a database that was emptied.
+    """Sets the time-outs of a server, and refuses a damaged database.
 
     Raises:
-        RuntimeError: the file of an SQLite store holds nothing, or is none.
+        RuntimeError: the file of an SQLite store is empty, or not a database.
     """
     for name, value in HTTP.items():
         os.environ.setdefault(name, value)
@@ -44,13 +44,13 @@ def _check_sqlite(path: Path) -> None:
     what = "is empty (0 bytes)" if path.stat().st_size == 0 else _fault(path)
     if what:
         raise RuntimeError(
-            f"tracking store {path}: the file {what}. Restore it from a backup; or move it away, and a new store is "
-            "begun, which knows none of the earlier runs and versions."
+            f"tracking store {path}: the file {what}. Restore it from a backup, or move it away to start a new store "
+            "without the earlier runs and versions."
         )
 
 
 def _fault(path: Path) -> str:
-    """What is wrong with a database; empty when its header and its tables can be read."""
+    """The fault of a database; empty if its header and its tables can be read."""
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
             base.execute("SELECT count(*) FROM sqlite_master").fetchone()
@@ -60,7 +60,7 @@ def _fault(path: Path) -> str:
 
 
 def is_missing(error: MlflowException) -> bool:
-    """Whether the store answered that there is no such thing."""
+    """Whether the store answered that the item does not exist."""
     return error.error_code == "RESOURCE_DOES_NOT_EXIST"
 
 
@@ -71,10 +71,10 @@ def is_unreachable(error: BaseException) -> bool:
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Within it, a store that does not answer is an error of its own and never "there is none".
+    """Within it, an unreachable store raises its own error and is never mistaken for a missing item.
 
     Raises:
-        StoreUnreachableError: it does not answer.
+        StoreUnreachableError: the store does not answer.
     """
     try:
         yield
@@ -85,5 +85,5 @@ def answering() -> Iterator[None]:
 
 
 def away_text() -> str:
-    """What is told of a store that does not answer."""
+    """The message about a store that does not answer."""
     return f"the tracking server {mlflow.get_tracking_uri()} does not answer. {WAY_ON}"

@@ -1,4 +1,4 @@
-"""How many cores this process may use."""
+"""Number of cores that this process may use."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Cores that this process may run on, no more than a container's quota or `OMP_NUM_THREADS` allow; at least 1."""
+    """Number of cores for this process, limited by a container's quota and `OMP_NUM_THREADS`; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = float(len(affinity(0)) if affinity else os.cpu_count() or 1)
     said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]

@@ -1,4 +1,4 @@
-"""Fits of many plans: in which order, how many at once, how long it takes, and what is told of those that fail."""
+"""Runs the fits of many plans: their order, their number at a time, the remaining time, and their failures."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SHOWN_FAULTS = 5
 
 @dataclass
 class Progress:
-    """How far a study is. One unit is one fit: a trial or a run; units that were finished before cost nothing.
+    """Progress of a study. One unit is one fit: a trial or a run. Units that were finished before take no time.
 
     Attributes:
-        total: units of the whole.
-        places: units that are worked on at once.
+        total: number of units.
+        places: number of concurrent units.
     """
 
     total: int
@@ -38,11 +38,11 @@ class Progress:
     _begun: dict[int, float] = field(default_factory=dict)
 
     def begin(self, number: int) -> None:
-        """One unit is worked on from now."""
+        """Records that a unit has started."""
         self._begun[number] = time.monotonic()
 
     def advance(self, units: int, *, timed: int, number: int | None = None) -> None:
-        """Counts finished units; `timed` of them took the time since the last call, or since this one's begin."""
+        """Counts finished units; `timed` of them took the time since the last call, or since the start."""
         now = time.monotonic()
         self.done += units
         if timed:
@@ -53,9 +53,9 @@ class Progress:
         self._last = now
 
     def line(self) -> str:
-        """`7/30 | 12 min left`: the next unit and the time for it, those under way and those after it.
+        """`7/30 | 12 min left`: number of the next unit, and the time for all units that are not finished.
 
-        Before any was timed, its number alone.
+        Only the number before any unit was timed.
         """
         number = self.done + len(self._begun) + 1
         if not self._timed:
@@ -68,11 +68,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Fits:
-    """What came of the plans.
+    """Outcome of the plans.
 
     Attributes:
-        runs: the finished ones, in the order of the plans.
-        faults: why the others have none, by variant and what of it failed: `("odd", "seed 1")`.
+        runs: the finished runs, in the order of the plans.
+        faults: reasons of the failures, by variant and part: `("odd", "seed 1")`.
     """
 
     runs: list[FittedRun]
@@ -80,15 +80,15 @@ class Fits:
 
     @property
     def complete(self) -> list[FittedRun]:
-        """Runs of the variants of which nothing failed: those that can be paired seed by seed."""
+        """Runs of the variants without failures, which can be paired by seed."""
         faulty = {variant for variant, _ in self.faults}
         return [run for run in self.runs if run.variant not in faulty]
 
     def check(self) -> None:
-        """Records the faults in the open run and ends it with them.
+        """Records the faults in the open run and raises them.
 
         Raises:
-            RuntimeError: there are faults; the message holds each.
+            RuntimeError: there are faults; the message lists them.
         """
         if not self.faults:
             return
@@ -97,15 +97,15 @@ class Fits:
         more = f" | and {len(lines) - SHOWN_FAULTS} more, see faults.txt" if len(lines) > SHOWN_FAULTS else ""
         raise RuntimeError(
             f"{len(lines)} failed and {len(self.runs)} finished | {' | '.join(lines[:SHOWN_FAULTS])}{more} | the same "
-            "command tries what failed again and takes the finished runs as they are."
+            "command repeats the failed fits and reuses the finished runs."
         )
 
 
 def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fresh: bool = False) -> Fits:
-    """Every plan, as many at once as `run.jobs` says; those with a finished run are not fitted again, unless `fresh`.
+    """Fits every plan, `run.jobs` at a time. Plans with a finished run are not fitted again, unless `fresh` is set.
 
-    A student waits for its teacher, which is fitted first where no plan makes it. A plan that fails does not stop the
-    others, except those whose teacher it is.
+    A student waits for its teacher, which is fitted first if no plan does. A plan that fails does not stop the others,
+    except those that need it as their teacher.
     """
     board = Board(plans, materials)
     progress.total += len(board.plans) - len(plans)
@@ -125,7 +125,7 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
 
 
 def _fit_waiting(board: Board, progress: Progress, settings: RunSettings) -> None:
-    """Fits what waits. A teacher that all others wait for gets the whole machine, unless there is a cluster."""
+    """Fits the waiting plans. A teacher that all others wait for gets the whole machine, unless there is a cluster."""
     cluster = settings.engine or os.environ.get("RAY_ADDRESS") or None
     progress.places = fits_at_once(settings.jobs, [board.plans[number] for number in board.waiting], cluster)
     if progress.places > 1 and not cluster:
@@ -139,7 +139,7 @@ def _fit_waiting(board: Board, progress: Progress, settings: RunSettings) -> Non
 
 
 def _fit_next(board: Board, places: Places, progress: Progress) -> None:
-    """Starts what can be started, and waits for one fit."""
+    """Starts all fits that can start, and waits for one of them."""
     while places.is_free and (number := board.next()) is not None:
         log.info("%s | %s", progress.line(), board.name(number))
         if board.lost_its_teacher(number):
@@ -162,7 +162,7 @@ def _settle(board: Board, number: int, outcome: Outcome) -> None:
 
 
 def _name_last(board: Board, fitted: list[int]) -> None:
-    """Points each variant's alias to the last of its plans that was fitted now, whichever ended last."""
+    """Points each variant's alias to the last of its plans that was fitted now, regardless of which ended last."""
     for number in sorted(fitted):
         outcome = board.outcomes[number]
         if not isinstance(outcome, str):
@@ -170,12 +170,12 @@ def _name_last(board: Board, fitted: list[int]) -> None:
 
 
 class Board:
-    """Plans that wait, that are being fitted, and what came of the others; all by their number.
+    """Waiting plans, running plans, and the outcomes of the others, by number.
 
     Args:
-        plans: in the order in which they are taken, as far as what they need is there. Teachers that none of them
-            makes stand behind them and are taken first.
-        materials: of the command; each plan has those of its division of the rows.
+        plans: plans in the order in which they start, as far as their teachers are ready. Teachers that no plan fits
+            are appended and start first.
+        materials: materials of the command; each plan uses those of its splits.
     """
 
     def __init__(self, plans: list[Plan], materials: Materials) -> None:
@@ -201,23 +201,23 @@ class Board:
         return f"{plan.variant.name} seed {plan.settings.seed}"
 
     def ready(self) -> list[int]:
-        """The plans that wait for no other."""
+        """The plans that wait for no other plan."""
         unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running)}
         return [number for number in self.waiting if self.teachers[number] not in unsettled]
 
     def next(self) -> int | None:
-        """The first plan that waits for no other; it waits no more."""
+        """Removes and returns the first plan that waits for no other."""
         number = next(iter(self.ready()), None)
         if number is not None:
             self.waiting.remove(number)
         return number
 
     def lost_its_teacher(self, number: int) -> bool:
-        """Whether its teacher was to be fitted and failed."""
+        """Whether the fit of its teacher failed."""
         return (self.teachers[number] or self.fingerprints[number]) in self.broken
 
     def settle(self, number: int, outcome: Outcome) -> None:
-        """Notes what came of a plan. One without a run, and its teacher if that has none either, are lost to others."""
+        """Records a plan's outcome. Without a run, plans that need it as their teacher fail too."""
         self.outcomes[number] = outcome
         self.running.discard(number)
         if number in self.waiting:
@@ -227,7 +227,7 @@ class Board:
             self.broken |= {part for part in parts if part and not find_fitted(part)}
 
     def fits(self) -> Fits:
-        """What came of all, in the order of the plans; of teachers that were not asked for, faults alone."""
+        """Outcome of all plans in their order; of teachers that were not requested, only the faults."""
         ordered = [(number, self.outcomes[number]) for number in range(len(self.plans))]
         runs = [outcome for _, outcome in ordered[: self.asked] if not isinstance(outcome, str)]
         faults = {

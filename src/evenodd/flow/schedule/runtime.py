@@ -1,4 +1,4 @@
-"""Ray itself: started here or connected to, and what its workers get of this process's environment."""
+"""Starts Ray or connects to a cluster, and chooses the environment variables of its workers."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from importlib.util import find_spec
 
 INSTALL = "pip install 'evenodd[ray]'."
 OBJECT_STORE_BYTES = 256 * 1024**2
-"""Rows and token ids of fits lie in memory-mapped files, so that little goes through Ray's store."""
+"""Bytes of Ray's object store: rows and token ids are in memory-mapped files, so little goes through it."""
 PASSED_ON = ("MLFLOW_", "HF_", "EVENODD_")
 
 
 def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None = None) -> None:
-    """Connects to a cluster, or starts Ray on this machine; does nothing where that was done before.
+    """Connects to a cluster, or starts Ray on this machine; does nothing if that was done before.
 
     Raises:
         RuntimeError: the cluster does not answer.
@@ -40,7 +40,7 @@ def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None 
 
 
 def places_on(cluster: str) -> int:
-    """GPUs of a cluster, or its cores where it has no GPU."""
+    """Number of GPUs of a cluster, or of its cores if it has no GPU."""
     import ray
 
     start_ray(cluster)
@@ -49,7 +49,7 @@ def places_on(cluster: str) -> int:
 
 
 def passed_on() -> dict[str, str]:
-    """Variables of the environment that the libraries of a worker read."""
+    """Environment variables that the libraries of a worker read."""
     return {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
 
 
@@ -59,10 +59,10 @@ def has_ray() -> bool:
 
 
 def require_ray(jobs: int, cluster: str | None) -> None:
-    """Refuses what needs Ray where it is not installed.
+    """Checks that Ray is installed.
 
     Raises:
-        RuntimeError: it is not.
+        RuntimeError: it is not installed.
     """
     if not has_ray():
         raise RuntimeError(f"{f'engine={cluster}' if cluster else f'jobs={jobs}'} needs ray, not installed: {INSTALL}")
