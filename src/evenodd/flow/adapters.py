@@ -79,7 +79,7 @@ def adapter_training(plan: Plan, objective: Any) -> tuple[Any, tuple[Any, ...]]:
     return objective, ()
 
 
-def take_off(
+def merge_adapters(
     model: PeftModel, tokenizer: PreTrainedTokenizerBase, materials: Materials
 ) -> tuple[PreTrainedModel, dict[str, float]]:
     """Merges the adapter, compares the result with the adapter and the reloaded adapter, and measures its size.

@@ -18,7 +18,7 @@ from scipy.special import softmax
 from evenodd import tracking
 from evenodd.encoders import parameter_counts, state_digest
 from evenodd.evidence import check_teacher, classification_metrics
-from evenodd.flow.adapters import rank_views, take_off
+from evenodd.flow.adapters import merge_adapters, rank_views
 from evenodd.flow.build import Built, build
 from evenodd.flow.materials import Materials
 from evenodd.flow.measure import Measured, measure, scores_to_bytes
@@ -200,7 +200,7 @@ def _fit_and_measure(
         drawn, tables = rank_views(plan, built.model)
         built.figures.update(drawn)
         built.tables.update(tables)
-        built.model, figures = take_off(built.model, built.tokenizer, materials)
+        built.model, figures = merge_adapters(built.model, built.tokenizer, materials)
         fitted.figures.update(figures)
     total = parameter_counts(built.model)[0]
     fitted.figures["cost/trainable_parameters"] = float(trainable)
