@@ -12,7 +12,7 @@ class Ends:
     """Ends the process that unpickles it.
 
     Attributes:
-        how: `killed` by a signal, or `broken` by an unforeseen error.
+        how: `killed` by a signal, or `broken` by an unexpected error.
         marks: folder in which each ended process leaves a file.
     """
 

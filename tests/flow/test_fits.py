@@ -192,5 +192,5 @@ def test_an_unforeseen_error_ends_the_command(store):
     broken: Any = Ends("broken", store)
     with RayTasks(1) as tasks:
         tasks.start(0, plan, broken)
-        with pytest.raises(RuntimeError, match="lora 0: an unforeseen error"):
+        with pytest.raises(RuntimeError, match="lora 0: an unexpected error"):
             tasks.wait()

@@ -113,10 +113,10 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(tmp_path: P
         (tmp_path / name).write_text("text\nfine\n")
     (tmp_path / "out.csv").write_text("mine")
     for source, output, fault in (
-        ("*.csv", "out.csv", "Name a folder"),
+        ("*.csv", "out.csv", "Pass a folder"),
         ("three.csv", "out", "no such file"),
-        ("a/x.csv,{}/b/a/x.csv", "out", "a-x.csv: score their folders apart"),
-        ("one.csv", "out.csv", "is there, and no out.csv.manifest.json"),
+        ("a/x.csv,{}/b/a/x.csv", "out", "a-x.csv: score the folders separately"),
+        ("one.csv", "out.csv", "exists, but no out.csv.manifest.json"),
     ):
         with pytest.raises(ValueError, match=fault):
             scored(f"{tmp_path}/{source.format(tmp_path)}", tmp_path / output)

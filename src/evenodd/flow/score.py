@@ -1,4 +1,4 @@
-"""`score`: labels, decisions and scores for files of texts, however large; goes on where it stopped."""
+"""`score`: labels, decisions and scores for files of texts of any size; resumes when repeated."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SECONDS_BETWEEN_NOTES = 10.0
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """What was done.
+    """Result of a command.
 
     Attributes:
-        texts: that were scored.
-        rejected: rows that could not be.
-        files: whose results were written now.
-        skipped: whose results were there before.
-        manifest: where all of it is told.
+        texts: number of scored texts.
+        rejected: number of rows that could not be scored.
+        files: number of files whose results were written now.
+        skipped: number of files whose results existed already.
+        manifest: path of the manifest.
     """
 
     texts: int
@@ -44,17 +44,17 @@ class ScoredFiles:
 
     @property
     def text(self) -> str:
-        """The same in a sentence."""
+        """The result in a sentence."""
         rejected = f", {self.rejected:,} row(s) could not be" if self.rejected else ""
         done = f"{self.texts:,} texts of {self.files} file(s) scored{rejected}"
-        return f"{done}; {self.skipped} file(s) were there already | {self.manifest}"
+        return f"{done}; {self.skipped} file(s) were scored before | {self.manifest}"
 
 
 def run(request: Request) -> ScoredFiles:
-    """Scores `input` with `model` (else the champion) into `output`; files that are finished are left alone.
+    """Scores `input` with `model` (default: the champion) into `output`; finished files are skipped.
 
     Raises:
-        ValueError: nothing to score, or results that are there and not ours.
+        ValueError: there is nothing to score, or `output` has results of another model or settings.
         RuntimeError: some files cannot be read; the others are scored.
     """
     settings = request.settings
@@ -78,7 +78,7 @@ def run(request: Request) -> ScoredFiles:
 
 
 def score_plan(plan: Plan, model: Model, settings: Settings) -> ScoredFiles:
-    """Scores what is left of a plan, and writes its manifest."""
+    """Scores the remaining files of a plan, and writes its manifest."""
     work = _Work(plan, model.labels)
     scored = scored_shards(work.left(settings), model, settings.run, plan.graph)
     try:
@@ -96,14 +96,14 @@ def score_plan(plan: Plan, model: Model, settings: Settings) -> ScoredFiles:
 
 
 class _Work:
-    """Shards on their way to files of results, and what the manifest says of these."""
+    """Collects scored shards into files of results, and records them in the manifest."""
 
     def __init__(self, plan: Plan, labels: tuple[str, ...]) -> None:
         self.plan, self.progress, self.noted = plan, Progress(plan.files), time.monotonic()
         self.collector = Collector(plan.places.folder, plan.work, plan.names, plan.places.kind, labels, set(plan.done))
 
     def left(self, settings: Settings) -> Iterator[Shard]:
-        """Shards that are to be scored; of others, which an interrupted command left, rows are only read."""
+        """Shards to score; of shards that an interrupted command has scored, rows are only read."""
         read = partial(
             read_texts,
             text_column=settings.data.text_column,
@@ -123,14 +123,14 @@ class _Work:
                 yield shard
 
     def take(self, key: str) -> None:
-        """A shard is there: files that are complete with it are written."""
+        """Takes a scored shard and writes the files that it completes."""
         self.collector.take(key)
         if time.monotonic() - self.noted > SECONDS_BETWEEN_NOTES:
             self.note()
             self.noted = time.monotonic()
 
     def note(self) -> None:
-        """Tells in the manifest what is finished, and only then deletes what it was made from."""
+        """Records finished files in the manifest, and then deletes their shards."""
         for number, found in self.collector.finished.items():
             self.plan.manifest.add(self.plan.files[number], self.plan.names[number], found)
         self.plan.manifest.write()
@@ -154,4 +154,4 @@ def _raise_failed(plan: Plan) -> None:
     if failed:
         first = next(iter(failed.items()))
         more = f" and {len(failed) - 1} more, see {plan.places.manifest}" if len(failed) > 1 else ""
-        raise RuntimeError(f"{len(failed)} file(s) cannot be scored: {first[0]}: {first[1]}{more} | the others are.")
+        raise RuntimeError(f"{len(failed)} file(s) cannot be scored: {first[0]}: {first[1]}{more} | others are scored.")

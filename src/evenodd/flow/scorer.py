@@ -1,4 +1,4 @@
-"""Anything that scores texts: a registered version, a run, or a bundle."""
+"""Finds and opens a model that scores texts: a registered version, a run, or a bundle."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class Model:
-    """A classifier that is found and not opened yet; every process that needs it opens its own.
+    """A located classifier, which each process opens for itself.
 
     Attributes:
-        name: for tables and logs.
-        lineage: run, version, data digest, as far as known.
-        labels: its label names, in the order of their numbers.
-        bundle: its folder.
-        uri: of a logged torch model, where there is no bundle.
+        name: name for tables and logs.
+        lineage: run, version and data digest, as far as known.
+        labels: label names, in the order of their indices.
+        bundle: folder of the bundle.
+        uri: URI of a logged torch model, if there is no bundle.
     """
 
     name: str
@@ -47,20 +47,20 @@ class Model:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What names it wherever it lies: lineage, and the digest of what a bundle's description vouches for."""
+        """Identifies the model independently of its location: lineage and the digest of the bundle's description."""
         known = {"name": self.name, **self.lineage}
         return known | ({"bundle_sha256": file_digest(self.bundle / MANIFEST)} if self.bundle else {"uri": self.uri})
 
     def choose_graph(self) -> str | None:
-        """The graph that answers here as the service would choose it; None for a model that is no bundle."""
+        """The graph that the service would choose on this machine; None for a model that is not a bundle."""
         return open_engine(read_bundle(self.bundle), EngineOptions()).graph if self.bundle else None
 
     def open(self, threads: int = 1, graph: str | None = None) -> Classifier:
-        """The classifier, warm.
+        """Opens the classifier and warms it up.
 
         Args:
-            threads: of ONNX Runtime; torch has those that it has.
-            graph: of a bundle; None: as the service would choose it.
+            threads: threads of ONNX Runtime; torch's are not changed.
+            graph: graph of a bundle; None: the one that the service would choose.
         """
         if self.bundle is not None:
             return Classifier.open(self.bundle, EngineOptions(threads=threads, graph=graph))
@@ -75,12 +75,12 @@ class Model:
 
 @dataclass(frozen=True)
 class Scorer:
-    """A classifier and where it comes from.
+    """A classifier and its origin.
 
     Attributes:
-        name: for tables and logs.
+        name: name for tables and logs.
         classifier: answers texts.
-        lineage: run, version, data digest, as far as known.
+        lineage: run, version and data digest, as far as known.
     """
 
     name: str
@@ -89,12 +89,12 @@ class Scorer:
 
     @property
     def decision(self) -> Decision:
-        """Temperature, threshold and review band; holds the label names."""
+        """Temperature, threshold, review band and label names."""
         return self.classifier.decision
 
     @property
     def label_names(self) -> tuple[str, ...]:
-        """In the order of their numbers."""
+        """Label names in the order of their indices."""
         return self.decision.label_names
 
     def probabilities(self, texts: Sequence[str]) -> np.ndarray:
@@ -102,12 +102,12 @@ class Scorer:
         return self.classifier.score(texts)
 
     def is_positive(self, texts: Sequence[str]) -> np.ndarray:
-        """Whether the model calls them by the positive label: bool, (n,)."""
+        """Whether the predicted label is the positive one: bool, (n,)."""
         return self.decision.labels(self.probabilities(texts)) == self.decision.positive
 
 
 def open_scorer(reference: str, registered_name: str) -> Scorer:
-    """A scorer for what `find_model` finds."""
+    """Opens the model that `find_model` locates."""
     return scorer_of(find_model(reference, registered_name))
 
 
@@ -117,10 +117,10 @@ def scorer_of(model: Model) -> Scorer:
 
 
 def said_model(request: Request) -> Model:
-    """The model that a command names; else the champion of its `name`; else that of the only name that has one.
+    """The given model; by default the champion of the given `name`, or the only champion in the registry.
 
     Raises:
-        ValueError: none is named, and several names or none have a champion; or there is none such.
+        ValueError: no model is given and there is not exactly one champion, or the given model does not exist.
     """
     settings = request.settings
     if settings.run.model or request.says("name"):
@@ -135,18 +135,18 @@ def said_model(request: Request) -> Model:
             f"which model? {', '.join(names)} have a champion: pass name={names[0]}, or model=BUNDLE_FOLDER."
         )
     raise ValueError(
-        "no model has a champion in this registry: pass model=FOLDER of a bundle, a run's id or NAME/VERSION; or make "
+        "no model has a champion in this registry: pass model=FOLDER of a bundle, a run's id or NAME/VERSION; or fit "
         "one: evenodd main data=FILE."
     )
 
 
 def find_model(reference: str, registered_name: str) -> Model:
-    """The model of a bundle's folder, a run id, `name@alias`, `name/version` or an alias.
+    """Locates the model of a bundle's folder, a run id, `name@alias`, `name/version` or an alias.
 
-    An alias stands for the bundle that was exported from its version, if there is one; a number for that version.
+    An alias refers to the bundle that was exported from its version, if there is one; a number refers to that version.
 
     Raises:
-        ValueError: there is none such.
+        ValueError: there is no such model.
         RuntimeError: its files are damaged.
     """
     if (Path(reference) / MANIFEST).is_file():
@@ -167,7 +167,7 @@ def find_model(reference: str, registered_name: str) -> Model:
 
 
 def torch_model(name: str, uri: str, lineage: dict[str, Any]) -> Model:
-    """A logged torch model, which reads long texts in windows as the service does."""
+    """A logged torch model that reads long texts in windows, as the service does."""
     facts = tracking.model_metadata(uri)
     known = {**lineage, "data_digest": facts["data"]["digest"], "variant": facts["variant"]}
     return Model(name, known, Task.from_dict(facts["task"]).labels, uri=uri)

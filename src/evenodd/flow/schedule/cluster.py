@@ -1,4 +1,4 @@
-"""Fits as tasks of Ray, on this machine or on a cluster: its resources, its retries, its log."""
+"""Runs fits as Ray tasks, on this machine or on a cluster, with Ray's resources, retries and logs."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ LOST = (WorkerCrashedError, OutOfMemoryError, NodeDiedError, TaskUnschedulableEr
 
 @dataclass(frozen=True)
 class Place:
-    """What a task needs to know of the command that started it.
+    """Information about the command for its tasks.
 
     Attributes:
         store: where runs are logged.
         parent: the run that fits are nested under.
-        threads: that torch uses.
-        rates: GFLOP/s of products on so many threads of an idle machine; None: measured in the task.
+        threads: number of torch threads.
+        rates: GFLOP/s of products with that number of threads on an idle machine; None: measured in the task.
         environment: variables that libraries read.
     """
 
@@ -58,15 +58,15 @@ class Place:
 
 
 class RayTasks:
-    """So many fits at once, each a Ray task with its share of the cores, or with a GPU of its own.
+    """Runs concurrent fits as Ray tasks, each with its share of the cores or with its own GPU.
 
     Args:
-        jobs: fits at once.
+        jobs: number of concurrent fits.
         cluster: address of a running cluster (`auto`, `host:port` or `ray://host:port`); None: Ray is started here and
             ends with this object.
 
     Raises:
-        RuntimeError: the cluster cannot be reached; or, from `wait`, an unforeseen error ended a task.
+        RuntimeError: the cluster cannot be reached; or, in `wait`, an unexpected error ended a task.
     """
 
     def __init__(self, jobs: int, cluster: str | None = None) -> None:
@@ -78,7 +78,7 @@ class RayTasks:
 
     def __enter__(self) -> RayTasks:
         gpus = torch.cuda.device_count() if best_device() == "cuda" and not self.cluster else 0
-        # One thread may be allowed and two fits asked for: Ray would start them one after another.
+        # With two fits and one allowed thread, Ray would start the fits one after another.
         start_ray(self.cluster, cpus=max(torch.get_num_threads(), self.jobs), gpus=gpus)
         cores = int(ray.cluster_resources().get("CPU", 1))
         threads = max(1, min(cores // self.jobs, _smallest_node()))
@@ -100,26 +100,26 @@ class RayTasks:
 
     @property
     def is_free(self) -> bool:
-        """Whether fewer fits run than may."""
+        """Whether another fit can start."""
         return len(self.running) < self.jobs
 
     def start(self, number: int, plan: Plan, materials: Materials) -> None:
-        """Hands a plan to Ray; rows that were sent before are not sent again."""
+        """Submits a plan to Ray; rows that were sent before are not sent again."""
         name = f"{plan.variant.name} {plan.settings.seed}"
         task = _fit.options(name=name, **self.resources)
         self.running[task.remote(plan, self._sent(materials), self.place)] = number, name
 
     def wait(self) -> tuple[int, Outcome]:
-        """The next fit that ends."""
+        """Waits for the next fit that ends."""
         (ready,), _ = ray.wait(list(self.running), num_returns=1)
         number, name = self.running.pop(ready)
         try:
             return number, ray.get(ready)
         except LOST as error:
             lost = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
-            return number, f"{lost}: where memory ran out, pass jobs=1."
+            return number, f"{lost}: if memory ran out, pass jobs=1."
         except RayError as error:
-            raise RuntimeError(f"{name}: an unforeseen error ended the fit: {error}") from error
+            raise RuntimeError(f"{name}: an unexpected error ended the fit: {error}") from error
 
     def _sent(self, materials: Materials) -> Any:
         for known, reference in self.sent:
@@ -130,7 +130,7 @@ class RayTasks:
         return self.sent[-1][1]
 
     def _cancel(self) -> None:
-        """Interrupts the fits that are running, and gives them a moment to close their runs."""
+        """Interrupts the running fits, and waits briefly for them to close their runs."""
         left = list(self.running)
         for reference in left:
             ray.cancel(reference)
@@ -147,12 +147,12 @@ class RayTasks:
 
 
 def _smallest_node() -> int:
-    """Cores of the node that has the fewest."""
+    """Number of cores of the smallest node."""
     return int(min(node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]))
 
 
 def _rates_with(threads: int) -> dict[str, float]:
-    """GFLOP/s of products on so many threads, measured before other fits run."""
+    """GFLOP/s of products with that number of threads, measured before other fits run."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -163,7 +163,7 @@ def _rates_with(threads: int) -> dict[str, float]:
 
 @ray.remote(max_retries=RETRIES, retry_exceptions=False)
 def _fit(plan: Plan, materials: Materials, place: Place) -> Outcome:
-    """One fit in a worker of Ray."""
+    """One fit in a Ray worker."""
     os.environ.update(place.environment)
     prepare_worker()
     torch.set_num_threads(place.threads)

@@ -1,4 +1,4 @@
-"""What stands beside the results: of which files, by which model, with which digests, how many rows, how fast."""
+"""The manifest of results: input files, model, digests, numbers of rows, and speed."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Manifest:
     """The manifest of a folder of results.
 
     Attributes:
-        folder: where it stands.
-        name: of its file.
-        model: what names the classifier, with digests.
-        settings: that decide what the results hold.
-        files: one entry for each file of rows, by its path or URL.
-        failed: why others have no results, by path or URL.
-        speed: of the last command: the graph of the bundle, rows, seconds.
+        folder: folder of the manifest.
+        name: name of its file.
+        model: identification of the classifier, with digests.
+        settings: settings that determine the results.
+        files: one entry per input file, by its path or URL.
+        failed: reasons why other files have no results, by path or URL.
+        speed: speed of the last command: graph of the bundle, rows, seconds.
     """
 
     folder: Folder
@@ -38,10 +38,10 @@ class Manifest:
 
     @classmethod
     def open(cls, folder: Folder, name: str, model: Mapping[str, Any], settings: Mapping[str, Any]) -> Manifest:
-        """The manifest that is there, or a new one.
+        """Reads the existing manifest, or creates a new one.
 
         Raises:
-            ValueError: the one that is there is of another model or other settings.
+            ValueError: the existing manifest has another model or other settings.
         """
         found = folder.read_json(name)
         manifest = cls(folder, name, dict(model), dict(settings))
@@ -56,28 +56,28 @@ class Manifest:
                     if theirs.get(key) != value
                 )
                 raise ValueError(
-                    f"output='{folder.file(name)}': what is there has another {what} ({differ}). "
-                    "Name another output, or move this one away."
+                    f"output='{folder.file(name)}': the existing results have another {what} ({differ}). "
+                    "Choose another output, or move this one away."
                 )
         manifest.files = found.get("files", {})
         return manifest
 
     @property
     def figures(self) -> dict[str, float]:
-        """The numbers of `speed`."""
+        """Sets `speed`."""
         return {name: value for name, value in self.speed.items() if isinstance(value, float)}
 
     def has(self, file: Input) -> bool:
-        """Whether the file has results, and has not changed since."""
+        """Whether an input file has results and has not changed since."""
         entry = self.files.get(file.place)
         return entry is not None and entry["stamp"] == file.stamp and self.folder.has(entry["results"])
 
     def owns(self, names: Names) -> bool:
-        """Whether a file of results is one that this manifest tells of."""
+        """Whether a file of results is recorded in this manifest."""
         return any(entry["results"] == names.results for entry in self.files.values())
 
     def add(self, file: Input, names: Names, found: Finished) -> None:
-        """Notes a finished file, or why there is none."""
+        """Records a finished file, or why it failed."""
         self.files.pop(file.place, None)
         self.failed.pop(file.place, None)
         if found.end.fault:
@@ -97,7 +97,7 @@ class Manifest:
         }
 
     def write(self) -> None:
-        """Replaces the file in one step."""
+        """Replaces the manifest's file atomically."""
         entries: Sequence[dict[str, Any]] = list(self.files.values())
         total = {key: sum(entry[key] for entry in entries) for key in ("rows", "scored", "rejected")}
         content = {

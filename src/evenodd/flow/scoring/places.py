@@ -1,4 +1,4 @@
-"""Where shards are scored: in this process where there is one place for them, else as tasks of Ray."""
+"""Scores shards in this process, or concurrently as Ray tasks."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from evenodd.storage import digest_of
 log = logging.getLogger(__name__)
 
 FEW = 2
-"""Shards that are scored here: in the time that Ray takes to start, they are done."""
+"""Number of shards that are scored in this process, because Ray would take longer to start."""
 AHEAD = 2
-"""Shards for each place that are read and wait or are being scored: memory holds so many."""
+"""Shards in memory for each concurrent task: waiting or being scored."""
 RETRIES = 3
 
 Scored = Generator[tuple[Shard, pa.Table]]
 
 
 def score_here(shards: Iterable[Shard], model: Model, threads: int, graph: str | None) -> Scored:
-    """One shard after another, in this process."""
+    """Scores one shard after another in this process."""
     classifier: Classifier | None = None
     for shard in shards:
         classifier = classifier or model.open(threads, graph)
@@ -41,17 +41,17 @@ def score_here(shards: Iterable[Shard], model: Model, threads: int, graph: str |
 
 
 def score_with_ray(shards: Iterable[Shard], model: Model, graph: str | None, jobs: int, cluster: str | None) -> Scored:
-    """So many shards at once as tasks of Ray, in the order in which they are done.
+    """Scores shards concurrently as Ray tasks, in the order in which they finish.
 
     Args:
-        shards: read when a place is free.
-        model: opened once in each worker; on a cluster a bundle travels there.
-        graph: of a bundle.
-        jobs: tasks at once.
+        shards: read when a task can start.
+        model: opened once in each worker; on a cluster a bundle is sent to the workers.
+        graph: graph of a bundle.
+        jobs: number of concurrent tasks.
         cluster: address of a running one; None: Ray is started here and ends with this call.
 
     Raises:
-        RuntimeError: Ray is not installed, a cluster does not answer, or a worker died again and again.
+        RuntimeError: Ray is not installed, a cluster does not answer, or a worker died repeatedly.
     """
     require_ray(jobs, cluster)
     import ray
@@ -84,11 +84,11 @@ def _next(running: dict[Any, Shard]) -> tuple[Shard, pa.Table]:
         return shard, ray.get(ready)
     except ray.exceptions.RayError as error:
         first = next(iter(shard.files.values())).name
-        raise RuntimeError(f"a shard that begins in {first} could not be scored: {error}") from error
+        raise RuntimeError(f"a shard that starts in {first} could not be scored: {error}") from error
 
 
 def _place(model: Model, graph: str | None, cluster: str | None) -> Place:
-    """What workers get; on a cluster the bundle's files travel with it, as its folder may be this machine's alone."""
+    """Information for workers; on a cluster with the bundle's files, because its folder may exist only here."""
     files: dict[str, bytes] = {}
     if model.bundle and cluster:
         files = {path.name: path.read_bytes() for path in sorted(model.bundle.iterdir())}
@@ -98,7 +98,7 @@ def _place(model: Model, graph: str | None, cluster: str | None) -> Place:
 
 
 def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings, graph: str | None) -> Scored:
-    """Scores where there is place: a few shards here, many in as many processes as there are cores.
+    """Scores a few shards in this process, and many shards in one process per core.
 
     Raises:
         RuntimeError: see `score_with_ray`.

@@ -1,4 +1,4 @@
-"""Which files are scored into which, and what of it is done already."""
+"""Plans which files are scored into which, and which of them are finished already."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ BEGUN = "inputs.json"
 
 @dataclass(frozen=True)
 class Places:
-    """Where results go.
+    """Inputs and locations of their results.
 
     Attributes:
-        folder: of the files of results.
-        manifest: name of the manifest there.
+        folder: folder of the results.
+        manifest: name of the manifest in it.
         kind: `parquet`, `csv` or `csv.gz`.
-        files: of the input, those that are of a kind that is read.
-        names: of the results of each.
+        files: input files of supported formats.
+        names: names of the results of each file.
     """
 
     folder: Folder
@@ -43,13 +43,13 @@ class Places:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command works on.
+    """The work of a command.
 
     Attributes:
-        files: in the order of their rows in the shards, which stays when a command is interrupted.
-        done: numbers of those that have their results.
-        work: where scored shards lie until all is written.
-        graph: that answers all of them, however often the command is begun; None for a model that is no bundle.
+        files: input files in the order of their rows in the shards, which an interruption does not change.
+        done: indices of the files that have results.
+        work: folder of scored shards, until their files are written.
+        graph: the graph for all files, also after an interruption; None for a model that is not a bundle.
     """
 
     places: Places
@@ -61,15 +61,15 @@ class Plan:
 
     @property
     def names(self) -> list[Names]:
-        """Of the results, by number of the file."""
+        """Names of the results, by index of the file."""
         return [self.places.names[file] for file in self.files]
 
 
 def find_places(source: str, output: str, said_kind: str | None) -> Places:
-    """The files to be scored and where their results go: one file into one, or several into a folder.
+    """The files to score and the locations of their results: one file into one, or several into a folder.
 
     Raises:
-        ValueError: nothing to score, or several files for one output.
+        ValueError: there is nothing to score, or there are several files for one output file.
     """
     inputs = find_inputs(source)
     if inputs.left:
@@ -83,15 +83,15 @@ def find_places(source: str, output: str, said_kind: str | None) -> Places:
         names = {inputs.files[0]: Names(path.name, f"{stem}.rejected.{kind}")}
         return Places(Folder(target.system, str(path.parent)), f"{path.name}.manifest.json", kind, inputs.files, names)
     if target.is_file():
-        raise ValueError(f"output='{output}': a file, but there are {len(inputs.files)} to score. Name a folder.")
+        raise ValueError(f"output='{output}': a file, but there are {len(inputs.files)} to score. Pass a folder.")
     return Places(target, "manifest.json", kind, inputs.files, _named(inputs, kind))
 
 
 def make_plan(places: Places, model: Model, settings: Settings) -> Plan:
-    """What is left to be done, gone on with in the order in which it was begun.
+    """The remaining work, resumed in the order in which it was started.
 
     Raises:
-        ValueError: a file of results is there that is not ours, or that is of another model.
+        ValueError: a file of results exists that has no manifest, or is of another model.
     """
     about: dict[str, Any] = {"text_column": settings.data.text_column, "encoding": settings.data.encoding}
     about |= {"columns": list(settings.run.columns), "format": places.kind}
@@ -117,7 +117,7 @@ def _check_free(places: Places, manifest: Manifest, files: Sequence[Input]) -> N
         if places.folder.has(names.results) and not manifest.owns(names):
             path = places.folder.file(names.results)
             raise ValueError(
-                f"output: {path} is there, and no {places.manifest} beside it tells what it holds. Name another output."
+                f"output: {path} exists, but no {places.manifest} beside it describes it. Choose another output."
             )
 
 
@@ -127,7 +127,7 @@ def _kind_of(output: str) -> str:
 
 
 def _named(inputs: Inputs, kind: str) -> dict[Input, Names]:
-    """Results are called after their files; where two have one name, after their folders too."""
+    """Names results after their files; if two files have the same name, after their folders too."""
     often = Counter(file.name for file in inputs.files)
     stems = {
         file: file.name if often[file.name] == 1 else f"{PurePosixPath(file.place).parent.name}-{file.name}"
@@ -135,5 +135,5 @@ def _named(inputs: Inputs, kind: str) -> dict[Input, Names]:
     }
     twice = [stem for stem, count in Counter(stems.values()).items() if count > 1]
     if twice:
-        raise ValueError(f"input: several files would be scored into {', '.join(twice)}: score their folders apart.")
+        raise ValueError(f"input: several files would be scored into {', '.join(twice)}: score the folders separately.")
     return {file: Names(f"{stem}.scores.{kind}", f"{stem}.rejected.{kind}") for file, stem in stems.items()}

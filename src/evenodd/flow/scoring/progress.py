@@ -1,4 +1,4 @@
-"""How far `score` is, how fast, and how long it takes."""
+"""Progress, speed and remaining time of `score`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 
 class Progress:
-    """Rows that are done, out of about how many: files that were not opened yet count by their size."""
+    """Counts finished rows and estimates their total; files that were not opened yet count by their size."""
 
     def __init__(self, files: Sequence[Input]) -> None:
         self.files = files
@@ -24,15 +24,15 @@ class Progress:
         self.rows: dict[int, int] = {}
 
     def opened(self, number: int, path: Path) -> None:
-        """A file is read from now."""
+        """Records that a file is being read."""
         self.rows[number] = estimate_rows(path)
 
     def passed_over(self, rows: int) -> None:
-        """Rows that were scored by an earlier command."""
+        """Counts rows that an earlier command has scored."""
         self.found += rows
 
     def advance(self, rows: int) -> None:
-        """Rows that were scored now; a line of log now and then."""
+        """Counts rows that were scored now, and logs a line from time to time."""
         self.scored += rows
         now = time.monotonic()
         if now - self.told > SECONDS_BETWEEN_LINES:
@@ -48,14 +48,14 @@ class Progress:
 
     @property
     def total(self) -> int:
-        """About how many rows there are."""
+        """Estimated total number of rows."""
         known = sum(self.rows.values())
         size = sum(self.files[number].size for number in self.rows)
         rest = sum(file.size for number, file in enumerate(self.files) if number not in self.rows)
         return known + (round(known * rest / size) if size else 0)
 
     def figures(self) -> dict[str, float]:
-        """For the manifest: seconds of this command, and rows that it scored in a second."""
+        """Seconds of this command and its rows per second, for the manifest."""
         seconds = time.monotonic() - self.started
         return {"seconds": round(seconds, 3), "rows": float(self.scored), "rows_per_second": self.scored / seconds}
 

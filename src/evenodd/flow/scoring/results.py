@@ -1,4 +1,4 @@
-"""From shards, in whatever order they are scored, to results for each file of rows, in its order."""
+"""Collects shards, scored in any order, into the results of each input file, in the order of its rows."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PREFIX = "input_"
 
 
 class Dropped(Exception):  # noqa: N818 (nothing went wrong)
-    """A file that was begun is not to take its name."""
+    """A started file must not be completed."""
 
 
 @dataclass(frozen=True)
 class Names:
-    """Names of the two files that the rows of one file go to."""
+    """Names of the two output files of one input file."""
 
     results: str
     rejected: str
@@ -33,13 +33,13 @@ class Names:
 
 @dataclass(frozen=True)
 class Finished:
-    """What came of one file.
+    """Outcome of one file.
 
     Attributes:
-        end: SHA-256 of the file and its rows, or why it could not be read.
-        scored, rejected: rows.
-        labels: rows of each label.
-        sha256: of the files that were written, by name.
+        end: SHA-256 of the file and its number of rows, or why it could not be read.
+        scored, rejected: numbers of rows.
+        labels: number of rows of each label.
+        sha256: SHA-256 of the written files, by name.
     """
 
     end: End
@@ -50,14 +50,14 @@ class Finished:
 
 
 class FileResults:
-    """The results of one file of rows while they are written.
+    """Writes the results of one input file.
 
     Args:
-        folder: where they go.
-        names: of the files.
+        folder: folder of the results.
+        names: names of the output files.
         kind: `parquet`, `csv` or `csv.gz`.
-        carried: columns of the rows that come along.
-        labels: of the classifier.
+        carried: copied columns of the input.
+        labels: labels of the classifier.
     """
 
     def __init__(self, folder: Folder, names: Names, kind: str, carried: Sequence[str], labels: Sequence[str]) -> None:
@@ -82,10 +82,10 @@ class FileResults:
         self._write(self.names.rejected, rows.filter(bad))
 
     def finish(self, end: End) -> Finished:
-        """Gives both files their names; there is none for rejected rows where no row was."""
+        """Completes both files; without rejected rows, there is no file for them."""
         self._sheet(self.names.results)
         if self.names.rejected not in self.sheets:
-            self.folder.remove(self.names.rejected)  # of an earlier content of the file
+            self.folder.remove(self.names.rejected)  # of an earlier content of the input file
         for sheet, _ in self.sheets.values():
             sheet.close()
         self.stack.close()
@@ -120,14 +120,14 @@ class FileResults:
 
 
 def _free(name: str) -> str:
-    """A column's name, or another one where it is the name of a column of ours."""
+    """A column's name, changed if the output already uses it."""
     ours = name in ("row", "reason", *ANSWER) or name.startswith(PROBABILITY)
     return PREFIX + name if ours else name
 
 
 @dataclass
 class Outline:
-    """A shard without its rows: what the collector has to know of it."""
+    """A shard without its rows, for the collector."""
 
     key: str
     carried: dict[int, tuple[str, ...]]
@@ -135,21 +135,21 @@ class Outline:
 
     @classmethod
     def of(cls, shard: Shard) -> Outline:
-        """The outline of a shard; `carried` has the columns of every file that it has rows of."""
+        """The outline of a shard; `carried` has the copied columns of each of its files."""
         return cls(shard.key, {piece.file: tuple(piece.rows.others) for piece in shard.pieces}, shard.ends)
 
 
 @dataclass
 class Collector:
-    """Takes shards that are scored and writes the files that are complete, in the order of the rows.
+    """Takes scored shards and writes complete files, in the order of the rows.
 
     Attributes:
-        results: where files of results go.
-        work: where shards lie until every file that they hold rows of is written.
-        names: by number of the file.
-        kind: of the files of results.
-        labels: of the classifier.
-        done: files that were written before, whose rows are passed over.
+        results: folder of the results.
+        work: folder of shards, until all of their files are written.
+        names: names of the results, by index of the file.
+        kind: format of the results.
+        labels: labels of the classifier.
+        done: files that were written before, whose rows are skipped.
     """
 
     results: Folder
@@ -165,21 +165,21 @@ class Collector:
     _open: dict[int, FileResults] = field(default_factory=dict)
 
     def has(self, outline: Outline) -> bool:
-        """Whether nothing of a shard is left to be scored."""
+        """Whether a shard needs no scoring."""
         return set(outline.carried) <= self.done or self.work.has(shard_file(outline.key))
 
     def expect(self, outline: Outline) -> None:
-        """The next shard in the order of the rows."""
+        """Adds the next shard in the order of the rows."""
         self._queue.append(outline)
 
     def take(self, key: str) -> None:
-        """This shard is there; what is complete with it is written."""
+        """Takes a scored shard and writes the files that it completes."""
         self._ready.add(key)
         while self._queue and self._queue[0].key in self._ready:
             self._write(self._queue.popleft())
 
     def drop(self) -> None:
-        """Leaves no half-written file behind."""
+        """Drops partly written files."""
         for results in self._open.values():
             results.drop()
         self._open.clear()

@@ -1,6 +1,6 @@
-"""Rows of many files in shards of like size, each the same whenever the same files are read.
+"""Divides the rows of many files into shards of similar size, which are the same for the same files.
 
-A shard goes on over the end of a file, so that a folder of small files makes batches as full as one large file does.
+A shard continues across files, so that a folder of small files gives batches as full as one large file.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Read = Callable[[Path], Iterator[Texts]]
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of one file: its number, how many rows lie before them, and what they hold."""
+    """Rows of one file: index of the file, number of rows before them, and their content."""
 
     file: int
     first: int
@@ -35,7 +35,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class End:
-    """The end of a file: SHA-256 of its content, its rows, and why it could not be read to the end, if so."""
+    """The end of a file: SHA-256 of its content, its number of rows, and the reason if it could not be read."""
 
     sha256: str
     rows: int
@@ -47,9 +47,9 @@ class Shard:
     """Rows that are scored together.
 
     Attributes:
-        pieces: in the order of the files and their rows.
-        ends: of the files whose last row is in it, by number.
-        files: that its pieces and ends are of, by number.
+        pieces: rows in the order of the files.
+        ends: ends of the files whose last row is in the shard, by index.
+        files: files of its pieces and ends, by index.
     """
 
     pieces: list[Piece] = field(default_factory=list)
@@ -67,18 +67,18 @@ class Shard:
 
     @cached_property
     def key(self) -> str:
-        """Names what it holds: the same rows of files that have not changed."""
+        """Identifies the content: equal for the same rows of files that have not changed."""
         parts = [(self.files[p.file].place, self.files[p.file].stamp, p.first, len(p.rows)) for p in self.pieces]
         return digest_of(parts)[:24]
 
     @property
     def texts(self) -> list[str]:
-        """What is to be scored."""
+        """Rows to score."""
         return [text for piece in self.pieces for text in piece.rows.texts]
 
     @property
     def rejected(self) -> list[tuple[int, Rejected]]:
-        """Rows that cannot be scored, with the numbers of their files."""
+        """Rows that cannot be scored, with the indices of their files."""
         return [(piece.file, row) for piece in self.pieces for row in piece.rows.rejected]
 
     def __len__(self) -> int:
@@ -86,19 +86,19 @@ class Shard:
 
     @property
     def is_full(self) -> bool:
-        """Whether another shard is begun."""
+        """Whether the shard is full."""
         return self._rows >= SHARD_ROWS or self._characters >= SHARD_CHARACTERS
 
 
 def cut_shards(
     files: Sequence[Input], read: Read, begun: Callable[[int, Path], None] = lambda number, path: None
 ) -> Iterator[Shard]:
-    """Shards of all rows. A file that cannot be read to its end is told in `ends`, and the others are gone on with.
+    """Shards of all rows. A file that cannot be read completely is reported in `ends`; the others continue.
 
     Args:
-        files: in the order in which they are read.
-        read: parts of a file.
-        begun: called with a file's number and where it lies when it is opened.
+        files: files in reading order.
+        read: reads parts of a file.
+        begun: called with a file's index and location when it is opened.
     """
     shard = Shard()
     for number, file in enumerate(files):
@@ -122,14 +122,14 @@ def cut_shards(
 
 
 def shard_table(shard: Shard, answers: pa.Table) -> pa.Table:
-    """All rows of a shard with their answers; rows that cannot be scored stand at the end with a `reason`.
+    """All rows of a shard with their answers; rows that cannot be scored come last, with a `reason`.
 
     Args:
-        shard: what was scored.
-        answers: of its texts, in their order.
+        shard: the scored shard.
+        answers: answers for its texts, in order.
 
     Returns:
-        `file` and `row` (numbers), `reason`, `in.COLUMN` for what comes along, and the columns of the answers.
+        `file` and `row` (numbers), `reason`, `in.COLUMN` for copied columns, and the columns of the answers.
     """
     pieces = [piece for piece in shard.pieces if piece.rows.texts]
     scored = {
@@ -152,5 +152,5 @@ def shard_table(shard: Shard, answers: pa.Table) -> pa.Table:
 
 
 def _values(name: str, pieces: Sequence[Any]) -> list[str | None]:
-    """A column over files of which some may lack it."""
+    """Joins a column of several files, of which some may lack it."""
     return [value for piece in pieces for value in piece.rows.others.get(name) or [None] * len(piece.rows.texts)]

@@ -1,4 +1,4 @@
-"""Where results go: a folder here or behind a URL, in which files appear whole or not at all."""
+"""The folder of the results, local or behind a URL. Files in it are written atomically."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ KINDS = CSV, CSV_GZ, PARQUET = "csv", "csv.gz", "parquet"
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of a file system of fsspec."""
+    """A folder in an fsspec file system."""
 
     system: Any
     path: str
 
     @classmethod
     def at(cls, place: str) -> Folder:
-        """The folder that a path or a URL names.
+        """The folder of a path or URL.
 
         Raises:
-            ValueError: a kind of URL that is not known.
+            ValueError: the URL's protocol is unknown.
         """
         return cls(*file_system(place))
 
     def file(self, name: str) -> str:
-        """Full path of a file in it."""
+        """Full path of a file in the folder."""
         return posixpath.join(self.path, name)
 
     def inside(self, name: str) -> Folder:
@@ -47,22 +47,22 @@ class Folder:
         return Folder(self.system, self.file(name))
 
     def has(self, name: str) -> bool:
-        """Whether there is such a file."""
+        """Whether the file exists."""
         return bool(self.system.exists(self.file(name)))
 
     def is_folder(self) -> bool:
-        """Whether it is there and a folder."""
+        """Whether the folder exists."""
         return bool(self.system.isdir(self.path))
 
     def is_file(self) -> bool:
-        """Whether a file is there in its place."""
+        """Whether a file has the folder's path."""
         return bool(self.system.isfile(self.path))
 
     @contextmanager
     def new(self, name: str) -> Iterator[Hashed]:
-        """A file that takes its name when all of it is written."""
+        """A file that gets its name when it is written completely."""
         self.system.makedirs(self.path, exist_ok=True)
-        partial = self.file(f".{name}.partial")  # one that a killed command left is written over
+        partial = self.file(f".{name}.partial")  # overwrites that of a killed command
         try:
             with self.system.open(partial, "wb") as raw:
                 yield Hashed(raw)
@@ -72,15 +72,15 @@ class Folder:
                 self.system.rm_file(partial)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Replaces a file in one step."""
+        """Replaces a file atomically."""
         with self.new(name) as file:
             file.write(json.dumps(value, indent=1, ensure_ascii=False).encode())
 
     def read_json(self, name: str) -> Any:
-        """What `write_json` wrote; None where there is none.
+        """Reads the result of `write_json`; None if it does not exist.
 
         Raises:
-            ValueError: it is no JSON.
+            ValueError: the file is not JSON.
         """
         if not self.has(name):
             return None
@@ -88,7 +88,7 @@ class Folder:
             try:
                 return json.loads(file.read())
             except ValueError as error:
-                raise ValueError(f"{self.file(name)}: no JSON ({error}). Move it away.") from error
+                raise ValueError(f"{self.file(name)}: not JSON ({error}). Move it away.") from error
 
     def write_table(self, name: str, table: pa.Table) -> None:
         """A Parquet file."""
@@ -101,7 +101,7 @@ class Folder:
             return pq.read_table(file)
 
     def remove(self, name: str) -> None:
-        """Deletes a file if it is there."""
+        """Deletes a file if it exists."""
         if self.has(name):
             self.system.rm_file(self.file(name))
 
@@ -112,7 +112,7 @@ class Folder:
 
 
 class Hashed(io.RawIOBase):
-    """A file that is written, with SHA-256 and number of the bytes so far."""
+    """A file to write, with SHA-256 and number of the bytes so far."""
 
     def __init__(self, raw: IO[bytes]) -> None:
         self.raw, self.digest, self.bytes = raw, hashlib.sha256(), 0
@@ -133,22 +133,22 @@ class Hashed(io.RawIOBase):
 
 
 class Sheet(Protocol):
-    """Takes tables of one form."""
+    """Writes tables of one format."""
 
     def write(self, table: pa.Table) -> None:
         """Appends rows."""
 
     def close(self) -> None:
-        """Writes what is left."""
+        """Writes the rest."""
 
 
 def open_sheet(kind: str, file: Hashed, schema: pa.Schema) -> Sheet:
-    """What writes tables of a form as `csv`, `csv.gz` or `parquet`."""
+    """A writer of tables as `csv`, `csv.gz` or `parquet`."""
     return ParquetSheet(file, schema) if kind == PARQUET else CsvSheet(file, schema, packed=kind == CSV_GZ)
 
 
 class ParquetSheet:
-    """A Parquet file, a row group for each table."""
+    """A Parquet file with a row group for each table."""
 
     def __init__(self, file: Hashed, schema: pa.Schema) -> None:
         self.writer = pq.ParquetWriter(cast(Any, file), schema, compression="zstd")
@@ -164,7 +164,7 @@ class ParquetSheet:
 
 
 class CsvSheet:
-    """CSV in UTF-8: numbers with six decimals, nothing that a spreadsheet would run as a formula."""
+    """CSV in UTF-8: numbers with six decimals, no cells that a spreadsheet would run as a formula."""
 
     def __init__(self, file: Hashed, schema: pa.Schema, *, packed: bool) -> None:
         self.packed = gzip.GzipFile(fileobj=file, mode="wb", mtime=0) if packed else None

@@ -1,4 +1,4 @@
-"""A shard's texts become answers, in whatever process: a worker imports this and what a bundle needs, nothing else."""
+"""Answers a shard's texts in any process: a worker imports only this module and the packages that a bundle needs."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ PROBABILITY = "p_"
 
 @dataclass(frozen=True)
 class Place:
-    """What a worker needs to know.
+    """Information for a worker.
 
     Attributes:
-        name: another one for every model.
-        bundle: folder of the bundle; None: `model` is opened.
-        graph: of the bundle that answers.
-        files: of a bundle that does not lie there, by name.
-        model: a `Model` of evenodd.flow.scorer that is no bundle.
-        store: where it was logged.
-        environment: variables that libraries read.
+        name: unique name of the model.
+        bundle: folder of the bundle; None: open `model`.
+        graph: graph of the bundle.
+        files: files of a bundle that does not exist on the worker's machine, by name.
+        model: a `Model` of evenodd.flow.scorer that is not a bundle.
+        store: tracking store that it was logged to.
+        environment: environment variables that libraries read.
     """
 
     name: str
@@ -59,7 +59,7 @@ _opened: dict[str, Classifier] = {}
 
 
 def answers(texts: Sequence[str], place: Place) -> pa.Table:
-    """Answers in a worker, which keeps its classifier from one shard to the next."""
+    """Answers a shard in a worker, which keeps its classifier between shards."""
     if place.name not in _opened:
         os.environ.update(place.environment)
         _opened.clear()
@@ -68,7 +68,7 @@ def answers(texts: Sequence[str], place: Place) -> pa.Table:
 
 
 def answer_texts(classifier: Classifier, texts: Sequence[str]) -> pa.Table:
-    """A row for each text: `label`, `decision`, `score`, `p_LABEL` for every label, `windows`."""
+    """One row per text: `label`, `decision`, `score`, `p_LABEL` for every label, `windows`."""
     decision = classifier.decision
     probabilities, windows = classifier.read(texts)
     names = decision.label_names
