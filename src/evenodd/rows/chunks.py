@@ -1,8 +1,8 @@
-"""Rows of any source as a stream of chunks: every value a string or null, with the number a person would look up.
+"""Rows of any source as a stream of chunks: every value is a string or null, with its line or row number.
 
-What a value was before (whole number, truth value, category) is settled where it is read: a number that a source
-declares to stand for a class becomes that class's name, a float that holds a whole number becomes the number, a NaN is
-missing, and what is neither text, whole number nor truth value is a fault.
+Types (whole number, boolean, category) are resolved when a value is read: a number that the source declares as a class
+becomes the class's name, a float with a whole value becomes that number, a NaN is missing, and any value that is not
+text, a whole number or a boolean is a fault.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class Chunk:
     """Some rows of a source.
 
     Attributes:
-        columns: string arrays by column name, null where a row has no value.
+        columns: string arrays by column name, null for missing values.
         numbers: int64, (rows,), line or row numbers from 1.
-        split: the predefined split that all rows of the chunk are in, if any.
+        split: the predefined split of all rows in the chunk, if any.
         invalid: positions in this chunk by column and kind of fault; the values there are null.
     """
 
@@ -41,7 +41,7 @@ class Chunk:
     invalid: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def refuse(self, column: str, kind: str, positions: Sequence[int]) -> None:
-        """Note positions whose value cannot be used."""
+        """Records positions whose value cannot be used."""
         if len(positions):
             self.invalid.setdefault((column, kind), []).extend(positions)
 
@@ -50,11 +50,11 @@ class Reader(Protocol):
     """Rows of one source, whose columns are known before its rows are read.
 
     Attributes:
-        columns: names in their order; a name can stand there twice.
+        columns: names in order; a name can occur twice.
         declared: class names of columns whose numbers stand for classes.
         unit: what `Chunk.numbers` count: `line` or `row`.
-        remarks: what was noticed about the format and is worth a line of log.
-        doubt: why the first line may be no header; empty where it is one.
+        remarks: unusual properties of the format, to be logged.
+        doubt: reason why the first line may not be a header; empty if there is none.
     """
 
     columns: tuple[str, ...]
@@ -64,27 +64,27 @@ class Reader(Protocol):
     doubt: str
 
     def chunks(self, columns: Sequence[str], faults: Faults, as_is: Collection[str] = ()) -> Iterator[Chunk]:
-        """Stream the named columns; what cannot be parsed is added to `faults`.
+        """Streams the named columns; rows that cannot be parsed are added to `faults`.
 
         Args:
-            columns: each of them once.
-            faults: where rows are noted that cannot be parsed.
-            as_is: columns among them whose values of any kind are written out as text, and never refused.
+            columns: names without repeats.
+            faults: collects rows that cannot be parsed.
+            as_is: columns among them whose values of any kind are converted to text, and never refused.
         """
 
 
 def bad_row(faults: Faults, kind: str, number: int) -> None:
-    """Count one row that cannot be parsed."""
+    """Counts one row that cannot be parsed."""
     faults.bad_rows += 1
     faults.add(kind, [number])
 
 
 def as_strings(name: str, values: list[Any], chunk: Chunk) -> pa.Array:
-    """Python values of one column as strings; what cannot be one becomes null and is noted in the chunk."""
+    """Python values of one column as strings; other values become null and are recorded in the chunk."""
     try:
         return typed_strings(name, pa.array(values), chunk)
     except (pa.ArrowException, UnicodeError, OverflowError):
-        pass  # values of several kinds, or some that are no text: looked at one by one
+        pass  # values of several kinds, or some that are not text: checked one by one
     strings = [_as_string(name, value, position, chunk) for position, value in enumerate(values)]
     return pa.array(strings, pa.string())
 
@@ -110,7 +110,7 @@ def _as_string(name: str, value: Any, position: int, chunk: Chunk) -> str | None
 
 
 def written_out(values: pa.Array | list[Any]) -> pa.Array:
-    """Values of any kind as text: what is no text as JSON writes it, dates as ISO 8601; null where there is none."""
+    """Values of any kind as text: dates as ISO 8601, other values as JSON; null for missing values."""
     if isinstance(values, pa.Array):
         values = values.to_pylist()
     return pa.array([None if value is None else _written(value) for value in values], pa.string())
@@ -127,10 +127,10 @@ def typed_strings(name: str, values: pa.Array, chunk: Chunk, classes: Sequence[s
     """An Arrow array as strings.
 
     Args:
-        name: of the column.
+        name: name of the column.
         values: text, whole numbers, truth values, floats that hold whole numbers, UTF-8 bytes, or categories of these.
-        chunk: where values that cannot be used are noted.
-        classes: names that whole numbers stand for, by position; empty: a number is its own name.
+        chunk: records values that cannot be used.
+        classes: class names by number; empty: numbers are used as names.
     """
     if pa.types.is_dictionary(values.type):
         values = values.dictionary_decode()
@@ -149,7 +149,7 @@ def typed_strings(name: str, values: pa.Array, chunk: Chunk, classes: Sequence[s
 
 
 def _whole(name: str, values: pa.Array, chunk: Chunk) -> pa.Array:
-    """Floats as int64; NaN is missing, and what has a fraction is refused."""
+    """Floats as int64; NaN is missing, and fractions are refused."""
     floats = values.to_numpy(zero_copy_only=False)
     whole = np.isfinite(floats) & (np.abs(floats) < 2**53)
     whole[whole] = floats[whole] == np.floor(floats[whole])

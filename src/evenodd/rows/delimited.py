@@ -1,4 +1,4 @@
-"""CSV, TSV and their relatives: a header line, then rows as wide as it. Numbers are the line that a row starts on."""
+"""CSV, TSV and similar files: a header line, then rows of the same width. Rows are numbered by their first line."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ HEAD_CHARACTERS = 4 << 20
 
 
 class DelimitedReader:
-    """A table of text; see `Reader`. Its dialect is found in its first lines and held for all of it."""
+    """A delimited file; see `Reader`. Its dialect is detected in the first lines and used for the whole file."""
 
     def __init__(self, path: Path, encoding: str | None = None, delimiter: str = ",") -> None:
-        """Look at the head of a file.
+        """Reads the head of a file.
 
         Args:
-            path: of the file.
-            encoding: named in the settings; None: to be found.
-            delimiter: that the file's name suggests.
+            path: the file.
+            encoding: encoding in the settings; None: detect it.
+            delimiter: delimiter that the file's name suggests.
         """
         self.path, self.unit = path, "line"
         self.encoding = find_encoding(path, encoding)
@@ -54,7 +54,7 @@ class DelimitedReader:
                 yield Chunk(dict(zip(columns, arrays, strict=True)), numbers)
 
     def _rows(self, faults: Faults) -> Iterator[tuple[int, list[str]]]:
-        """Line numbers and fields of the well-formed rows; blank lines are no rows."""
+        """Line numbers and fields of the well-formed rows; blank lines are skipped."""
         skip, width, clean = self.dialect.skip, len(self.columns), self.encoding.clean
         lines: list[str] = []
         records = self.dialect.records(_noted(islice(read_lines(self.path, self.encoding), skip, None), lines))
@@ -101,7 +101,7 @@ def _well_formed(records: Iterator[list[str]]) -> Iterator[list[str]]:
 
 @contextmanager
 def _long_fields() -> Iterator[None]:
-    """csv takes fields of any length."""
+    """Lets csv read fields of any length."""
     limit = csv.field_size_limit(FIELD_LIMIT)
     try:
         yield

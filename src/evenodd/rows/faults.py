@@ -13,9 +13,9 @@ class Faults:
     """Bad rows by kind, and faults of the whole source. Holds a few numbers per kind, however many rows are bad.
 
     Attributes:
-        source: how the source was named in the settings.
-        unit: `line` where numbers are lines of a text file, else `row`.
-        file: which of several files is being read; stands before the numbers of its rows.
+        source: name of the source in the settings.
+        unit: `line` if numbers are lines of a text file, otherwise `row`.
+        file: the current one of several files; printed before the numbers of its rows.
     """
 
     source: str
@@ -27,7 +27,7 @@ class Faults:
     general: list[str] = field(default_factory=list)
 
     def add(self, kind: str, numbers: Iterable[int]) -> None:
-        """Count rows of one kind of fault; `numbers` are as a person sees them, from 1."""
+        """Counts rows of one kind of fault; `numbers` start at 1."""
         for number in numbers:
             self.kinds[kind] = self.kinds.get(kind, 0) + 1
             shown = self.first.setdefault(kind, [])
@@ -38,12 +38,12 @@ class Faults:
         return bool(self.kinds or self.general)
 
     def message(self) -> str:
-        """A summary line, then one line for each kind."""
+        """A summary line, then one line per kind."""
         lines = [f"  {self._kind_line(kind)}" for kind in self.kinds] + [f"  {text}" for text in self.general]
         return "\n".join([self._summary(), *lines])
 
     def raise_if_any(self) -> None:
-        """Raise ValueError with `message()` when something was found."""
+        """Raises ValueError with `message()` if there are faults."""
         if self:
             raise ValueError(self.message())
 
@@ -51,7 +51,7 @@ class Faults:
         if not self.kinds:
             return f"data={self.source!r}: the rows cannot be used as they are."
         rows = f"{self.bad_rows:,} bad {'row' if self.bad_rows == 1 else 'rows'}"
-        return f"data={self.source!r}: {rows}. Nothing is dropped unasked: correct or remove them."
+        return f"data={self.source!r}: {rows}. Rows are not dropped silently: correct or remove them."
 
     def _kind_line(self, kind: str) -> str:
         shown, more = self.first[kind], self.kinds[kind] - len(self.first[kind])
@@ -61,7 +61,7 @@ class Faults:
 
 @dataclass
 class NotedFaults(Faults):
-    """Faults that remember each bad row until it is taken, for those who go on without it."""
+    """Faults that keep each bad row until it is taken, for readers that continue without bad rows."""
 
     noted: list[tuple[int, str]] = field(default_factory=list)
 
@@ -77,6 +77,6 @@ class NotedFaults(Faults):
         return taken
 
     def raise_if_general(self) -> None:
-        """Raise ValueError where the source as a whole is at fault: it is damaged, or has no such column."""
+        """Raises ValueError if the source as a whole is faulty: it is damaged, or lacks a column."""
         if self.general:
             raise ValueError(f"data={self.source!r}: {'; '.join(self.general)}.")

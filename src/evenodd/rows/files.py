@@ -1,8 +1,8 @@
-"""Files of rows: which there are, what each is read with, and several of them as one source.
+"""Files of rows: lists the files of a source, chooses their readers, and reads several as one source.
 
-A source is a file, several with commas between them, a pattern (`data/*.csv`) or a folder. What a file is follows from
-its name, with or without `.gz`; a Parquet file is known by its first bytes. Files that are called after splits
-(`train`, `validation`, `test`, also `test-00000-of-00002`) are those splits when all of them are.
+A source is a file, several files separated by commas, a pattern (`data/*.csv`) or a folder. The format follows from
+the file's name, with or without `.gz`; Parquet is recognised by its first bytes. If all files are named after splits
+(`train`, `validation`, `test`, also `test-00000-of-00002`), they are those splits.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _parquet(path: Path, encoding: str | None) -> Reader:
 
 
 def _lines_or_table(path: Path, encoding: str | None) -> Reader:
-    """Excel's "Unicode text" is a table with tabs whose name ends in .txt."""
+    """Whether a .txt file is a table with tabs, as Excel's "Unicode text" is."""
     table = DelimitedReader(path, encoding, "\t")
     found = [match_column(role, table.columns) for role in ("text", "label")]
     return table if table.dialect.delimiter == "\t" and all(found) else LinesReader(path, encoding)
@@ -58,9 +58,9 @@ class Found:
     """Files of a source.
 
     Attributes:
-        files: in the order in which they are read.
-        name: short name for the whole: the file's stem, or the folder's name.
-        left: files of a folder or pattern that are of no kind that is read.
+        files: files in reading order.
+        name: short name of the source: the file's stem, or the folder's name.
+        left: files of a folder or pattern in unsupported formats.
     """
 
     files: tuple[Path, ...]
@@ -69,10 +69,10 @@ class Found:
 
 
 def find_files(source: str) -> Found | None:
-    """The files that a source names; None when there is nothing by that name.
+    """The files of a source; None if nothing has that name.
 
     Raises:
-        ValueError: a file is of a kind that is not read, or a folder or pattern has none that is.
+        ValueError: a file has an unsupported format, or a folder or pattern has no file with a supported one.
     """
     path = Path(source).expanduser()
     if path.is_file():
@@ -101,13 +101,13 @@ def _of_many(source: str, paths: Sequence[Path], folder: Path) -> Found:
     files = [path for path in paths if path.is_file() and not path.name.startswith((".", "_"))]
     read = tuple(path for path in files if kind_of(path) in OPEN)
     if not read:
-        raise ValueError(f"data={source!r}: no file there is of a kind that is read: {KINDS}.")
+        raise ValueError(f"data={source!r}: it has no file in a supported format: {KINDS}.")
     left = tuple(path for path in files if kind_of(path) not in OPEN)
     return Found(read, stem_of(read[0]) if len(read) == 1 else folder.resolve().name, left)
 
 
 def kind_of(path: Path) -> str:
-    """The suffix that says how a file is read, in lower case and without `.gz`."""
+    """The suffix that determines the format, in lower case and without `.gz`."""
     plain = path.with_suffix("") if path.suffix.lower() == ".gz" else path
     return plain.suffix.lower()
 
@@ -121,14 +121,14 @@ def open_file(path: Path, encoding: str | None = None) -> Reader:
     """A reader for one file.
 
     Raises:
-        ValueError: it cannot be read as what its name says.
+        ValueError: the file does not have the format of its name.
     """
     kind = ".parquet" if head_of(path, 4) == PARQUET_MARK else kind_of(path)
     return OPEN[kind](path, encoding)
 
 
 def digest_files(files: Sequence[Path]) -> str:
-    """SHA-256 over the content and kind of files in their order, and over their names where there are several."""
+    """SHA-256 over the content and format of files in order, and over their names if there are several."""
     parts = []
     for path in files:
         with path.open("rb") as file:
@@ -140,13 +140,13 @@ def digest_files(files: Sequence[Path]) -> str:
 
 
 def split_of(path: Path) -> str | None:
-    """The split that a file is called after."""
+    """The split that a file is named after."""
     word = re.split(r"[-_.]", path.name.lower())[0]
     return word if split_place(word) is not None else None
 
 
 class FilesReader:
-    """Several files one after another; see `Reader`. Columns are found in each by the names of the first."""
+    """Several files in sequence; see `Reader`. All files must have the columns of the first."""
 
     def __init__(self, files: Sequence[Path], encoding: str | None = None) -> None:
         self.files, self.readers = files, [open_file(path, encoding) for path in files]

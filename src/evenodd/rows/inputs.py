@@ -1,4 +1,4 @@
-"""Files to be read one by one, here or behind a URL: which there are, how large, whether they changed."""
+"""Input files to read one by one, local or behind a URL, with their sizes and change stamps."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ HEAD_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Input:
-    """A file.
+    """An input file.
 
     Attributes:
         place: its path or URL.
-        name: its last part.
-        size: in bytes; 0 where the server does not say.
-        stamp: another one when the file has changed.
+        name: last part of the path.
+        size: bytes; 0 if the server does not report it.
+        stamp: changes with the file.
     """
 
     place: str
@@ -41,10 +41,10 @@ class Input:
 
     @contextmanager
     def opened(self) -> Iterator[Path]:
-        """Its content as a file of this machine; what came over a network goes again afterwards.
+        """Its content as a local file; a downloaded copy is deleted afterwards.
 
         Raises:
-            ValueError: it cannot be fetched.
+            ValueError: the file cannot be fetched.
         """
         if URL not in self.place:
             yield Path(self.place)
@@ -61,7 +61,7 @@ class Input:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The files of a source in the order in which they are read, and those that are of no kind that is read."""
+    """The files of a source in reading order, and those in unsupported formats."""
 
     files: tuple[Input, ...]
     left: tuple[str, ...] = ()
@@ -69,10 +69,10 @@ class Inputs:
 
 
 def find_inputs(source: str) -> Inputs:
-    """The files that a source names: a file, a folder, a pattern or a URL of one, or several with commas between them.
+    """The files of a source: a file, a folder, a pattern or a URL of one, or several separated by commas.
 
     Raises:
-        ValueError: there are none, or none that is of a kind that is read.
+        ValueError: there is no file, or none in a supported format.
     """
     if URL in source:
         parts = [part.strip() for part in source.split(",")]
@@ -90,10 +90,10 @@ def find_inputs(source: str) -> Inputs:
 
 
 def file_system(url: str) -> tuple[Any, str]:
-    """What opens a path or a URL (fsspec), and its path there.
+    """The fsspec file system of a path or URL, and the path in it.
 
     Raises:
-        ValueError: a kind of URL that is not known, or whose package is not installed.
+        ValueError: the URL's protocol is unknown, or its package is not installed.
     """
     try:
         system, path = fsspec.core.url_to_fs(url)
@@ -103,7 +103,7 @@ def file_system(url: str) -> tuple[Any, str]:
 
 
 def estimate_rows(path: Path) -> int:
-    """About how many rows a file has: told by a Parquet file, else from the lines of its first MiB; 0 if damaged."""
+    """Estimated rows of a file: from Parquet's metadata, or from the lines of the first MiB; 0 if damaged."""
     try:
         return _estimated(path)
     except (OSError, EOFError, zlib.error, pa.ArrowException):
@@ -140,7 +140,7 @@ def _behind_url(url: str) -> Inputs:
     shown = [one for one in paths if not names[one].startswith((".", "_"))]
     kept = [one for one in shown if kind_of(Path(names[one])) in OPEN]
     if not kept:
-        raise ValueError(f"input={url!r}: no file there is of a kind that is read: {KINDS}.")
+        raise ValueError(f"input={url!r}: it has no file in a supported format: {KINDS}.")
     return Inputs(
         tuple(_remote(system, one, names[one]) for one in kept),
         tuple(names[one] for one in shown if one not in kept),

@@ -1,7 +1,7 @@
-"""JSON: lines of objects, a list of them, one object that holds it, or objects one after another.
+"""JSON: lines of objects, a list of objects, an object that holds the list, or concatenated objects.
 
 Lines are streamed. Any other form is one document and is read as a whole: its list may be the value of any key
-(`{"data": [...]}`), stand under the names of splits (`{"train": [...], "test": [...]}`), or be spelled by columns
+(`{"data": [...]}`), divided by splits (`{"train": [...], "test": [...]}`), or given by columns
 (`{"text": [...], "label": [...]}`, and the forms that pandas writes).
 """
 
@@ -27,10 +27,10 @@ Parts = list[tuple[str | None, list[Any]]]
 
 
 def json_reader(path: Path, encoding: str | None = None) -> Reader:
-    """A reader for a JSON file, by what is in it.
+    """A reader for a JSON file, chosen by its content.
 
     Raises:
-        ValueError: not one row can be read, with the reason.
+        ValueError: no row can be read; the message has the reason.
     """
     found = find_encoding(path, encoding)
     if _is_lines(path, found):
@@ -70,7 +70,7 @@ class RecordReader:
 
 
 class JsonLinesReader:
-    """One object a line; see `Reader`. Blank lines are no rows."""
+    """One object per line; see `Reader`. Blank lines are skipped."""
 
     def __init__(self, path: Path, encoding: Encoding) -> None:
         self.path, self.encoding, self.unit, self.doubt = path, encoding, "line", ""
@@ -115,7 +115,7 @@ def _chunked(numbered: Iterator[tuple[int, Record]], columns: Sequence[str], as_
 
 
 def _is_lines(path: Path, encoding: Encoding) -> bool:
-    """Whether each line is a value of its own."""
+    """Whether each line is a complete value."""
     filled = (line for line in read_lines(path, encoding) if not line.isspace())
     head = list(islice(filled, HEAD_LINES))
     if not head or head[0].lstrip()[0] not in "[{":
@@ -152,7 +152,7 @@ def _document(path: Path, encoding: Encoding, faults: Faults) -> Parts:
 
 
 def _values(text: str) -> Iterator[Any]:
-    """JSON values one after another, with blanks or commas between them."""
+    """Concatenated JSON values, with blanks or commas between them."""
     decoder, at = json.JSONDecoder(), 0
     while True:
         while at < len(text) and text[at] in " \t\r\n,":
@@ -164,10 +164,10 @@ def _values(text: str) -> Iterator[Any]:
 
 
 def _unwrap(value: Any, depth: int = 0) -> Parts:
-    """The rows of a document, by split where it is divided.
+    """The rows of a document, by split if it is divided.
 
     Raises:
-        ValueError: it holds several lists of objects and does not say which are the rows.
+        ValueError: it holds several lists of objects, and the rows are ambiguous.
     """
     if not isinstance(value, dict):
         return [(None, value if isinstance(value, list) else [value])]
@@ -194,7 +194,7 @@ def _is_list_of(value: Any, kind: type) -> bool:
 
 
 def _by_columns(value: Record) -> list[Record]:
-    """Rows of `{"text": [...], "label": [...]}`, `{"text": {"0": ...}}` or `{"0": {"text": ...}}`; else none."""
+    """Rows of `{"text": [...], "label": [...]}`, `{"text": {"0": ...}}` or `{"0": {"text": ...}}`; otherwise empty."""
     columns = list(value.values())
     if len(columns) < 2:
         return []

@@ -1,4 +1,4 @@
-"""Plain text: each line that is not blank is a text; the one column is called `text`."""
+"""Plain text: each line that is not blank is a text; the only column is called `text`."""
 
 from __future__ import annotations
 

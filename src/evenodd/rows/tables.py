@@ -1,4 +1,4 @@
-"""Parquet files and hub data sets: batches of columns that already have types."""
+"""Parquet files and hub data sets: batches of typed columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PARQUET_MARK = b"PAR1"
 
 
 class ArrowReader:
-    """Parts with types, each with the split it is; see `Reader`."""
+    """Typed parts with their splits; see `Reader`."""
 
     def __init__(self, parts: Sequence[tuple[str | None, Any]], declared: dict[str, tuple[str, ...]]) -> None:
         self.parts, self.declared = parts, declared
@@ -53,7 +53,7 @@ class ArrowReader:
 
 @dataclass
 class ParquetPart:
-    """A Parquet file, read batch by batch; a gzipped one is unpacked in memory."""
+    """A Parquet file, read in batches; a gzipped one is decompressed in memory."""
 
     path: Path
 
@@ -93,10 +93,10 @@ class DatasetPart:
 
 
 def parquet_reader(path: Path) -> ArrowReader:
-    """Read a Parquet file; class names that the datasets library wrote into it are used.
+    """Reads a Parquet file, with the class names that the datasets library stores in it.
 
     Raises:
-        ValueError: it is none.
+        ValueError: it is not a complete Parquet file.
     """
     part = ParquetPart(path)
     try:
@@ -107,7 +107,7 @@ def parquet_reader(path: Path) -> ArrowReader:
 
 
 def declared_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
-    """Class names by column, from the metadata that the datasets library keeps in a schema."""
+    """Class names by column, from the metadata that the datasets library stores in a schema."""
     try:
         written = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = dict(written.get("info", {}).get("features", {}))

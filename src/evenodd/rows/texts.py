@@ -1,4 +1,4 @@
-"""Rows of one file that need no labels, read as training reads them: texts to be scored, cases of a suite."""
+"""Reads rows without labels as training reads rows: texts to score, cases of a suite."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NO_TEXT = "no text"
 
 @dataclass(frozen=True)
 class Rejected:
-    """A row that has nothing to score: its line or row number, why, and its columns as far as it could be read."""
+    """A row that cannot be scored: its line or row number, the reason, and its readable columns."""
 
     number: int
     reason: str
@@ -31,9 +31,9 @@ class Texts:
     """Some rows of a file.
 
     Attributes:
-        texts: what there is to score, in the order of the file.
+        texts: texts to score, in the order of the file.
         numbers: their line or row numbers from 1.
-        others: columns that come along, by name, as text; None where a row has no value.
+        others: copied columns by name, as text; None for missing values.
         rejected: rows that have no text, or that cannot be read.
     """
 
@@ -54,17 +54,17 @@ def read_texts(
     columns: Sequence[str] = (ALL,),
     rows: int = 2048,
 ) -> Iterator[Texts]:
-    """Stream the rows of one file in their order; none is dropped: those without a text are given back as rejected.
+    """Streams the rows of one file in order. No row is dropped: rows without a text are returned as rejected.
 
     Args:
-        source: a file of any kind that is read.
-        text_column: its name; None: found by name.
-        encoding: of a file of text; None: found.
-        columns: that come along; `text` is the text's, whatever its name, and `all` is every one.
-        rows: of a chunk, at most.
+        source: a file in a supported format.
+        text_column: name of the text column; None: recognise it.
+        encoding: encoding of a text file; None: detect it.
+        columns: columns to copy; `text` is the text column, whatever its name, and `all` is every column.
+        rows: maximum rows of a chunk.
 
     Raises:
-        ValueError: the file cannot be read to its end, or has no such column.
+        ValueError: the file cannot be read completely, or lacks a column.
     """
     reader = open_file(Path(source), encoding)
     column = find_text_column(str(source), reader.columns, text_column, reader.doubt)
@@ -89,7 +89,7 @@ def _divided(
     malformed: list[tuple[int, str]],
     rows: int,
 ) -> Iterator[Texts]:
-    """A chunk in parts of so many rows; rows that could not even be parsed come with the first."""
+    """A chunk in parts of `rows` rows; rows that could not be parsed come with the first part."""
     rejected = [Rejected(number, kind, {}) for number, kind in malformed]
     for start in range(0, max(len(texts), 1), rows):
         places = range(start, min(start + rows, len(texts)))
@@ -108,10 +108,10 @@ def _divided(
 
 
 def _carried(source: str, there: Sequence[str], text: str, asked: Sequence[str]) -> dict[str, str]:
-    """The file's own names of the columns that come along, by the names that were asked for.
+    """The file's names of the copied columns, by the requested names.
 
     Raises:
-        ValueError: one is not there, or stands there twice.
+        ValueError: a column does not exist, or exists twice.
     """
     if ALL in asked:
         return {name: name for name in there if there.count(name) == 1}
@@ -125,15 +125,15 @@ def _carried(source: str, there: Sequence[str], text: str, asked: Sequence[str])
 def read_records(
     source: Path | str, needed: Sequence[str], wanted: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str | None]]]:
-    """Stream the rows of one file with their numbers and named columns.
+    """Streams the rows of one file with their numbers and the named columns.
 
     Args:
-        source: a file of any kind that is read.
-        needed: columns that have to be there.
-        wanted: columns whose values are None where they are not there.
+        source: a file in a supported format.
+        needed: required columns.
+        wanted: optional columns; their values are None if they do not exist.
 
     Raises:
-        ValueError: as for `read_texts`; or a column is missing.
+        ValueError: see `read_texts`; or a column is missing.
     """
     reader = open_file(Path(source))
     there = {name: match_name(name, reader.columns) for name in (*needed, *wanted)}
@@ -150,7 +150,7 @@ def read_records(
 def _checked(
     reader: Reader, source: str, names: Sequence[str], strict: Sequence[str]
 ) -> Iterator[tuple[list[int], dict[str, list[str | None]]]]:
-    """Row numbers and columns of each chunk, blanks as None; in a `strict` column what is no text is a fault."""
+    """Row numbers and columns of each chunk, blanks as None; in a `strict` column, values must be text."""
     faults = Faults(source, reader.unit)
     for chunk in reader.chunks(names, faults):
         for (name, kind), positions in chunk.invalid.items():

@@ -1,4 +1,4 @@
-"""Batches by token budget: rows of one length together, so that almost nothing is padding."""
+"""Batches by token budget: rows of similar length together, so that there is almost no padding."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from torch.utils.data import Sampler
 class TokenBudgetSampler(Sampler[list[int]]):
     """Batches of row positions whose padded size stays within a budget of tokens.
 
-    Rows are sorted by length, ties in a new random order each epoch; batches are cut from that order and then
-    shuffled. Where the cuts fall depends on the lengths alone, so every epoch has the same number of batches and
-    every row of an epoch comes once in it.
+    Rows are sorted by length, with ties in a new random order in each epoch; batches are cut from that order and then
+    shuffled. The cuts depend only on the lengths, so every epoch has the same number of batches and every row of an
+    epoch occurs in it once.
 
     Args:
         lengths: int, (rows,), tokens of each row.
-        turns: int, (rows,): of rows that stand in every n-th epoch only, in which one, from 0; -1: in every epoch. As
-            many rows in each turn. None: all rows stand in every epoch.
-        token_budget: rows times the longest row's tokens, at most (a single longer row is a batch of its own).
-        max_rows: rows of a batch, at most.
-        min_rows: rows of a batch, at least (where there are so many), whatever the budget: one for each process.
-        passes: over the rows in one epoch; with `turns`, each takes the next turn.
-        seed: order of ties and batches, together with the epoch.
+        turns: int, (rows,): for rows in every n-th epoch only, the epoch, from 0; -1: in every epoch. Each turn has the
+            same number of rows. None: all rows are in every epoch.
+        token_budget: maximum of rows times the longest row's tokens (a single longer row is its own batch).
+        max_rows: maximum rows of a batch.
+        min_rows: minimum rows of a batch (if there are as many), whatever the budget: one per process.
+        passes: number of passes over the rows in one epoch; with `turns`, each uses the next turn.
+        seed: with the epoch, determines the order of ties and batches.
         shuffle: False: shortest first, rows in their own order.
     """
 
@@ -46,19 +46,19 @@ class TokenBudgetSampler(Sampler[list[int]]):
         self.cycle = 1 if self.turns is None else int(self.turns.max(initial=0)) + 1
         by_turn = [np.sort(self.lengths[self.rows_of(turn)]) for turn in range(self.cycle)]
         if len({len(ordered) for ordered in by_turn}) > 1:
-            raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every epoch has as many.")
+            raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every turn needs as many.")
         self.tokens = sum(int(ordered.sum()) for ordered in by_turn) / self.cycle
         self.ordered = reduce(np.maximum, by_turn)
         self.starts = cut_batches(self.ordered, token_budget, max_rows, min_rows)
 
     def rows_of(self, number: int) -> np.ndarray:
-        """Positions of the rows that a pass holds, counted from 0 over all epochs, ascending: int32, (rows,)."""
+        """Positions of the rows of a pass (counted from 0 over all epochs), ascending: int32, (rows,)."""
         if self.turns is None:
             return np.arange(len(self.lengths), dtype=np.int32)
         return np.flatnonzero((self.turns < 0) | (self.turns == number % self.cycle)).astype(np.int32)
 
     def set_epoch(self, epoch: int) -> None:
-        """Chooses the order of an epoch; the same epoch gives the same batches."""
+        """Selects the order of an epoch; the same epoch gives the same batches."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -85,24 +85,24 @@ class TokenBudgetSampler(Sampler[list[int]]):
 
     @property
     def mean_rows(self) -> float:
-        """Rows of a batch on average."""
+        """Mean number of rows of a batch."""
         return len(self.ordered) / max(len(self.starts), 1)
 
     @property
     def mean_tokens(self) -> float:
-        """Tokens of a row on average, over a whole cycle of epochs."""
+        """Mean number of tokens of a row, over a whole cycle of epochs."""
         return self.tokens / max(len(self.ordered), 1)
 
     @property
     def padding_share(self) -> float:
-        """Share of a batch's tokens that are padding, over an epoch."""
+        """Share of padding tokens, over an epoch."""
         ends = np.append(self.starts[1:], len(self.ordered))
         padded = int(np.sum((ends - self.starts) * self.ordered[ends - 1]))
         return 1 - self.mean_tokens * len(self.ordered) / padded if padded else 0.0
 
 
 def cut_batches(ordered: np.ndarray, token_budget: int, max_rows: int, min_rows: int = 1) -> np.ndarray:
-    """First positions of the batches of rows in ascending order of length: int64, (batches,)."""
+    """Start positions of the batches in rows sorted by length: int64, (batches,)."""
     starts, start, count = [], 0, len(ordered)
     while start < count:
         starts.append(start)

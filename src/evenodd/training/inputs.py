@@ -1,4 +1,4 @@
-"""What a fit is given, and what it gives back."""
+"""Inputs and result of a fit."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Score = Callable[[np.ndarray, np.ndarray], dict[str, float]]
 
 @dataclass(frozen=True)
 class FitData:
-    """Token ids and labels (int64, (rows,)) of the rows that a fit trains on and is measured by.
+    """Token ids and labels (int64, (rows,)) of the rows for training and validation.
 
-    `turns` names the rows that take turns over the epochs, as `TokenBudgetSampler` describes them.
+    `turns` assigns rows to epochs, see `TokenBudgetSampler`.
     """
 
     train: TokenStore
@@ -31,19 +31,19 @@ class FitData:
 
     @property
     def epoch_lengths(self) -> np.ndarray:
-        """Tokens of the rows that the first epoch holds: int, (rows,)."""
+        """Number of tokens of each row in the first epoch: int, (rows,)."""
         return self.train.lengths if self.turns is None else self.train.lengths[self.turns <= 0]
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What surrounds a fit.
+    """The environment of a fit.
 
     Attributes:
-        folder: checkpoints; emptied by whoever no longer needs them.
-        seed: of batches and dropout.
-        score: (logits, labels) to metrics; `f1_macro` chooses the best epoch.
-        report: called with named metrics and the step they belong to.
+        folder: folder of checkpoints, which the caller deletes.
+        seed: seed of batches and dropout.
+        score: computes metrics from (logits, labels); `f1_macro` selects the best epoch.
+        report: called with named metrics and their step.
         callbacks: further callbacks of transformers' Trainer.
     """
 
@@ -59,8 +59,8 @@ class Fit:
     """A finished fit: `history` holds rows of step, epoch, metric and value; `figures` the cost metrics.
 
     Attributes:
-        averaged: whether the weights are the mean of the late ones, not those of the best epoch.
-        score: macro-F1 on validation of the weights left.
+        averaged: whether the weights are the mean of late weights instead of the best epoch's.
+        score: macro-F1 of the final weights on validation.
     """
 
     history: list[dict[str, Any]]
