@@ -34,7 +34,7 @@ def connect(served: Served, source: str = "127.0.0.1", timeout: float = 30) -> s
 
 
 def post(path: str, body: Any, length: int | None = None) -> bytes:
-    """A request as bytes; `length` may lie."""
+    """A request as bytes; `length` may be wrong."""
     content = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
     declared = len(content) if length is None else length
     lines = (f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json")
@@ -59,7 +59,7 @@ def read_status(connection: socket.socket) -> int:
 
 
 def ask(served: Served, request: bytes, source: str = "127.0.0.1", timeout: float = 90) -> tuple[int, float]:
-    """Status and seconds of a request on a connection of its own; 0: none was answered."""
+    """Status and seconds of a request on a new connection; status 0: no answer."""
     started = time.perf_counter()
     try:
         with connect(served, source, timeout) as connection:

@@ -37,7 +37,7 @@ def post(address: str, path: str, body: dict[str, Any]) -> Any:
 
 
 def info(address: str) -> dict[str, Any]:
-    """What the default model says of itself."""
+    """Description of the default model."""
     with urllib.request.urlopen(address + "/info", timeout=30) as answer:
         return dict(json.load(answer)["model"])
 

@@ -59,7 +59,7 @@ def site(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def fake() -> Iterator[Fake]:
-    """Starts stand-ins with settings of their own."""
+    """Starts stand-ins with their own settings."""
     opened = []
 
     def start(**settings: Any) -> tuple[FakeService, str]:

@@ -1,4 +1,4 @@
-"""Debian's PostgreSQL for tests: a server of its own on a Unix socket, gone at the end."""
+"""Debian's PostgreSQL for tests: a separate server on a Unix socket, stopped at the end."""
 
 from __future__ import annotations
 

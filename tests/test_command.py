@@ -1,4 +1,4 @@
-"""The command line: what is wrong is told in one line, early, with an exit code that says what kind it is."""
+"""The command line: errors are reported early, in one line, with an exit code for each kind."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BAD_ROWS = "3 bad rows. label missing: line 3; one class"
 
 
 @given(st.dictionaries(NAMES, st.text(max_size=10), max_size=5), st.sampled_from(["--{}={}", "{}={}", "--{} {}"]))
-def test_names_and_values_come_as_they_were_said(said: dict[str, str], form: str) -> None:
+def test_names_and_values_are_parsed_as_given(said: dict[str, str], form: str) -> None:
     """`mlflow run` passes `--name value`; values may hold spaces, `=` or dashes."""
     words = [form.format(name, value) for name, value in said.items()]
     if " " in form:
@@ -54,7 +54,7 @@ def test_names_and_values_come_as_they_were_said(said: dict[str, str], form: str
         (["--seed=1", "--seed", "2"], "seed: given twice"),
     ],
 )
-def test_what_cannot_be_parsed_is_told(words: list[str], what: str) -> None:
+def test_unparsable_words_are_reported(words: list[str], what: str) -> None:
     """A word that is passed over would be a setting that never applies."""
     with pytest.raises(ValueError, match=what):
         parse(words)
@@ -76,7 +76,7 @@ def test_help_shows_the_settings_that_an_entry_point_uses_with_the_defaults_it_w
 
 
 def test_every_setting_is_used_by_some_entry_point() -> None:
-    """A setting that none uses could be said nowhere."""
+    """A setting that no entry point uses could not be set anywhere."""
     used = {path for entry in ENTRIES.values() for path in field_paths() if is_among(path, entry.used(Settings()))}
     rare = {"variant.importance", "variant.importance_rows", "variant.sensitive", "lora.initial_rank"}
     assert used == set(field_paths())
@@ -101,7 +101,7 @@ def test_every_setting_is_used_by_some_entry_point() -> None:
     ],
 )
 def test_a_setting_that_an_entry_point_does_not_use_is_refused(entry: str, said: dict[str, str], what: str) -> None:
-    """It would be passed over, and the result taken for one with it."""
+    """It would be ignored, and the result would be attributed to it."""
     with pytest.raises(ValueError, match=what) as caught:
         ENTRIES[entry].request(said)
     assert "\n" not in str(caught.value)
@@ -162,7 +162,7 @@ def test_errors_end_in_one_line_and_a_code(
     assert capsys.readouterr().err.strip().splitlines()[-1] == line
 
 
-def test_faults_of_settings_and_of_the_rows_are_told_together(
+def test_faults_of_settings_and_of_the_rows_are_reported_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Mended one after the other, each costs a start of the command."""
@@ -177,7 +177,7 @@ def test_faults_of_settings_and_of_the_rows_are_told_together(
 
 
 def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bug told as one line about a setting sends the reader the wrong way."""
+    """A bug reported as one line about a setting misleads the reader."""
 
     def run(request: Request) -> None:
         raise KeyError("column")
@@ -186,7 +186,7 @@ def test_a_fault_of_the_program_keeps_its_traceback(monkeypatch: pytest.MonkeyPa
         run_by(run, [], monkeypatch)
 
 
-def test_what_is_said_reaches_the_entry_point_and_its_result_is_printed(
+def test_settings_reach_the_entry_point_and_its_result_is_printed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Settings as values of their types, under their full names."""
@@ -213,7 +213,7 @@ def test_what_is_said_reaches_the_entry_point_and_its_result_is_printed(
     ],
 )
 def test_a_mistake_is_one_line_within_seconds(words: Sequence[str], what: str, tmp_path: Path) -> None:
-    """Told after minutes of loading, or as a stack of frames, it is told to nobody; nothing may be left behind."""
+    """A report after minutes of loading, or as a stack of frames, helps nobody; nothing may be left behind."""
     started = time.monotonic()
     done = _run(words, tmp_path)
     assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""A hub that is not there is said so in one line and in seconds."""
+"""An unreachable hub is reported in one line and within seconds."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_offline_mode_does_not_ask(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_commit_is_what_the_hub_says(online: pytest.MonkeyPatch) -> None:
-    """The commit is the digest of hub data: another revision must not be taken for this one."""
+    """The commit is the digest of hub data: revisions must not be confused."""
     asked: list[Any] = []
 
     def call(_: Any, name: str, revision: str | None, timeout: float) -> Any:

@@ -1,4 +1,4 @@
-"""Kept folders: sound as they were written, or named, dropped and made again."""
+"""Sealed folders: intact as written, or reported, dropped and rebuilt."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make(folder: Path) -> Path:
 @pytest.mark.parametrize("name", ["deep/a.bin", "b.txt", SEAL])
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_file_is_named_and_its_folder_dropped(tmp_path: Path, name: str, how: str, caplog) -> None:
-    """A file that is there was taken for a file that is sound."""
+    """An existing file was assumed to be intact."""
     folder = make(tmp_path / "kept")
     assert sound(folder)
     damaged(folder / name, how)
@@ -37,8 +37,8 @@ def test_a_damaged_file_is_named_and_its_folder_dropped(tmp_path: Path, name: st
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_was_said_comes_back_and_a_changed_word_does_not(tmp_path: Path) -> None:
-    """A seal that anybody can rewrite in an editor says nothing."""
+def test_sealed_values_are_returned_and_changed_ones_are_refused(tmp_path: Path) -> None:
+    """A seal that anybody can edit proves nothing."""
     folder = make(tmp_path / "kept")
     seal(folder, {"precision": "fp32", "epoch": 3})
     assert read_seal(folder) == {"precision": "fp32", "epoch": 3}

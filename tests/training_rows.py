@@ -44,7 +44,7 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def context(folder: Path, **about: Any) -> FitContext:
-    """A context with seed 3 and accuracy as the score, unless told otherwise."""
+    """A context with seed 3 and accuracy as the score by default."""
     return FitContext(**({"folder": folder, "seed": 3, "score": accuracy} | about))
 
 

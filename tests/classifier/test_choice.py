@@ -37,7 +37,7 @@ def test_one_busy_moment_decides_nothing() -> None:
 
 
 def test_measuring_ends() -> None:
-    """A start that takes a minute is taken for a failed one."""
+    """A start that takes a minute looks like a failed one."""
     started = time.perf_counter()
     time_both(lambda: time.sleep(0.03), lambda: time.sleep(0.03), seconds=0.2)
     assert time.perf_counter() - started < 0.6
@@ -55,7 +55,7 @@ def test_what_was_asked_for_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("graph", ["checked", "fp32"])
 def test_the_graph_that_pays_answers_and_says_why(graph: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is faster depends on the machine; what `/info` says must be what runs."""
+    """Which graph is faster depends on the machine; `/info` must show the one that runs."""
     monkeypatch.setattr("evenodd.classifier.choice.FASTER", 0.0 if graph == "checked" else 1e9)
     opened = open_engine(read_bundle(shared_bundle("checked")), EngineOptions())
     assert opened.runtime["graph"] == graph
@@ -67,7 +67,7 @@ def test_the_graph_that_pays_answers_and_says_why(graph: str, monkeypatch: pytes
 
 
 def test_a_bundle_whose_exporter_named_float32_is_left_alone(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    """`serve.graph=fp32` was said for scores that never move."""
+    """`serve.graph=fp32` is set for scores that never change."""
     folder = copy_bundle(shared_bundle("checked"), tmp_path / "bundle")
     change_bundle(folder, {"recommended.cpu": "fp32"})
     opened = open_engine(read_bundle(folder), EngineOptions())

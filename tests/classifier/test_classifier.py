@@ -48,7 +48,7 @@ def exported(folder: Path) -> Classifier:
 
 
 def assert_same(first: Classifier, second: Classifier, texts: list[str]) -> None:
-    """Windows are equal, labels and decisions too, but where a score lies on a boundary; scores to 1e-4."""
+    """Windows are equal, scores agree to 1e-4, and labels and decisions are equal unless a score is on a boundary."""
     np.testing.assert_allclose(first.score(texts), second.score(texts), atol=1e-4)
     if not texts:
         return

@@ -1,4 +1,4 @@
-"""What an encoder cannot take is told before a fit, with a way out; a ready classifier's outputs keep their meaning."""
+"""An unsuitable encoder is refused before a fit, with advice; a ready classifier's outputs keep their meaning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "i
 
 
 def classifier(folder: Path, labels: tuple[str, ...], problem_type: str | None = None) -> BertForSequenceClassification:
-    """A ready classifier on disk whose output bias tells its labels apart."""
+    """A ready classifier on disk whose output bias identifies its labels."""
     torch.manual_seed(0)
     names = dict(enumerate(labels))
     config = BertConfig(
@@ -87,7 +87,7 @@ def test_positions_that_are_not_looked_up_set_no_limit() -> None:
     assert position_limit(deberta()) is None
 
 
-def test_a_tokenizer_without_padding_is_told(tmp_path: Path, tiny_encoder: Path) -> None:
+def test_a_tokenizer_without_padding_is_refused(tmp_path: Path, tiny_encoder: Path) -> None:
     """Batches could not be made."""
     shutil.copytree(tiny_encoder, tmp_path, dirs_exist_ok=True)
     about = json.loads((tmp_path / "tokenizer_config.json").read_text())
@@ -126,7 +126,7 @@ def test_a_sentencepiece_model_alone_says_what_to_install(tmp_path: Path) -> Non
 
 
 def test_outputs_of_a_ready_classifier_are_put_in_the_order_of_the_task(tmp_path: Path) -> None:
-    """Its first output means `Spam`; taken for `ham`, it would start every fit with all answers turned around."""
+    """Its first output means `Spam`; read as `ham`, every fit would start with all answers inverted."""
     saved = classifier(tmp_path, ("Spam", "ham"), "multi_label_classification")
     model, _ = load_encoder(tmp_path, Task.single_label(("ham", "spam")))
     assert torch.equal(model.classifier.weight, saved.classifier.weight[[1, 0]])

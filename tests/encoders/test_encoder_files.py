@@ -1,4 +1,4 @@
-"""The encoder's files: the bundled ones are the published ones, others are where they were said to be."""
+"""The encoder's files: the bundled ones are the published ones, others are read from the given place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_the_bundled_model_is_found_without_importing_its_package() -> None:
 
 
 def test_altered_bundled_weights_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Results would be told of a model that was not used."""
+    """Results would be attributed to a model that was not used."""
     monkeypatch.setitem(encoder_files.BUNDLED_SHA256, "tokenizer.json", "0" * 64)
     with pytest.raises(RuntimeError, match=r"tokenizer.json is not the published file"):
         resolve_model("minilm")
@@ -109,14 +109,14 @@ def test_a_hub_model_is_loaded_from_the_files_of_its_revision(
 
 
 def test_a_revision_of_a_folder_is_refused(tmp_path: Path) -> None:
-    """A setting without effect is taken for one with it."""
+    """A setting without effect would look like one that has it."""
     for source in (str(make_folder(tmp_path / "model")), "minilm"):
         with pytest.raises(ValueError, match="only a hub model has revisions"):
             resolve_model(source, "v2")
 
 
 def test_the_digest_follows_the_content_and_not_the_place(tmp_path: Path) -> None:
-    """A teacher is reused when its source is the same, wherever it lies, and only then."""
+    """A teacher is reused if and only if its source has the same content, in any folder."""
     digest = source_digest(make_folder(tmp_path / "one"))
     assert source_digest(make_folder(tmp_path / "two")) == digest
     assert source_digest(make_folder(tmp_path / "three", b"other")) != digest

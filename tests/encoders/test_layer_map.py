@@ -56,7 +56,7 @@ def test_every_choice_gives_a_map_of_the_depth_asked_for(choice: str, depth: int
 
 
 @given(st.sampled_from(("top", "bottom", "random")), st.integers(2, 30))
-def test_half_is_kept_when_no_depth_is_said(choice: str, depth: int) -> None:
+def test_half_is_kept_when_no_depth_is_given(choice: str, depth: int) -> None:
     """The controls are compared with odd and even at equal budget."""
     assert len(choose_layers(choice, depth, keep=None, seed=0)) == depth // 2
 

@@ -84,7 +84,7 @@ def test_new_adapters_change_nothing() -> None:
 
 
 def test_an_unknown_family_says_how_to_name_its_projections() -> None:
-    """Guessed targets would train something else than what the run says."""
+    """Guessed targets would train other modules than the run records."""
     config = transformers.FunnelConfig(
         vocab_size=60, d_model=32, n_head=2, d_head=16, d_inner=32, block_sizes=[1, 1], num_decoder_layers=1
     )
@@ -116,8 +116,8 @@ def test_rank_and_alpha_scale_the_adapters() -> None:
         assert {layer.scaling["default"] for layer in layers if "default" in layer.scaling} == {scaling}
 
 
-def test_a_model_of_another_class_is_told_by_its_family() -> None:
-    """The message has to name what the config says, not fail on a missing entry."""
+def test_a_model_of_another_class_is_named_by_its_family() -> None:
+    """The message has to show the config's value instead of failing on a missing entry."""
     stranger = SimpleNamespace(config=SimpleNamespace(model_type="stranger"), named_modules=lambda: [("a", nn.ReLU())])
     with pytest.raises(ValueError, match="'stranger' are not known"):
         lora_targets(stranger, LoraSettings())  # type: ignore[arg-type]

@@ -146,7 +146,7 @@ def test_an_encoder_gets_a_head_for_the_labels(tiny_encoder: Path) -> None:
 
 @pytest.mark.parametrize("broken", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_a_damaged_folder_is_one_line(broken: str, tiny_encoder: Path, tmp_path: Path) -> None:
-    """A damaged download must be told as such, not as a stack of library frames."""
+    """A damaged download must be reported as such, not as a stack of library frames."""
     for path in tiny_encoder.iterdir():
         content = path.read_bytes()
         (tmp_path / path.name).write_bytes(content[:20] if path.name == broken else content)
@@ -157,7 +157,7 @@ def test_a_damaged_folder_is_one_line(broken: str, tiny_encoder: Path, tmp_path:
 
 @pytest.mark.parametrize("family", BUILDERS)
 def test_dropout_is_set_by_its_names_in_every_family(family: str) -> None:
-    """A family whose dropout has another name would train with its own while the run says otherwise."""
+    """A family whose dropout has another name would train with its default while the run records another value."""
     config = tiny_model(family).config
     set_dropout(config, 0.37)
     model: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)

@@ -89,7 +89,7 @@ def test_always_no_scores_half_and_perfect_scores_one() -> None:
 
 
 def test_gap_sees_a_group_that_is_missed() -> None:
-    """A model blind to one group has a fine average: only the gap tells."""
+    """A model blind to one group has a good average: only the gap shows it."""
     suite = load_suite()
     predicted = suite.cases["positive"].to_numpy() & (suite.cases["group"] != "trans people").to_numpy()
     report = score_suite(suite, predicted)
@@ -160,7 +160,7 @@ def test_unreadable_suites_say_why(tmp_path: Path) -> None:
 
 
 def test_decisions_of_the_wrong_shape_or_kind_are_refused() -> None:
-    """Probabilities taken for decisions would all count as hate."""
+    """Probabilities used as decisions would all count as hate."""
     suite = load_suite()
     with pytest.raises(ValueError, match="one decision per case"):
         score_suite(suite, [True, False])

@@ -230,7 +230,7 @@ def test_nan_logits_are_refused() -> None:
 
 
 def rows_of_words(rows: int, seed: int) -> SimpleNamespace:
-    """Texts in which one word tells the label four times in five."""
+    """Texts in which one word predicts the label four times in five."""
     rng = np.random.default_rng(seed)
     labels = (rng.random(rows) < 0.3).astype(int)
     told = np.where(rng.random(rows) < 0.8, labels, 1 - labels)

@@ -72,7 +72,7 @@ def test_the_headline_says_what_may_be_lost_against_the_teacher() -> None:
 
 
 def test_bounds_of_losses_hold_together() -> None:
-    """With one bound for each of many students, the one that is chosen is too low more often than it says."""
+    """With one bound for each of many students, the chosen one's bound is exceeded more often than stated."""
     tested = compare_pairs(
         align({n: make_runs(k, seed=s) for s, (n, k) in enumerate({"t": 2.1, "a": 2.0, "b": 1.9}.items())}), FAST
     )
@@ -142,7 +142,7 @@ def test_seeds_that_disagree_are_a_tie() -> None:
     assert "the seeds do not agree" in verdict.text
 
 
-def test_one_seed_is_said() -> None:
+def test_one_seed_is_reported() -> None:
     """A verdict on one seed does not know how a repeat would come out."""
     one = Candidate("a", make_runs(2.0, seeds=1))
     assert "One seed" in choose_winner([one, Candidate("b", make_runs(2.0, seeds=1, seed=3))], FAST).text

@@ -99,7 +99,7 @@ def test_a_changed_file_is_refused(folder: Path, name: str) -> None:
     ("text", "reason"), [("{", "is not JSON"), ('{"format": 9}', "format=9; this version reads"), ("[]", "format=None")]
 )
 def test_a_manifest_that_cannot_be_read_is_refused(folder: Path, text: str, reason: str) -> None:
-    """One line that says what is wrong, instead of a KeyError."""
+    """One line that explains the fault, instead of a KeyError."""
     (folder / "bundle.json").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=reason):
         read_bundle(folder)

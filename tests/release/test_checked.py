@@ -66,7 +66,7 @@ def test_what_is_not_near_keeps_its_outcome_however_it_moves(decision: Decision)
 
 @pytest.mark.parametrize("shape", ["normal", "laplace"])
 def test_of_windows_never_seen_one_in_fifty_thousand_changes(shape: str) -> None:
-    """A margin taken from the errors seen says nothing of the errors to come, unless their tail is looked at."""
+    """A margin from observed errors says nothing about future errors unless their tail is modelled."""
     rng = np.random.default_rng(0)
 
     def draw(windows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

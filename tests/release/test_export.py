@@ -109,7 +109,7 @@ def test_weights_of_products_hold_seven_bits(recipe: Int8Recipe, tmp_path: Path)
 
 
 def test_head_stays_in_float(tmp_path: Path) -> None:
-    """The classifier's product stands next to the logits, where rounding flips labels and gains nothing."""
+    """The classifier's product is next to the logits, where rounding flips labels and gains nothing."""
     _, plain, _ = plain_graph("bert", tmp_path)
     head = head_products(onnx.load(str(plain)))
     assert len(head) == 2
@@ -182,7 +182,7 @@ def other_int8(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("other_int8")
 def test_int8_that_fails_its_gate_is_left_out_with_a_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A bundle without int8 is fine; one with an int8 graph that says something else is not."""
+    """A bundle without int8 is fine; one with an int8 graph that answers differently is not."""
     with caplog.at_level(logging.WARNING):
         graphs = export_graphs(
             tiny_model(), tiny_tokenizer(), tmp_path, ExportSettings(), [], max_length=64, validation_texts=MANY
@@ -227,7 +227,7 @@ def test_export_without_validation_texts_is_refused(tmp_path: Path) -> None:
         )
 
 
-def test_parity_reads_every_validation_text_unless_told_otherwise(tmp_path: Path) -> None:
+def test_parity_reads_every_validation_text_by_default(tmp_path: Path) -> None:
     """A sample of the split lets a flip on one of the others pass."""
     labels = np.arange(len(MANY)) % 2
     for texts, asked in ((len(MANY), None), (9, 9)):
@@ -255,7 +255,7 @@ def named(asked: str = "checked", *, measured: bool = True, left_out: str = "") 
 
 
 def test_the_graph_asked_for_is_named_if_it_passed_its_gate(caplog: pytest.LogCaptureFixture) -> None:
-    """int8 that failed its gate must not come back; how fast `checked` is here says nothing of where it is served."""
+    """An int8 graph that failed its gate must not be used; the speed of `checked` here does not matter elsewhere."""
     assert named() == {"cpu": "checked", "cuda": "fp32"}
     assert named("int8") == {"cpu": "int8", "cuda": "int8"}
     assert not caplog.text

@@ -1,4 +1,4 @@
-"""Graphs: every family says what torch says, adapters are never lost, nothing of the machine is in a file."""
+"""Graphs: every family agrees with torch, adapters are never lost, files hold no traces of the machine."""
 
 from __future__ import annotations
 

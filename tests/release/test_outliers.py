@@ -1,4 +1,4 @@
-"""Outliers set apart: the float32 graph says what it said, and int8 comes much closer to it."""
+"""Separated outliers: the float32 graph's result does not change, and int8 comes much closer to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def with_outliers() -> Any:
     return model
 
 
-def test_the_float_graph_says_what_it_said(tmp_path: Path) -> None:
+def test_the_float_graphs_result_does_not_change(tmp_path: Path) -> None:
     """A weight that is scaled without its channel, or a neuron counted twice, is another model."""
     model = with_outliers()
     path, encoder, batches = lean(model, tmp_path)
@@ -115,7 +115,7 @@ def test_graphs_of_every_family_are_left_as_good(family: str, tmp_path: Path) ->
 
 
 def test_outliers_are_channels_far_wider_than_the_rest() -> None:
-    """Where nothing stands out, changes would cost time and gain nothing."""
+    """Without outliers, changes would cost time and gain nothing."""
     flat = np.linspace(1, 1.9, 64)
     assert not has_outliers(flat)
     assert not has_outliers(np.full(OUTLIERS, 9.0)), "there is no rest to compare with"

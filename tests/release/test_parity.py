@@ -76,7 +76,7 @@ def test_probabilities_count_for_fp32_even_when_no_label_differs() -> None:
 
 
 def test_int8_may_not_lose_macro_f1_within_its_share_of_flips() -> None:
-    """One percent of flips can be every rare label that was found."""
+    """One percent of flips can be every rare label that was detected."""
     labels = np.array([1] * 10 + [0] * 990)
     p = np.where(labels == 1, 0.6, 0.1)
     other = np.where(labels == 1, 0.4, 0.1)
@@ -116,14 +116,14 @@ def test_two_runtimes_are_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
 def test_a_gpu_provider_without_gpu_is_refused(graph: Path, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime lists CUDA as available, falls back to the CPU, and says nothing."""
+    """ONNX Runtime lists CUDA as available and falls back to the CPU silently."""
     monkeypatch.setattr(sessions, "has_gpu", lambda: False)
     with pytest.raises(RuntimeError, match=rf"provider={provider}: it did not start; .* Pass provider=cpu\."):
         open_session(graph, provider)  # type: ignore[arg-type]
 
 
 def test_a_provider_that_silently_fell_back_is_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device can be there without the libraries: only the session's own list tells."""
+    """A device can exist without the libraries: only the session's own list shows it."""
     if "CUDAExecutionProvider" not in ort.get_available_providers() or sessions.has_gpu():
         pytest.skip("needs onnxruntime-gpu on a machine without a device")
     monkeypatch.setattr(sessions, "has_gpu", lambda: True)

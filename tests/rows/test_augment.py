@@ -99,14 +99,14 @@ def test_major_kinds_have_many_wordings() -> None:
 
 
 def test_templates_are_not_repeated() -> None:
-    """A template that stands twice, or as hate and as no hate, weighs double or contradicts itself."""
+    """A template that occurs twice, or as hate and as no hate, weighs double or contradicts itself."""
     frames = [normalise(frame) for of_kind in wording().hate.values() for frame in of_kind]
     others = [normalise(frame) for of_kind in wording().other.values() for frame in of_kind]
     assert not set(frames) & set(others)
 
 
 def test_chosen_kinds_only_and_in_proportion() -> None:
-    """Kinds are a setting: one that is ignored changes nothing and says nothing."""
+    """Kinds are a setting: an unknown kind that is ignored would have no effect, silently."""
     rows = counterexamples(100, kinds=("threat", "negated_hate"))
     assert Counter(row["kind"] for row in rows) == kind_counts(100, ("threat", "negated_hate"))
     assert sum(kind_counts(1777).values()) == 1777

@@ -35,7 +35,7 @@ def test_different_words_stay_different() -> None:
 
 @pytest.mark.parametrize("text", ["", "  \t\n", "\u200b\u200d", "\x00\x07", "\u00a0\ufeff"])
 def test_a_text_without_a_visible_character_is_blank(text: str) -> None:
-    """An invisible text would be trained on as if it said something."""
+    """An invisible text would be trained on as if it had content."""
     assert is_blank(text)
 
 

@@ -1,4 +1,4 @@
-"""Columns are found by name or named, never guessed."""
+"""Columns are recognised by their names or given, never guessed."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_texts_of_several_lines_are_no_swallowed_rows(tmp_path: Path) -> None:
     assert rows_of(load(path, tmp_path)) == sorted(rows)
 
 
-def test_a_windows_code_page_is_read_and_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_windows_code_page_is_read_and_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Excel's plain CSV in Western Europe; an e with an accent must not be lost, nor guessed in silence."""
     path = tmp_path / "rows.csv"
     path.write_bytes(table().replace("Number", "Numéro").encode("cp1252"))
@@ -154,7 +154,7 @@ def test_another_script_in_a_code_page_is_not_guessed(tmp_path: Path) -> None:
 
 
 def test_a_header_that_is_missing_is_noticed(tmp_path: Path) -> None:
-    """The first row would be taken for names, and the advice would be to name columns that do not exist."""
+    """The first row would be read as names, and the message would advise to name columns that do not exist."""
     path = tmp_path / "rows.csv"
     path.write_text("".join(table().splitlines(keepends=True)[1:]))
     message = faults_of(path, tmp_path)
@@ -219,7 +219,7 @@ def test_a_split_column_is_found_in_capitals(tmp_path: Path, caplog: pytest.LogC
     assert "text 'Text' | label 'Label' | split 'Split'" in caplog.text
 
 
-def test_columns_that_would_fit_and_are_not_used_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_columns_that_would_fit_and_are_not_used_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Two columns of text or label are the usual cause of a model of the wrong thing."""
     path = tmp_path / "rows.csv"
     lines = [f'"{text}",{label},{n % 5},x' for n, (text, label) in enumerate(ROWS)]
@@ -290,7 +290,7 @@ def test_files_that_cannot_be_read_say_why(tmp_path: Path, name: str, content: b
         load(tmp_path / name, tmp_path)
 
 
-def test_a_damaged_page_of_parquet_is_told(tmp_path: Path) -> None:
+def test_a_damaged_page_of_parquet_is_reported(tmp_path: Path) -> None:
     """The footer is whole, the rows are not."""
     pq.write_table(pa.table(by_columns()), tmp_path / "rows.parquet", compression="none")
     content = bytearray((tmp_path / "rows.parquet").read_bytes())
@@ -299,7 +299,7 @@ def test_a_damaged_page_of_parquet_is_told(tmp_path: Path) -> None:
     assert "damaged after row 0" in faults_of(tmp_path / "rows.parquet", tmp_path)
 
 
-def test_a_class_with_too_few_rows_is_told_with_the_way_out(tmp_path: Path) -> None:
+def test_a_class_with_too_few_rows_is_reported_with_advice(tmp_path: Path) -> None:
     """Otherwise a split lacks it, and the failure comes after the fit."""
     path = tmp_path / "rows.csv"
     path.write_text(table() + "".join(f"rare {n},odd\n" for n in range(3)))
@@ -337,7 +337,7 @@ BITS = st.one_of(
     content=BITS, kind=st.sampled_from(sorted(OPEN)), header=st.sampled_from([b"", b"text,label\n", b'{"text": "a"}\n'])
 )
 def test_no_file_whatever_is_in_it_is_a_traceback(tmp_path: Path, content: bytes, kind: str, header: bytes) -> None:
-    """People try what they have; each library below fails in ways of its own."""
+    """People try the files that they have; each library fails on them in its own way."""
     path = tmp_path / f"rows{kind}"
     path.write_bytes(header + content)
     try:

@@ -1,4 +1,4 @@
-"""Labels: found in the data or said, in an order that stays, with the positive one of two."""
+"""Labels: from the data or the settings, in a stable order, with the positive one of two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_labels_keep_the_order_of_the_settings() -> None:
     assert (task.labels, task.positive) == (("noHate", "hate"), "noHate")
 
 
-def test_labels_that_are_not_said_are_those_that_occur_with_the_rarer_as_positive() -> None:
+def test_labels_default_to_those_that_occur_with_the_rarer_as_positive() -> None:
     """A threshold on the common label would hold back ordinary texts."""
     task = choose_task(None, None, {"ham": 5, "spam": 9})
     assert (task.labels, task.positive) == (("spam", "ham"), "ham")
@@ -39,7 +39,7 @@ def test_the_order_of_found_labels_does_not_depend_on_rows(occurring: dict[str, 
 
 
 def test_classes_that_the_data_declares_keep_their_numbers() -> None:
-    """A hub data set's own numbers stand in its card, in papers and in the encoders fitted on it."""
+    """A hub data set's own label numbers are used in its card, in papers and in encoders fitted on it."""
     task = choose_task(None, None, {"a": 5, "no": 9, "yes": 9}, ("yes", "no", "a", "never seen"))
     assert task.labels == ("yes", "no", "a")
     binary = choose_task(None, None, {"yes": 5, "no": 9}, ("yes", "no"))
@@ -61,7 +61,7 @@ def test_all_labels_are_sorted_with_numbers_by_value() -> None:
     (None, "spam", {"a": 3, "b": 4}, "positive='spam': the labels are a, b .*-P positive=NAME"),
     (None, "a", {"a": 3, "b": 4, "c": 5}, "only a binary task has a positive label .*leave positive out"),
 ])  # fmt: skip
-def test_labels_that_cannot_be_used_are_told_with_a_way_out(
+def test_labels_that_cannot_be_used_are_refused_with_advice(
     asked: tuple[str, ...] | None, positive: str | None, occurring: dict[str, int], said: str
 ) -> None:
     """A setting that is passed over in silence, or a name of ours as a label, would spoil a whole comparison."""

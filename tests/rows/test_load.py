@@ -1,4 +1,4 @@
-"""Rows in: every kind of bad row is found at once, by the number a person sees; formats agree."""
+"""Reading rows: all kinds of bad rows are reported together with their numbers; formats agree."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_number_label_outside_the_declared_names_is_unknown(tmp_path: Path) ->
 
 
 def test_plain_number_labels_are_names(tmp_path: Path) -> None:
-    """What a number stands for is not guessed: `0` and `1` are the names."""
+    """The meaning of a number is not guessed: `0` and `1` are the names."""
     rows = [{"text": f"text {n}", "label": n % 2} for n in range(40)]
     path = write_jsonl(tmp_path / "rows.jsonl", rows)
     corpus = load(path, tmp_path)

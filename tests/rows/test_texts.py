@@ -44,7 +44,7 @@ def rejected_of(path: Path, content: bytes) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize(("name", "content"), FINE, ids=[name for name, _ in FINE])
 def test_every_format_that_training_reads_is_scored(tmp_path: Path, name: str, content: bytes) -> None:
-    """A second reader with rules of its own would refuse, or misread, the files that a model was fitted on."""
+    """A second reader with other rules would refuse, or misread, the files that a model was fitted on."""
     assert texts_of(tmp_path / name, content) == ["fine"]
 
 
@@ -57,7 +57,7 @@ def test_a_comma_in_a_text_that_is_not_quoted_does_not_cut_it(tmp_path: Path) ->
     assert rejected_of(tmp_path / "two.csv", torn) == [(3, "not 2 columns wide")]
 
 
-def test_a_missing_text_is_told_with_its_row_and_never_a_word(tmp_path: Path) -> None:
+def test_a_missing_text_is_reported_with_its_row_and_never_a_word(tmp_path: Path) -> None:
     """The word "None" would be scored, and the score filed under a row that has no text."""
     rows = b'{"text": null}\n{"text": "ok"}\n{"id": 3}\n{"text": 3.5}\n'
     assert texts_of(tmp_path / "a.jsonl", rows) == ["ok"]
@@ -70,7 +70,7 @@ def test_a_missing_text_is_told_with_its_row_and_never_a_word(tmp_path: Path) ->
     assert (chunk.texts, chunk.numbers, [row.number for row in chunk.rejected]) == (["fine"], [1], [2])
 
 
-def test_bad_rows_alone_and_bad_rows_at_the_end_are_told(tmp_path: Path) -> None:
+def test_bad_rows_alone_and_bad_rows_at_the_end_are_reported(tmp_path: Path) -> None:
     """Rows after the last good one would be lost without a word."""
     assert rejected_of(tmp_path / "all.jsonl", b'{"text": ""}\nnope\n') == [(1, "no text"), (2, "malformed JSON")]
     assert rejected_of(tmp_path / "end.csv", b"id,text\n1,fine\n2,x,y\n") == [(3, "not 2 columns wide")]
@@ -106,7 +106,7 @@ def test_other_columns_and_numbers_come_along_in_chunks(tmp_path: Path) -> None:
     assert chunks[1].others == {"id": ["3", "4", "5"], "Review Text": texts, "note": ["x", None, "x"]}
 
 
-def test_a_column_that_is_not_there_is_told_with_those_that_are(tmp_path: Path) -> None:
+def test_a_missing_column_is_reported_with_the_existing_ones(tmp_path: Path) -> None:
     """A default name that is looked up in vain must say which names there are."""
     with pytest.raises(ValueError, match=r"no text column was recognised .*Columns there: id, words\."):
         texts_of(tmp_path / "a.csv", b"id,words\n1,fine\n")

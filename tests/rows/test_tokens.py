@@ -1,4 +1,4 @@
-"""Token ids on disk are what the tokenizer says, and batches are what padding by hand gives."""
+"""Token ids on disk equal the tokenizer's, and batches equal manual padding."""
 
 from __future__ import annotations
 

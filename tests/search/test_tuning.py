@@ -1,4 +1,4 @@
-"""Tuning: search spaces, studies that are gone on with and shared, trials that fail or are pruned."""
+"""Tuning: search spaces, studies that are resumed and shared, trials that fail or are pruned."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_setting_that_is_searched_exists_and_takes_the_whole_range(name):
             assert str(flatten(settings)[path]) == str(value) or float(flatten(settings)[path]) == float(value)
 
 
-def test_a_setting_that_was_said_is_not_searched():
+def test_a_given_setting_is_not_searched():
     """Tuning would overrule the user."""
     space = search.search_space(VARIANTS["odd"], said={"train.learning_rate"})
     assert "train.learning_rate" not in space
@@ -87,7 +87,7 @@ def test_study_name_depends_on_all_that_trials_depend_on():
     assert search.study_name("odd", "a", SPACE, ("f1",)) in names
 
 
-def test_an_interrupted_study_goes_on_and_ends_as_if_it_had_not_been(tmp_path):
+def test_an_interrupted_study_resumes_and_ends_like_an_uninterrupted_one(tmp_path):
     """Finished trials would be run again, or the draws after them would differ."""
     whole = open_at(tmp_path, "whole")
     search.run_trials(whole, SPACE, 12, score)
@@ -170,7 +170,7 @@ def test_a_study_in_which_every_trial_fails_says_so(tmp_path):
         search.run_trials(open_at(tmp_path), SPACE, 2, broken)
 
 
-def test_a_fault_of_the_program_is_not_taken_for_a_failed_trial(tmp_path):
+def test_a_fault_of_the_program_is_not_a_failed_trial(tmp_path):
     """A wrong name in the code would look like thirty unlucky trials."""
 
     def broken(number: int, settings: dict[str, Any], report: search.Report) -> tuple[float, ...]:
@@ -295,7 +295,7 @@ def _stall(url: str, out: Any) -> None:
     search.run_trials(search.open_study("killed", url, seed=0), SPACE, 3, forever)
 
 
-def test_a_database_that_cannot_be_opened_is_told_without_its_password():
+def test_a_database_that_cannot_be_opened_is_reported_without_its_password():
     """A password would end up in a log."""
     with pytest.raises(RuntimeError, match="cannot be opened") as caught:
         search.open_study("x", "postgresql+psycopg://me:secret-word@127.0.0.1:1/none", seed=0)
@@ -304,7 +304,7 @@ def test_a_database_that_cannot_be_opened_is_told_without_its_password():
 
 @pytest.fixture
 def postgres_url() -> Iterator[str]:
-    """A server of its own; see postgres_server.py."""
+    """A separate server; see postgres_server.py."""
     pytest.importorskip("psycopg", reason="psycopg is not installed: pip install 'psycopg[binary]'")
     with postgres_server() as folder:
         yield f"postgresql+psycopg://evenodd@/postgres?host={folder}"

@@ -14,7 +14,7 @@ from evenodd.settings import SHORT_NAMES, VARIANT_DEFAULTS, Settings, field_path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     """One fault a run, with minutes between, is how an afternoon goes."""
     with pytest.raises(ValueError, match="epochs='abc'") as caught:
         resolve_settings({"epochs": "abc", "epoch": "3", "train.warmup_share": "2", "seed": "-1", "config": "no.yaml"})
@@ -73,7 +73,7 @@ def test_a_loss_without_a_term_for_the_classifier_is_refused() -> None:
         resolve_settings({"distill.soft_weight": "0", "distill.label_weight": "0"})
 
 
-def test_a_parameter_said_by_two_names_is_refused() -> None:
+def test_a_parameter_given_by_two_names_is_refused() -> None:
     """One of the two would win by the order of a dictionary."""
     with pytest.raises(ValueError, match=r"epochs and train\.epochs are the same parameter"):
         resolve_settings({"epochs": "3", "train.epochs": "5"})
@@ -141,7 +141,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_every_setting_has_one_dotted_name() -> None:
-    """A setting without a name cannot be said; a short name that points nowhere is refused as unknown."""
+    """A setting without a name cannot be set; a short name that points nowhere is refused as unknown."""
     assert list(flatten(Settings())) == list(field_paths())
     assert set(SHORT_NAMES.values()) <= set(field_paths())
     assert len(set(SHORT_NAMES.values())) == len(SHORT_NAMES)
@@ -158,7 +158,7 @@ def test_defaults_resolve_for_every_variant() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_config_resolves_for_every_variant_it_names(path: Path) -> None:
-    """A config with a name of its own would be refused when somebody tries it, hours after it was written."""
+    """A config with an unknown name would be refused when somebody tries it, hours after it was written."""
     named = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("variants", {})
     assert set(named) <= set(VARIANTS) | set(VARIANT_DEFAULTS)
     for variant in VARIANTS.values():

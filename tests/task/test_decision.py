@@ -53,7 +53,7 @@ def test_a_decision_survives_its_json(decision: Decision) -> None:
 
 @pytest.mark.parametrize("decision", DECISIONS, ids=NAMED)
 def test_logits_and_probabilities_are_inverse(decision: Decision) -> None:
-    """What a text read in windows scored before calibration is told from what it scored after."""
+    """The uncalibrated score of a text with windows follows from its calibrated score."""
     rows = random_rows(decision)
     np.testing.assert_allclose(decision.probabilities(decision.logits(rows)), rows, atol=1e-12)
 
@@ -190,13 +190,13 @@ def test_values_out_of_type_or_range_are_refused(change: dict[str, Any], reason:
         Decision.from_dict(values, TASK)
 
 
-def test_all_faults_are_told_at_once() -> None:
+def test_all_faults_are_reported_at_once() -> None:
     """One fault at a time costs a start for each."""
     with pytest.raises(ValueError, match=r"temperature=-1.*threshold=2"):
         Decision(-1, 2.0, (0.4, 0.6), "f1_macro", 1, TASK.labels)
 
 
 def test_a_label_called_review_is_refused() -> None:
-    """It could not be told from the decision that a person should look."""
+    """It could not be distinguished from the decision that a person should review the text."""
     with pytest.raises(ValueError, match="label 'review'"):
         Decision(1.0, 0.5, (0.4, 0.6), "f1_macro", 1, ("news", "review"))

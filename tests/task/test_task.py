@@ -48,8 +48,8 @@ def test_probabilities_are_a_softmax() -> None:
 
 
 @pytest.mark.parametrize("labels", [["a"], ["a", "a"], ["a", " "], ["a", "Review"]])
-def test_labels_that_cannot_be_told_apart_are_refused(labels: list[str]) -> None:
-    """A label called `review` could not be told from the decision to ask a person."""
+def test_labels_that_cannot_be_distinguished_are_refused(labels: list[str]) -> None:
+    """A label called `review` could not be distinguished from the decision to ask a person."""
     with pytest.raises(ValueError, match="label"):
         Task.single_label(labels)
 

@@ -53,7 +53,7 @@ def test_every_epoch_has_as_many_batches(lengths: list[int]) -> None:
 @settings(deadline=None)
 @given(st.lists(st.integers(3, 100), min_size=6, max_size=60), st.integers(2, 4), st.integers(100, 300))
 def test_rows_that_take_turns_stand_in_one_epoch_of_each_cycle(lengths: list[int], cycle: int, budget: int) -> None:
-    """A row seen in every epoch, or in none, would weigh more or less than its `augment_rows` says."""
+    """A row in every epoch, or in none, would weigh more or less than `augment_rows` states."""
     turns = np.full(len(lengths), -1)
     added = np.arange(len(lengths) - len(lengths) // 2 // cycle * cycle, len(lengths))
     turns[added] = np.arange(len(added)) % cycle
@@ -115,7 +115,7 @@ def test_batches_of_one_length_are_not_in_order_of_length() -> None:
     assert abs(np.corrcoef(np.arange(len(firsts)), firsts)[0, 1]) < 0.5
 
 
-def test_padding_is_small_and_told_truly() -> None:
+def test_padding_is_small_and_reported_correctly() -> None:
     """Lengths as in real texts; random batches would be padded by half."""
     lengths = np.random.default_rng(0).gamma(2.0, 12.0, 2000).astype(int).clip(3, 128)
     batches = sampler(lengths, token_budget=1024, max_rows=64)

@@ -34,7 +34,7 @@ def test_the_share_asked_for_is_dropped_and_the_rest_scaled(p: float, dtype: tor
 
 
 def test_gradients_pass_where_values_did() -> None:
-    """A mask of its own for the gradient would train noise."""
+    """A different mask for the gradient would train noise."""
     given = torch.randn(30, 40, requires_grad=True)
     found = DropoutPool().dropout(given, 0.3)
     found.sum().backward()
@@ -119,7 +119,7 @@ def test_torchs_own_dropout_is_back_afterwards(fails: bool) -> None:
 
 
 def test_each_epoch_of_a_fit_draws_a_pool_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fit that goes on from a checkpoint has no pool of the epoch before, so none may be carried over."""
+    """A fit that resumes from a checkpoint has no pool of the previous epoch, so none may be carried over."""
     seen: dict[float, set[int]] = {}
     drawn = DropoutPool.mask
 

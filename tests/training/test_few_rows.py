@@ -1,4 +1,4 @@
-"""Few rows still make enough steps, unless somebody says how many epochs."""
+"""Few rows still make enough steps, unless the epochs are given."""
 
 from __future__ import annotations
 

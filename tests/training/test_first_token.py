@@ -45,7 +45,7 @@ def passed(model: Any, batch: dict[str, torch.Tensor]) -> tuple[Any, dict[str, t
 @pytest.mark.parametrize("kind", ["plain", "lora", "hybrid 4", "hybrid 1"])
 @pytest.mark.parametrize("family", sorted(set(FAMILIES) & set(BUILDERS)))
 def test_logits_gradients_and_states_stay_what_they_are(family: str, kind: str, attention: str) -> None:
-    """A layer that saves work and learns something else would be found in no speed figure."""
+    """No speed figure would reveal a layer that saves work but learns something else."""
     model, batch = adapted(kind, family), random_batch()
     model.set_attn_implementation(attention)
     whole, expected = passed(model, batch)

@@ -1,4 +1,4 @@
-"""Fitting: the same every time, gone on from where it was cut, and ending with the best epoch's weights."""
+"""Fitting: reproducible, resumed after an interruption, and ending with the best epoch's weights."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_patience_ends_the_fit_and_a_second_call_adds_nothing(data: FitData, tmp
     assert state_digest(second.state_dict()) == state_digest(first.state_dict())
 
 
-def test_patience_goes_on_after_an_interruption(data: FitData, tmp_path: Path) -> None:
+def test_patience_resumes_after_an_interruption(data: FitData, tmp_path: Path) -> None:
     """Counted from zero again, an interrupted fit would run longer than one that was left alone."""
     settings = SETTINGS.model_copy(update={"epochs": 9, "patience": 2})
     scores = {1: 0.5}

@@ -127,7 +127,7 @@ def test_figures_hold_the_fit_against_the_probed_product(monkeypatch: pytest.Mon
 
 
 def test_the_probe_is_short_and_made_once() -> None:
-    """A probe of seconds in every fit would cost more than it tells."""
+    """A probe of seconds in every fit would cost more than it gains."""
     product_rates.cache_clear()
     started = time.thread_time()
     rates = product_rates("cpu")
@@ -157,7 +157,7 @@ def test_the_probe_grows_only_while_products_are_quick(
 def test_the_choice_says_why(
     bf16: float, expected: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A fit at half the speed is not looked into when nothing says that bf16 did not pay."""
+    """Nobody looks into a fit at half the speed if no message says that bf16 was not faster."""
     monkeypatch.setattr(probed, "product_rates", lambda device: {"fp32": 100.0, "bf16": bf16})
     with caplog.at_level(logging.INFO, logger="evenodd"):
         assert choose_precision("auto") == expected

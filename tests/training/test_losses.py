@@ -128,7 +128,7 @@ def test_label_weights_average_one_over_the_rows(labels: list[int], kind: str | 
 
 
 def test_label_weights_follow_their_definition() -> None:
-    """Nine to one: balanced weighs 9, sqrt 3, a number what it says."""
+    """Nine to one: balanced weighs 9, sqrt 3, a number its value."""
     labels = torch.tensor([0] * 90 + [1] * 10)
     for kind, ratio in (("balanced", 9.0), ("sqrt", 3.0), (5.0, 5.0)):
         weight = label_weights(labels, 2, kind, positive=1)

@@ -153,14 +153,14 @@ class Slow:
 
 @pytest.mark.parametrize(("bf16", "grouped"), [(1.0, "trainer fp32 grouped"), (900.0, "trainer bf16 grouped")])
 def test_peers_run_in_the_better_precision(bf16: float, grouped: str) -> None:
-    """At 1 GFLOP/s a peer in bf16 takes an hour in which nothing is said, and ours looks a thousand times as fast."""
+    """At 1 GFLOP/s a peer in bf16 takes a silent hour, and ours looks a thousand times as fast."""
     here = recipes_for({"fp32": 100.0, "bf16": bf16})
     assert [name for name, recipe in here.items() if recipe.grouped] == [grouped]
     assert ("trainer bf16" in here) == (bf16 > 100)
     assert set(RECIPES) - set(here) <= {"trainer bf16", "trainer bf16 grouped", "trainer fp32 grouped"}
 
 
-def test_every_recipe_is_told_when_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_recipe_is_reported_when_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """Minutes of silence look like a machine that hangs."""
     workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
     found = training._rounds(workers, 1, 0.0)[0]
@@ -230,7 +230,7 @@ def test_interrupted_scores_go_on(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 
 def test_peaks_are_seen_and_begin_anew() -> None:
-    """A peak that stays from an earlier, larger stretch says that memory is flat."""
+    """A peak left from an earlier, larger part would make memory look flat."""
     with PeakMemory() as large:
         block = np.ones(200 * 2**17)
         _touch(block)
@@ -249,7 +249,7 @@ def test_repeated_texts_differ(tmp_path: Path) -> None:
     assert {row["label_text"] for row in rows} == {"hate", "noHate"}
 
 
-def test_growth_is_told_by_row() -> None:
+def test_growth_is_reported_by_row() -> None:
     """Megabytes for the first size and the last say nothing of what the next one takes."""
     first = scale.Stage(rows=1000, seconds=1.0, rss_mb=150.0, private_mb=100.0)
     last = replace(first, rows=11_000, seconds=22.0, private_mb=101.0)
@@ -274,8 +274,8 @@ def test_each_benchmark_of_a_run_writes_a_file_of_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_rows_that_cannot_be_used_are_told_in_one_line(tmp_path: Path) -> None:
-    """They are found out by another process, whose traceback and the pipe's would both stand before the reason."""
+def test_unusable_rows_are_reported_in_one_line(tmp_path: Path) -> None:
+    """Another process detects them; its traceback and the pipe's would hide the reason."""
     command = [sys.executable, "-m", "benchmarks.training", "--quick", "--data", str(tmp_path), "--home", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(training.__file__).parents[1])
     assert done.returncode == 1

@@ -21,7 +21,7 @@ SETTINGS = TrainSettings(epochs=2, learning_rate=3e-3, token_budget=128, precisi
 
 @pytest.mark.parametrize("family", sorted(BUILDERS))
 def test_logits_of_every_family_stay_and_the_table_comes_back(family: str) -> None:
-    """A row of the short table that stands for another token changes every score."""
+    """A row of the reduced table that belongs to another token changes every score."""
     model, store = tiny_model(family), random_store(20)
     table = word_embeddings(model)
     before, whole, rows = predict_logits(model, store), table.weight, len(table.weight)
