@@ -9,6 +9,8 @@ MLFLOW := PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/mlflow
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 # A lock for every platform and Python that pyproject.toml allows.
 LOCK := $(BIN)/uv pip compile -q --universal --python-version 3.11 --no-annotate --no-header
+PIP_AUDIT := pip-audit==2.10.1
+CYCLONEDX := cyclonedx-bom==7.5.0
 TORCH := $(shell grep '^torch==' requirements.lock)
 ARGS ?=
 # One file of tests per core, four at most; those with slow tests first (tests/conftest.py).
@@ -16,7 +18,7 @@ SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install mpnet run test test-fast test-attacks test-reliability check format bench ui serve bento image lock docs pictures clean help
+.PHONY: install mpnet run test test-fast test-attacks test-reliability soak audit sbom check format bench ui serve bento image lock docs pictures clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local $(ARGS)
@@ -29,6 +31,9 @@ test-fast: $(INSTALLED)  ## the tests that take seconds
 
 test-attacks: $(INSTALLED)  ## the attacks on the service at full size; `make test` runs a few of each
 	EVENODD_ATTACKS=full $(BIN)/python -m pytest -n 0 -m attacks tests/attacks $(ARGS)
+
+soak: $(INSTALLED)  ## an hour of load on the service; fails on an error or on memory that grows
+	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 test-reliability: $(INSTALLED)  ## kills, damaged files, a server that is gone, two commands at once
 	EVENODD_RELIABILITY=full $(BIN)/python -m pytest $(SHARED_OUT) -m reliability $(ARGS)
@@ -79,6 +84,12 @@ mpnet: $(INSTALLED)  ## download the built-in encoder of 12 layers (404 MB), for
 lock: $(INSTALLED)  ## update requirements.lock; versions stay where they are allowed, UPGRADE=1 takes the newest
 	$(LOCK) $(if $(UPGRADE),--upgrade) --extra ray --extra docs --extra dev -o requirements.lock pyproject.toml
 	sed -i -E '/^(cuda-|triton==|nvidia-.*sys_platform)/d' requirements.lock  # torch names its own CUDA libraries
+
+audit: $(INSTALLED)  ## known vulnerabilities of the locked packages; a package that PyPI cannot be asked about is a failure
+	$(BIN)/uvx $(PIP_AUDIT) --strict --disable-pip --no-deps -r requirements.lock
+
+sbom: $(INSTALLED)  ## what the lock holds as a software bill of materials (CycloneDX) in evenodd.cdx.json
+	$(BIN)/uvx --from $(CYCLONEDX) cyclonedx-py requirements requirements.lock --of JSON -o evenodd.cdx.json
 
 docs: $(INSTALLED)  ## the API reference in docs/api
 	$(BIN)/python docs/reference.py

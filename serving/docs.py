@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+API_VERSION = "1"
 REASON = {
     "type": "object",
     "required": ["error", "field"],
@@ -12,12 +13,15 @@ REASON = {
 REFUSALS = {
     "400": "Bad input; `field` names it.",
     "401": "An API key is needed.",
+    "403": "The API key is not for this path.",
     "408": "The body came too slowly.",
     "413": "The body, a text, the number of texts or their tokens are over a limit of `/info`.",
     "415": "The body is not `application/json`.",
+    "421": "The service does not go by that host name.",
     "429": "It would not be answered in time, or the client sends too much; `Retry-After` says when to come back.",
     "503": "No answer in time, or no memory for the body.",
 }
+OF_ANY_PATH = ("401", "403", "421")
 SCORES = (
     "Scores come from the graph that /info names under `runtime`. `checked`: labels and decisions are those of the "
     "float32 graph, whatever else is asked at the same time; a score near a boundary is float32's too, any other is "
@@ -65,20 +69,30 @@ def complete(spec: dict[str, Any], description: str) -> Described:
         "get": _get("Models, decision settings, digests, limits, and what really runs.", "application/json")
     }
     paths["/card"] = {"get": _get("The model card.", "text/plain")}
+    paths["/card"]["get"]["responses"] |= _refusals("400") | _refusal("404", "The bundle has no card.")
     paths["/card"]["get"]["parameters"] = [{"name": "variant", "in": "query", "schema": {"type": "string"}}]
     paths["/corrections"] = {"post": _corrections()}
-    return Described({**spec, "info": {**spec["info"], "description": description}, "paths": paths})
+    about = {"title": spec["info"]["title"], "version": API_VERSION, "description": description}
+    return Described({**spec, "info": about, "paths": paths})
 
 
-def _refusals() -> dict[str, Any]:
-    body = {"application/json": {"schema": REASON}}
-    return {status: {"description": reason, "content": body} for status, reason in REFUSALS.items()}
+def _refusals(*statuses: str) -> dict[str, Any]:
+    """Those refusals, or all of them."""
+    found: dict[str, Any] = {}
+    for status in statuses or REFUSALS:
+        found |= _refusal(status, REFUSALS[status])
+    return found
+
+
+def _refusal(status: str, reason: str) -> dict[str, Any]:
+    return {status: {"description": reason, "content": {"application/json": {"schema": REASON}}}}
 
 
 def _get(description: str, content_type: str) -> dict[str, Any]:
     schema = {"type": "object"} if content_type == "application/json" else {"type": "string"}
     answer = {"description": "Success", "content": {content_type: {"schema": schema}}}
-    return {"description": description, "tags": ["Service APIs"], "responses": {"200": answer}}
+    responses = {"200": answer, **_refusals(*OF_ANY_PATH)}
+    return {"description": description, "tags": ["Service APIs"], "responses": responses}
 
 
 def _corrections() -> dict[str, Any]:
@@ -88,8 +102,8 @@ def _corrections() -> dict[str, Any]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": CORRECTION}}},
         "responses": {
             "201": {"description": "Kept."},
-            "403": {"description": "Corrections are off."},
-            "507": {"description": "The store is full."},
             **_refusals(),
+            **_refusal("403", "Corrections are off, or the API key is not for this path."),
+            **_refusal("507", "The store is full."),
         },
     }

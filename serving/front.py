@@ -24,7 +24,7 @@ from .corrections import StoreFullError
 from .early import busy
 from .explanation import Explanation
 from .metrics import Instruments, exposition
-from .page import SECURITY_HEADERS, StaticFile, read_files
+from .page import SECURITY_HEADERS, Counted, StaticFile, read_files, read_reference
 from .refusals import ClientGone, Refused, json_response, refusal_response
 from .requests import check_comment, check_explainable, check_label, check_text, check_texts, check_variant
 from .runtime import Runtime, Variant
@@ -49,10 +49,10 @@ class Front:
 
     def __init__(self, app: App, runtime: Callable[[], Runtime], page: dict[str, StaticFile] | None = None) -> None:
         self._app = app
-        page = read_files() if page is None else page
+        page = {**read_files(), **read_reference()} if page is None else page
         ours = [Route(path, Endpoint(path, runtime, handlers)) for path, handlers in ROUTES.items()]
         files = [Route(path, file) for path, file in page.items()]
-        theirs = [Route(path, app) for path in HANDED_ON]
+        theirs = [Route(path, Counted(app, path)) for path in HANDED_ON]
         self._router = Router([*ours, *files, *theirs], redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,7 +167,7 @@ ROUTES: dict[str, dict[str, Handler]] = {
 
 def known_paths() -> set[str]:
     """All paths of the service."""
-    return {*ROUTES, *read_files(), *HANDED_ON}
+    return {*ROUTES, *read_files(), *read_reference(), *HANDED_ON}
 
 
 def _client(request: Request) -> str:

@@ -1,18 +1,23 @@
-"""The page's files, read once, with headers that let nothing in from outside."""
+"""The files of the page and of the API reference, read once, with headers that let nothing in from outside."""
 
 from __future__ import annotations
 
 import hashlib
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from .access import Scope, Send
+from .access import App, Scope, Send
 from .bodies import Receive
 from .metrics import Instruments
 
 FOLDER = Path(__file__).parent / "page"
+REFERENCE = Path(__file__).parent / "reference"
+# Of Swagger UI, which BentoML ships for a page of its own.
+SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -53,11 +58,12 @@ class StaticFile:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope)
+        reason = None
         if request.method not in ("GET", "HEAD"):
-            response = Response(status_code=405, headers={"allow": "GET, HEAD"})
+            response, reason = Response(status_code=405, headers={"allow": "GET, HEAD"}), "method"
         else:
             response = self._same if request.headers.get("if-none-match") == self._etag else self.whole
-        Instruments.get().answered("page", response.status_code)
+        Instruments.get().answered("page", response.status_code, reason)
         await response(scope, receive, send)
 
 
@@ -65,3 +71,33 @@ def read_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
     """The folder's files by path; `index.html` is `/`."""
     chosen = [path for path in sorted(folder.glob("*")) if path.suffix in CONTENT_TYPES and path.is_file()]
     return {"/" if path.name == "index.html" else f"/{path.name}": StaticFile(path) for path in chosen}
+
+
+def read_reference() -> dict[str, StaticFile]:
+    """The API reference by path: `/docs`, and below it Swagger UI as BentoML has it.
+
+    Empty where this BentoML has none: `/docs.json` says the same.
+    """
+    found = find_spec("bentoml")
+    theirs = Path(str(found.origin)).parent / "_internal" / "server" / "static_content" if found else REFERENCE
+    files = {f"/docs/{name}": theirs / name for name in SWAGGER_UI}
+    if not all(path.is_file() for path in files.values()):
+        return {}
+    files |= {"/docs": REFERENCE / "index.html", "/docs/start.js": REFERENCE / "start.js"}
+    return {name: StaticFile(path) for name, path in files.items()}
+
+
+class Counted:
+    """An application whose answers are counted under a path of ours."""
+
+    def __init__(self, app: App, path: str) -> None:
+        self._app, self._path = app, path
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def counting(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                status = int(message["status"])
+                Instruments.get().answered(self._path, status, "bentoml" if status >= 400 else None)
+            await send(message)
+
+        await self._app(scope, receive, counting)

@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
 KUBERNETES = "1.34"
-OTHER_VARIABLES = {"EVENODD_IMAGE", "EVENODD_WORKERS", "EVENODD_BENTOML_LAYERS"}
+OTHER_VARIABLES = {"EVENODD_IMAGE", "EVENODD_WORKERS", "EVENODD_BENTOML_LAYERS", "EVENODD_PUBLIC_KEY"}
 
 
 def documents() -> list[dict[str, Any]]:

@@ -17,6 +17,7 @@ import httpx
 import numpy as np
 import pytest
 from postgres_server import postgres_server
+from prometheus_client import REGISTRY
 from serving_bundle import reference_probabilities, shared_bundle
 
 from serving.access import Gate
@@ -282,6 +283,38 @@ def test_page_lets_nothing_in_from_outside(runtime: Runtime, tmp_path: Path) -> 
     again = asyncio.run(get("/", **{"if-none-match": page.headers["etag"]}))
     assert (again.status_code, again.content) == (304, b"")
     assert asyncio.run(get("/secret.py")).status_code == 404
+
+
+def test_the_reference_comes_from_here_alone(runtime: Runtime) -> None:
+    """Swagger UI from another host's server sees every text that is tried, and is missing where there is no network."""
+    page = call(runtime, "GET", "/docs")
+    assert page.status_code == 200
+    assert page.headers["content-security-policy"].startswith("default-src 'none'")
+    assert "//" not in page.text.replace("<!--", "")
+    linked = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert {"docs/swagger-ui-bundle.js", "docs/swagger-ui.css", "docs/start.js", "docs.json"} <= set(linked)
+    for path in linked:
+        if path != "docs.json":
+            assert call(runtime, "GET", f"/{path}").status_code == 200, path
+    assert call(runtime, "POST", "/docs").status_code == 405
+
+
+def test_answers_of_bentoml_are_counted_too() -> None:
+    """A /readyz that says 503 to a balancer and nothing to whoever looks at the metrics."""
+
+    async def away(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 503, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def scenario() -> int:
+        front = Front(away, lambda: pytest.fail("asked for"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=front), base_url="http://service") as client:
+            return (await client.get("/readyz")).status_code
+
+    names = {"path": "/readyz", "status": "503"}
+    before = REGISTRY.get_sample_value("evenodd_answers_total", names) or 0
+    assert asyncio.run(scenario()) == 503
+    assert REGISTRY.get_sample_value("evenodd_answers_total", names) == before + 1
 
 
 def test_shipped_page_is_whole() -> None:
