@@ -204,8 +204,9 @@ def test_ingress_ends_tls_and_keeps_metrics_inside() -> None:
 
 def test_scratch_is_bounded_and_enough() -> None:
     """What fills it ends the pod."""
-    [scratch] = of_kind("Deployment")["spec"]["template"]["spec"]["volumes"]
-    assert scratch["emptyDir"]["sizeLimit"] == "256Mi"
+    volumes = {one["name"]: one for one in of_kind("Deployment")["spec"]["template"]["spec"]["volumes"]}
+    assert volumes["scratch"]["emptyDir"]["sizeLimit"] == "256Mi"
+    assert volumes["keys"]["configMap"]["optional"] is True, "without the key a pod still starts"
     assert container()["resources"]["limits"]["ephemeral-storage"]
     assert compose()["services"]["service"]["tmpfs"] == ["/tmp:size=256m,mode=1777"]
 
