@@ -9,6 +9,7 @@ import shutil
 import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -46,6 +47,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         "postgres": lambda: None if any(POSTGRES.glob("*/bin/postgres")) else "apt-get install postgresql",
         "container": lambda: None if any(map(shutil.which, ("docker", "podman", "buildah"))) else "no container tool",
         "network": _no_hub,
+        "spark": _no_spark,
         "gpu": _no_gpu,
     }
     for name, lack in needs.items():
@@ -61,6 +63,12 @@ def _no_hub() -> str | None:
     except OSError as error:
         return f"the hub cannot be reached ({error})"
     return None
+
+
+def _no_spark() -> str | None:
+    if find_spec("pyspark") is None:
+        return "pyspark is not installed: make spark"
+    return None if shutil.which("java") else "java is absent: apt-get install openjdk-17-jre-headless"
 
 
 def _no_gpu() -> str | None:
@@ -103,10 +111,20 @@ def rows_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite tracking store with its tables and no runs; making one takes seconds, copying it none."""
     from mlflow import MlflowClient
+    from small_study import made_once
 
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    def make(path: Path) -> None:
+        MlflowClient(f"sqlite:///{path}").search_experiments()
+
+    return made_once(tmp_path_factory.getbasetemp(), "empty.db", make)
+
+
+@pytest.fixture(scope="session")
+def small_study(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
+    """A folder with a small study of two labels, see `small_study.write_study`; to be copied, not changed."""
+    from small_study import made_once, write_study
+
+    return made_once(tmp_path_factory.getbasetemp(), "study", lambda folder: write_study(folder, empty_store))
 
 
 @pytest.fixture

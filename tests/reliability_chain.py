@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,20 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import transformers
-import yaml
 from interruption import hear_ctrl_c
-from release_models import WORDS, tiny_tokenizer
+from small_study import write_config, write_encoder, write_rows
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = {
-    "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
+MORE: dict[str, Any] = {
     "variants": {"teacher": {"train": {"epochs": 6}}, "student": {"train": {"epochs": 4}}},
-    "evidence": {"suite": "none", "bootstrap_samples": 100},
-    "data": {"max_length": 32},
-    "export": {"kinds": "fp32", "speed": "short"},
     "gates": {"above_floor": False, "max_ece": 1.0},
-    "run": {"build": False},
 }
 
 
@@ -115,43 +106,11 @@ class Chain:
         assert not list((home / "bundles").glob(".*"))
 
 
-def write_encoder(folder: Path) -> None:
-    """A BERT of four layers and width 32 whose random weights learn the rows' sign in seconds."""
-    transformers.set_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=72,
-        hidden_dropout_prob=0,
-        attention_probs_dropout_prob=0,
-        initializer_range=0.1,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-
-
-def write_rows(path: Path) -> None:
-    """Texts of which those that hold `hate` are labelled so; eight rows an author."""
-    dice = random.Random(7)
-    plain = [word for word in WORDS if word != "hate"]
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(720):
-            words = dice.choices(plain, k=dice.randint(4, 12))
-            label = "hate" if number % 4 == 0 else "noHate"
-            if label == "hate":
-                words.insert(dice.randrange(len(words)), "hate")
-            row = {"text": " ".join(words), "label": label, "author": f"author {number // 8}"}
-            file.write(json.dumps(row) + "\n")
-
-
 def make_chain(folder: Path, empty_store: Path, more: Mapping[str, str] | None = None) -> Chain:
     """An encoder of four layers, rows, a configuration and an empty store."""
     write_encoder(folder / "encoder")
-    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    write_rows(folder / "rows.jsonl")
+    write_config(folder / "config.yaml", **MORE)
+    write_rows(folder / "rows.jsonl", count=720)
     (folder / "mlflow.db").write_bytes(empty_store.read_bytes())
     environ = {key: value for key, value in os.environ.items() if not key.startswith(("MLFLOW_", "EVENODD_"))}
     environ |= {

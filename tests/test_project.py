@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import random
 import shutil
 import subprocess
 import sys
@@ -12,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import transformers
-from release_models import WORDS, tiny_tokenizer
+from small_study import write_encoder, write_moods
 from tracking_store import mlflow_store
 
 from evenodd import Project
@@ -38,26 +35,8 @@ SMALL = {
 def folder(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[Path]:
     """A working directory with `moods.csv` (three labels), a small encoder, and a tracking store."""
     folder = tmp_path_factory.mktemp("project")
-    transformers.set_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=72,
-        initializer_range=0.1,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
-    tiny_tokenizer().save_pretrained(folder / "encoder")
-    dice, plain = random.Random(3), [word for word in WORDS if word not in SIGNS.values()]
-    with (folder / "moods.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["Review", "mood"])
-        for number in range(600):
-            label = list(SIGNS)[number % 3]
-            words = [*dice.choices(plain, k=dice.randint(3, 8)), SIGNS[label]]
-            writer.writerow([" ".join([*words, f"{number:03d}"]), label])
+    write_encoder(folder / "encoder")
+    write_moods(folder / "moods.csv", SIGNS, columns=("Review", "mood"))
     shutil.copy(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):
         patch.chdir(folder)

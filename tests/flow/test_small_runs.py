@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,11 +17,8 @@ import pandas as pd
 import psutil
 import pytest
 import torch
-import transformers
-import yaml
 from interruption import at_full_size, hear_ctrl_c
-from release_models import WORDS, tiny_tokenizer
-from tracking_store import mlflow_store
+from small_study import GIVEN, SIGNS, study_copy, write_rows
 
 from evenodd import tracking as tracking_module
 from evenodd.classifier.bundle import read_bundle
@@ -36,64 +30,13 @@ from serving.settings import Settings
 
 pytestmark = pytest.mark.slow
 
-SIGNS = {"noHate": None, "hate": "hate", "relation": "group", "skip": "never"}
-CONFIG = {
-    "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
-    "variants": {
-        "teacher": {"train": {"epochs": 6}},
-        "student": {"train": {"epochs": 2}},
-        "lora": {"train": {"epochs": 2}},
-    },
-    "evidence": {"suite": "none", "bootstrap_samples": 200},
-    "data": {"max_length": 64},
-    "export": {"kinds": "fp32"},
-    "run": {"build": False},
-}
-
-
-def write_rows(path: Path, labels: tuple[str, ...], count: int) -> None:
-    """Texts in which a label's sign comes up, the first label being by far the most frequent; eight rows an author."""
-    dice = random.Random(7)
-    plain = [word for word in WORDS if word not in SIGNS.values()]
-    with path.open("w", encoding="utf-8") as file:
-        for number in range(count):
-            turn = number % (2 * len(labels))
-            label = labels[turn] if turn < len(labels) else labels[0]
-            words = dice.choices(plain, k=dice.randint(4, 12))
-            words = [SIGNS[label] if SIGNS[label] and dice.random() < 0.4 else word for word in words]
-            words += [SIGNS[label]] if SIGNS[label] else []
-            file.write(
-                json.dumps({"text": " ".join(map(str, words)), "label": label, "author": f"author {number // 8}"})
-                + "\n"
-            )
-
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[tuple[ModuleType, dict[str, str]]]:
+def store(tmp_path_factory: pytest.TempPathFactory, small_study: Path) -> Iterator[tuple[ModuleType, dict[str, str]]]:
     """A tracking store, and the parameters of every command here: rows, encoder, settings."""
-    folder = tmp_path_factory.mktemp("small")
-    transformers.set_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=72,
-        hidden_dropout_prob=0,
-        attention_probs_dropout_prob=0,
-        initializer_range=0.1,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
-    tiny_tokenizer().save_pretrained(folder / "encoder")
-    write_rows(folder / "two.jsonl", ("noHate", "hate"), 960)
-    write_rows(folder / "four.jsonl", tuple(SIGNS), 1200)
-    (folder / "config.yaml").write_text(yaml.safe_dump(CONFIG), encoding="utf-8")
-    shutil.copy(empty_store, folder / "mlflow.db")
-    with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):
-        patch.chdir(folder)
-        given = {"data": "two.jsonl", "teacher": "encoder", "config": "config.yaml", "home": str(folder / "home")}
-        yield tracking_module, given
+    with study_copy(small_study, tmp_path_factory.mktemp("small") / "study") as folder:
+        write_rows(folder / "four.jsonl", tuple(SIGNS), 1200)
+        yield tracking_module, dict(GIVEN)
 
 
 def only_run(tracking: ModuleType, **tags: str) -> Any:

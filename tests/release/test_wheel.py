@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import socket
 import subprocess
 import sys
 import zipfile
@@ -14,11 +12,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-import transformers
-import yaml
-from release_models import WORDS, tiny_tokenizer
 from serving_bundle import shared_bundle
-from serving_process import Served
+from serving_process import free_port, started
+from small_study import write_config, write_encoder, write_moods
 
 ROOT = Path(__file__).resolve().parents[2]
 SIGNS = {"calm": "rain", "loud": "never", "even-tempered": "group"}
@@ -115,66 +111,26 @@ answer = odd.predict(["a day with rain"])[0]
 print(answer.label, answer.decision, answer.score)
 project.export(odd)
 """
-SMALL = {
-    "train": {"freeze_embeddings": False, "token_budget": 256, "precision": "fp32", "learning_rate": 3e-3},
-    "variants": {
-        "teacher": {"train": {"epochs": 6}},
-        "student": {"train": {"epochs": 3}},
-        "lora": {"train": {"epochs": 2}},
-    },
-    "evidence": {"bootstrap_samples": 200},
-    "data": {"max_length": 32},
-    "export": {"kinds": "fp32"},
-}
 
 
 def test_the_lines_of_the_readme_run_in_an_empty_folder(environ: dict[str, str], tmp_path: Path) -> None:
     """Rows, models and figures of the installed package: nothing of it may look for the checkout."""
-    write_moods(tmp_path)
+    write_encoder(tmp_path / "encoder")
+    write_moods(tmp_path / "moods.csv", SIGNS)
+    write_config(tmp_path / "small.yaml", evidence={"bootstrap_samples": 200})
     shown = python(LINES, tmp_path, environ).splitlines()
     assert shown[-1].split()[0] in SIGNS
     assert (tmp_path / "mlflow.db").is_file()
     assert list(tmp_path.glob(".evenodd/bundles/*/bundle.json"))
 
 
-def write_moods(folder: Path) -> None:
-    """An encoder of four small layers, and rows whose label a single word decides."""
-    transformers.set_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(tiny_tokenizer()),
-        hidden_size=32,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=72,
-        initializer_range=0.1,
-    )
-    transformers.BertForSequenceClassification(config).save_pretrained(folder / "encoder")
-    tiny_tokenizer().save_pretrained(folder / "encoder")
-    dice, plain = random.Random(3), [word for word in WORDS if word not in SIGNS.values()]
-    rows = ["text,label"]
-    for number in range(600):
-        label = list(SIGNS)[number % 3]
-        rows.append(f"{' '.join([*dice.choices(plain, k=dice.randint(3, 8)), SIGNS[label]])} {number:03d},{label}")
-    (folder / "moods.csv").write_text("\n".join(rows), encoding="utf-8")
-    (folder / "small.yaml").write_text(yaml.safe_dump(SMALL), encoding="utf-8")
-
-
 def test_the_command_serves_a_bundle(site: Path, environ: dict[str, str], tmp_path: Path) -> None:
     """The service and its page are files of the wheel as well."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [str(site / "bin" / "evenodd"), "serve", f"model={shared_bundle()}"]
     environ |= {"BENTOML_PORT": str(port), "BENTOML_HOST": "127.0.0.1", "BENTOML_HOME": str(tmp_path / "bentoml")}
-    log = tmp_path / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=output, stderr=subprocess.STDOUT)
-    served = Served(process, f"http://127.0.0.1:{port}", port, log)
-    try:
+    with started(command, port, tmp_path, tmp_path / "log", environ) as served:
         served.wait_ready(240)
         answer = httpx.post(f"{served.url}/classify", json={"texts": ["a text"]}, timeout=60)
         assert answer.status_code == 200, answer.text
         assert "<html" in httpx.get(f"{served.url}/", timeout=60).text
-    finally:
-        served.stop()
