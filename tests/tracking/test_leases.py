@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -35,7 +36,7 @@ def lapse(monkeypatch: pytest.MonkeyPatch, watch: Silence, key: str) -> None:
     """Lets a watch hear nothing of a lease for too long."""
     seconds = [0.0]
     monkeypatch.setattr(leases.time, "monotonic", lambda: seconds[0])
-    while not all(watch.lapsed(r.name, r.owner, r.beat) for r in _records(MlflowClient(), key)):
+    while not all(watch.lapsed(r.name, r.owner, r.beat) for r in _records(MlflowClient(), _prefix(key))):
         seconds[0] += leases.POLL_SECONDS
 
 
@@ -44,7 +45,7 @@ def test_a_lease_goes_with_its_work(tracking: ModuleType) -> None:
     with pytest.raises(ValueError, match="broken"), tracking.lease("a key", "fitting odd") as held:  # noqa: PT012
         (found,) = MlflowClient().search_registered_models()
         assert found.name == held.name
-        assert found.description.startswith("fitting odd: held by a process of ")
+        assert "is fitting odd, and others wait for it" in found.description
         assert not held.waited
         raise ValueError("broken")
     assert names() == []
@@ -76,7 +77,7 @@ def test_a_live_holder_is_waited_for_and_a_killed_one_is_not(tracking: ModuleTyp
     """Two fits of one fingerprint would delete each other's checkpoints; a lock that stays would stop everybody."""
     with hold() as other:
         watch = Silence()
-        assert _claim(MlflowClient(), "a key", "fitting odd", watch) is None
+        assert _claim(MlflowClient(), _prefix("a key"), "fitting odd", watch) is None
         other.kill()
         other.wait()
         with tracking.lease("a key", "fitting odd") as held:
@@ -90,12 +91,33 @@ def test_a_live_holder_under_the_same_host_name_elsewhere_is_not_taken_for_dead(
     """Two containers with one host name: the process numbers of one mean nothing in the other."""
     patched = "from evenodd.tracking import leases\nleases._namespace = lambda: 'pid:[7]'"
     with hold(patched) as other:
-        assert _claim(MlflowClient(), "a key", "fitting odd", Silence()) is None
+        assert _claim(MlflowClient(), _prefix("a key"), "fitting odd", Silence()) is None
         assert other.stdin is not None
         other.stdin.write("\n")
         other.stdin.flush()
         with tracking.lease("a key", "fitting odd") as held:
             assert held.name.endswith("-1") or held.waited
+
+
+def test_what_a_killed_process_left_goes_with_the_next_command(
+    tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody may fit the same again, and an entry that is no model would stand among the models for good."""
+    watched: list[Callable[[], bool]] = []
+    monkeypatch.setattr(leases.HEART, "watch", watched.append)
+    here = owner().split()
+    gone = f"{'1' * 32} {here[1]} {here[2]} 4194304 1"
+    left("ended", 2, gone)
+    held = left("held", process=owner())
+    elsewhere = left("elsewhere")
+    tracking.configure("tests")
+    assert sorted(names()) == sorted([held, elsewhere])
+    seconds = [0.0]
+    monkeypatch.setattr(leases.time, "monotonic", lambda: seconds[0])
+    while watched[-1]():
+        seconds[0] += leases.BEAT_SECONDS
+    assert names() == [held]
+    assert seconds[0] > leases.SILENCE_SECONDS
 
 
 def test_silence_is_counted_while_the_watcher_is_awake(tracking: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +146,7 @@ def test_of_many_that_take_over_at_once_one_does(tracking: ModuleType, monkeypat
 
     def claim(watch: Silence) -> str | None:
         start.wait()
-        return _claim(MlflowClient(), "a key", "fitting odd", watch)
+        return _claim(MlflowClient(), _prefix("a key"), "fitting odd", watch)
 
     with ThreadPoolExecutor(len(watches)) as pool:
         won = [name for name in pool.map(claim, watches) if name]
@@ -142,16 +164,16 @@ def test_one_who_was_slow_does_not_take_over_what_was_taken_and_finished(
     monkeypatch.undo()
     read, first = leases._records, []
 
-    def slow(client: MlflowClient, key: str) -> list[leases._Record]:
-        found = read(client, key)
+    def slow(client: MlflowClient, prefix: str) -> list[leases._Record]:
+        found = read(client, prefix)
         if not first:
             first.append(True)
-            client.delete_registered_model(f"{_prefix(key)}3")
-            left(key, 1)
+            client.delete_registered_model(f"{prefix}3")
+            left("a key", 1)
         return found
 
     monkeypatch.setattr(leases, "_records", slow)
-    assert _claim(client, "a key", "fitting odd", watch) is None
+    assert _claim(client, _prefix("a key"), "fitting odd", watch) is None
     assert names() == [f"{_prefix('a key')}1"]
 
 

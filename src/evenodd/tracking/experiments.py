@@ -11,7 +11,7 @@ import mlflow
 from mlflow import MlflowClient
 
 from evenodd.tracking import store
-from evenodd.tracking.leases import HEART, mark
+from evenodd.tracking.leases import HEART, mark, sweep
 from evenodd.tracking.runs import beat, close_interrupted
 
 DEFAULT_EXPERIMENT = "0"
@@ -20,7 +20,7 @@ OUR_EXPERIMENT = "EVENODD_EXPERIMENT_ID"
 
 
 def configure(experiment: str) -> None:
-    """Chooses where this command's runs go, and closes interrupted runs.
+    """Chooses where this command's runs go; closes runs and takes away leases of processes that are gone.
 
     An experiment that the user chose goes first: by `--experiment-name`, by MLflow's environment variables or by
     `mlflow.set_experiment`. Else it is `experiment`, also under `mlflow run`, which has then opened its own run in
@@ -34,6 +34,7 @@ def configure(experiment: str) -> None:
     with store.answering():
         _choose_experiment(experiment)
         close_interrupted()
+        sweep()
 
 
 def _choose_experiment(experiment: str) -> None:

@@ -6,6 +6,9 @@ and deleting the one before: of two, one creates it. A claim counts only if its 
 so that one who was slow cannot take over what was taken over and finished, or woke up, in the meantime. Nobody's clock
 is compared with another's. A holder on this kernel and in this PID namespace whose process has ended is known to be
 gone at once.
+
+The registry is where they are because it is where only one of two clients can create a name. They show among its models
+while work goes on, each with a description; what a process left behind goes with the next command, see `sweep`.
 """
 
 from __future__ import annotations
@@ -89,7 +92,7 @@ def lease(key: str, what: str) -> Iterator[Lease]:
         what: the same in words, for logs and for whoever sees the lease in the registry.
     """
     client, watch, waited = MlflowClient(), Silence(), False
-    while (name := _claim(client, key, what, watch)) is None:
+    while (name := _claim(client, _prefix(key), what, watch)) is None:
         if not waited:
             log.info("%s | another process is working on it: waiting", what)
         waited = True
@@ -117,22 +120,46 @@ class _Record:
         """From 1; a higher one was taken over from a lower one."""
         return int(self.name.rpartition("-")[2])
 
+    @property
+    def prefix(self) -> str:
+        """What the names of one lease begin with."""
+        return self.name.removesuffix(str(self.number))
 
-def _claim(client: MlflowClient, key: str, what: str, watch: Silence) -> str | None:
+
+def sweep() -> None:
+    """Takes away what processes left that are gone; of those elsewhere, while this one goes on, what falls silent."""
+    client, watch = MlflowClient(), Silence()
+    if _sweep(client, watch):
+        HEART.watch(lambda: _sweep(client, watch))
+
+
+def _sweep(client: MlflowClient, watch: Silence) -> bool:
+    """Whether there are leases of processes elsewhere; those that have lapsed are claimed, and given back at once."""
+    left = False
+    with suppress(MlflowException):
+        for record in _records(client, f"{PREFIX}-"):
+            here = is_here(record.owner)
+            if not (is_gone(record.owner) if here else watch.lapsed(record.name, record.owner, record.beat)):
+                left = left or not here
+            elif name := _claim(client, record.prefix, "cleaning up", watch):
+                client.delete_registered_model(name)
+    return left
+
+
+def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str | None:
     """Name of the lease if it is ours now; None while another process holds it."""
-    before = _records(client, key)
+    before = _records(client, prefix)
     last = before[-1] if before else None
     if last is not None and not watch.lapsed(last.name, last.owner, last.beat):
         return None
-    name = f"{_prefix(key)}{last.number + 1 if last else 1}"
-    words = f"{what}: held by a process of {socket.gethostname()}. It goes when that one ends."
+    name = f"{prefix}{last.number + 1 if last else 1}"
     try:
-        client.create_registered_model(name, tags=mark(), description=words)
+        client.create_registered_model(name, tags=mark(), description=described(what))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
             return None  # another process was first, and may have ended since
         raise
-    after = _records(client, key)
+    after = _records(client, prefix)
     if not after or after[-1].name != name or (last is not None and last not in after):
         client.delete_registered_model(name)
         return None
@@ -143,9 +170,17 @@ def _claim(client: MlflowClient, key: str, what: str, watch: Silence) -> str | N
     return name
 
 
-def _records(client: MlflowClient, key: str) -> list[_Record]:
+def described(what: str) -> str:
+    """What the registry's page says of a lease."""
+    return (
+        f"No model: while this entry is here, a process of {socket.gethostname()} is {what}, and others wait for it. "
+        "It goes when that one ends; one that was killed leaves it to the next evenodd command."
+    )
+
+
+def _records(client: MlflowClient, prefix: str) -> list[_Record]:
     """What there is of a lease, the newest last."""
-    found = client.search_registered_models(f"name LIKE '{_prefix(key)}%'")
+    found = client.search_registered_models(f"name LIKE '{prefix}%'")
     records = [_Record(f.name, f.tags.get(OWNER_TAG, ""), f.tags.get(BEAT_TAG, "")) for f in found]
     return sorted(records, key=lambda record: record.number)
 
@@ -265,12 +300,23 @@ def _owner(place: str) -> str:
     return f"{uuid.uuid4().hex} {place}"
 
 
+def is_here(name: str) -> bool:
+    """Whether an owner's process is one of this kernel and PID namespace, of which it is known when they end."""
+    return _place(name) is not None
+
+
 def is_gone(name: str) -> bool:
     """Whether the process of an owner has ended for sure; of other kernels and namespaces nothing is known."""
+    place = _place(name)
+    return place is not None and _begin(place[0]) != place[1]
+
+
+def _place(name: str) -> tuple[int, int] | None:
+    """Number and begin of an owner's process, where both mean something here."""
     found = re.fullmatch(r"[0-9a-f]{32} (\S+) (\S+) (\d+) (\d+)", name)
     if found is None or "?" in found.groups() or found.groups()[:2] != (_kernel(), _namespace()):
-        return False
-    return _begin(int(found[3])) != int(found[4])
+        return None
+    return int(found[3]), int(found[4])
 
 
 def _kernel() -> str:
