@@ -18,7 +18,7 @@ SHARED_OUT := -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: install mpnet run test test-fast test-attacks test-reliability soak audit sbom check format bench ui serve bento image lock docs pictures clean help
+.PHONY: install spark mpnet run test test-fast test-attacks test-reliability soak audit sbom check format bench ui serve bento image lock docs pictures clean help
 
 run: $(INSTALLED)  ## the whole chain on the bundled sample: teacher, odd, even, LoRA, compare, export, promote, package
 	$(MLFLOW) run . -e main --env-manager local $(ARGS)
@@ -90,6 +90,9 @@ audit: $(INSTALLED)  ## known vulnerabilities of the locked packages; a package 
 
 sbom: $(INSTALLED)  ## what the lock holds as a software bill of materials (CycloneDX) in evenodd.cdx.json
 	$(BIN)/uvx --from $(CYCLONEDX) cyclonedx-py requirements requirements.lock --of JSON -o evenodd.cdx.json
+
+spark: $(INSTALLED)  ## add pyspark, 0.5 GB, for the tests on a local Spark; they need Java 17 as well
+	$(PIP) pyspark==4.1.1
 
 docs: $(INSTALLED)  ## the API reference in docs/api
 	$(BIN)/python docs/reference.py

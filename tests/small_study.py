@@ -64,9 +64,15 @@ def write_config(path: Path, **more: Mapping[str, Any]) -> None:
     path.write_text(yaml.safe_dump(CONFIG | more), encoding="utf-8")
 
 
-def write_rows(path: Path, labels: tuple[str, ...] = TWO, count: int = 960) -> None:
+def write_rows(path: Path, labels: tuple[str, ...] = TWO, count: int = 960, *, doubt: float = 0) -> None:
     """JSON lines of texts in which a label's sign comes up; the first label is by far the most frequent, eight rows an
     author.
+
+    Args:
+        path: of the file.
+        labels: of `SIGNS`.
+        count: of rows.
+        doubt: share of rows that are labelled at random: without any, scores are calibrated to 0 and 1.
     """
     dice = random.Random(7)
     plain = [word for word in WORDS if word not in SIGNS.values()]
@@ -75,10 +81,11 @@ def write_rows(path: Path, labels: tuple[str, ...] = TWO, count: int = 960) -> N
             turn = number % (2 * len(labels))
             label = labels[turn] if turn < len(labels) else labels[0]
             sign = SIGNS[label]
-            words = [
-                sign if sign and dice.random() < 0.4 else word for word in dice.choices(plain, k=dice.randint(4, 12))
-            ]
-            text = " ".join([*words, *([sign] if sign else [])])
+            words = dice.choices(plain, k=dice.randint(4, 12))
+            if sign:
+                words = [*(sign if dice.random() < 0.4 else word for word in words), sign]
+            label = dice.choice(labels) if doubt and dice.random() < doubt else label
+            text = " ".join(words)
             file.write(json.dumps({"text": text, "label": label, "author": f"author {number // 8}"}) + "\n")
 
 
@@ -100,7 +107,7 @@ def write_study(folder: Path, empty_store: Path) -> None:
 
     folder.mkdir()
     write_encoder(folder / "encoder")
-    write_rows(folder / "two.jsonl")
+    write_rows(folder / "two.jsonl", doubt=0.15)
     write_config(folder / "config.yaml")
     shutil.copy(empty_store, folder / "mlflow.db")
     with pytest.MonkeyPatch.context() as patch, mlflow_store(f"sqlite:///{folder}/mlflow.db"):

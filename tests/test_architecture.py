@@ -25,9 +25,10 @@ BELOW = {
 }
 BELOW["training"] = {*BELOW["rows"], "rows", "encoders", "interruption"}
 BELOW["evidence"] = BELOW["search"] = {*BELOW["training"], "training"}
-BELOW["tracking"] = BELOW["release"] = BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
-BELOW["registered"] = {"classifier"}
-BELOW["flow"] = set(BELOW) - {"registered"}
+BELOW["report"] = {*BELOW["evidence"], "evidence", "search"}
+BELOW["registered"] = {"task", "classifier"}
+BELOW["tracking"] = BELOW["release"] = {*BELOW["report"], "registered"}
+BELOW["flow"] = set(BELOW)
 BELOW["project"] = {*BELOW}
 BELOW["console"] = {*BELOW} - {"project"}
 CLASSIFIER = {"numpy", "onnxruntime", "tokenizers"}

@@ -192,7 +192,8 @@ def test_the_first_two_commands_of_the_readme_run_and_test() -> None:
 def test_ci_runs_what_a_developer_runs() -> None:
     """Another list of steps in CI passes what `make check` refuses."""
     steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    assert [line for line in steps if line.startswith("make ")] == ["make check", "make docs", "make test"]
+    made = [line.split()[1] for line in steps if line.startswith("make ")]
+    assert made == ["install", "spark", "check", "docs", "test"]
 
 
 def _imported(path: Path) -> set[str]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from evenodd.classifier.bundle import read_bundle
-from evenodd.classifier.engine import EngineOptions, Options, open_engine
 from evenodd.classifier.scoring import Scoring
 from evenodd.task import Decision
 from evenodd.task.decision import FloatArray
+
+if TYPE_CHECKING:
+    from evenodd.classifier.engine import Options
 
 CHUNK = 2048
 """Texts that are read and scored at a time, so that memory does not grow with their number."""
@@ -51,6 +54,8 @@ class Classifier:
             ValueError: the bundle is refused.
             RuntimeError: the provider asked for did not come up.
         """
+        from evenodd.classifier.engine import EngineOptions, open_engine  # a torch model needs no ONNX Runtime
+
         return cls(open_engine(read_bundle(folder), options or EngineOptions()))
 
     @property
@@ -58,11 +63,16 @@ class Classifier:
         """Calibration, pooling, threshold and review band, with the labels' names."""
         return self._scoring.decision
 
-    def answer(self, texts: Sequence[str]) -> list[Answer]:
-        """An answer for each text, in their order."""
+    def answer(self, texts: Sequence[str], *, exact: bool = False) -> list[Answer]:
+        """An answer for each text, in their order.
+
+        Args:
+            texts: of any length.
+            exact: no score depends on the texts beside it. It costs time where a graph's scores do (int8).
+        """
         return [
             Answer(**self.decision.answer(row), windows=count)
-            for rows, counts in self._scored(texts)
+            for rows, counts in self._scored(texts, exact)
             for row, count in zip(rows, counts, strict=True)
         ]
 
@@ -76,7 +86,7 @@ class Classifier:
         none = np.empty((0, len(self.decision.label_names)))
         return np.concatenate([rows for rows, _ in parts] or [none]), [count for _, counts in parts for count in counts]
 
-    def _scored(self, texts: Sequence[str]) -> Iterator[tuple[FloatArray, list[int]]]:
+    def _scored(self, texts: Sequence[str], exact: bool = False) -> Iterator[tuple[FloatArray, list[int]]]:
         for start in range(0, len(texts), CHUNK):
             split = self._scoring.tokenize(texts[start : start + CHUNK])
-            yield self._scoring.score_split(split), [len(windows) for windows in split]
+            yield self._scoring.score_split(split, exact=exact), [len(windows) for windows in split]

@@ -149,10 +149,16 @@ class Scoring:
         """Calibrated probabilities of texts of any length, float64, (texts, labels)."""
         return self.score_split(self.tokenize(texts))
 
-    def score_split(self, split: Sequence[Sequence[Sequence[int]]]) -> np.ndarray:
-        """The same for texts that are tokenised already: for each text its windows of token ids."""
-        exact = [self.needs_exact([len(parts)]) for parts in split for _ in parts]
-        rows = self.score_windows([window for parts in split for window in parts], exact)
+    def score_split(self, split: Sequence[Sequence[Sequence[int]]], *, exact: bool = False) -> np.ndarray:
+        """The same for texts that are tokenised already: for each text its windows of token ids.
+
+        Args:
+            split: windows by text.
+            exact: no score depends on the texts beside it; see Session.depends_on_batch.
+        """
+        every = exact and self.depends_on_batch
+        alone = [every or self.needs_exact([len(parts)]) for parts in split for _ in parts]
+        rows = self.score_windows([window for parts in split for window in parts], alone)
         return self.decision.pool_texts(rows, [len(parts) for parts in split])
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:

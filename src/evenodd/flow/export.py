@@ -278,7 +278,8 @@ def _register(folder: Path, found: tracking.Version) -> str:
     entry = tracking.ModelEntry(
         registered_name=found.name,
         variant=variant,
-        description=f"The exported bundle of version {found.version} ({variant}): texts in, answers out.",
+        description=f"{variant}, exported from version {found.version}: the graphs that the service runs. It takes "
+        "texts and needs no torch.",
         tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
         requirements=tuple(f"{name}=={version(name)}" for name in (*installed_runtimes(), *SERVED_PACKAGES)),
     )

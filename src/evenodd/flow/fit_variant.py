@@ -25,6 +25,7 @@ from evenodd.flow.measure import Measured, measure, scores_to_bytes
 from evenodd.flow.plan import Plan
 from evenodd.flow.present import card_facts, describe_run, fit_figures, history_frame, model_entry
 from evenodd.flow.runs import read_run
+from evenodd.release.torch_session import reading_facts
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
 from evenodd.settings import TrainSettings
@@ -248,7 +249,9 @@ def _log_and_register(
     tracking.log_figures(fit_figures(fitted, measured, materials.corpus, plan))
     _log_details(built, measured)
     tracking.describe(describe_run(plan, materials.corpus, figures, built.layer_map))
-    entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map)
+    lengths = {"max_length": plan.settings.data.max_length, "window_overlap": plan.settings.decision.window_overlap}
+    reading = reading_facts(built.model, built.tokenizer, **lengths)
+    entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map, reading)
     tracking.log_text(model_card(card_facts(entry, plan, materials.corpus, figures, run_id)), "model_card.md")
     uri = tracking.log_model(built.model, built.tokenizer, entry)
     tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})

@@ -11,7 +11,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.special import softmax
 
-from evenodd.classifier.text import fitting_overlap
 from evenodd.encoders import LayerMap
 from evenodd.evidence import Decision, Scored
 from evenodd.evidence.suites.own import OWN, own_limits, own_page
@@ -31,7 +30,7 @@ from evenodd.task import Task
 from evenodd.tracking import ModelEntry
 from evenodd.training import Fit
 
-MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy")
+MODEL_PACKAGES = ("torch", "transformers", "tokenizers", "accelerate", "numpy", "pandas")
 SHOWN = ("test/f1_macro", "test/average_precision", "test/accuracy", "floor/tfidf_f1_macro", "floor/majority_accuracy")
 
 
@@ -85,10 +84,23 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
     return "\n\n".join([*lines, "\n".join(["| figure | value |", "|---|---|", *table])])
 
 
+def describe_version(plan: Plan, figures: Mapping[str, float]) -> str:
+    """What stands in the registry's list, which shows no Markdown."""
+    return (
+        f"{plan.variant.name}, as it was fitted (seed {plan.settings.seed}): macro-F1 {figures['test/f1_macro']:.3f} "
+        "on the test rows. It takes texts, and is a transformers model to train on from as well."
+    )
+
+
 def model_entry(
-    plan: Plan, corpus: Corpus, figures: Mapping[str, float], decision: Decision, layer_map: LayerMap | None
+    plan: Plan,
+    corpus: Corpus,
+    figures: Mapping[str, float],
+    decision: Decision,
+    layer_map: LayerMap | None,
+    reading: Mapping[str, Any],
 ) -> ModelEntry:
-    """What the registry shows of a fitted variant."""
+    """What the registry shows of a fitted variant, and what its version needs to answer texts."""
     tags = {
         "variant": plan.variant.name,
         "kind": "torch",
@@ -100,8 +112,7 @@ def model_entry(
     metadata: dict[str, Any] = {
         "variant": plan.variant.name,
         "task": corpus.task.to_dict(),
-        "max_length": plan.settings.data.max_length,
-        "window_overlap": fitting_overlap(plan.settings.decision.window_overlap, plan.settings.data.max_length),
+        **reading,
         "decision": decision.to_dict(),
         "layer_map": list(layer_map) if layer_map else None,
         "teacher": plan.settings.teacher.source,
@@ -117,7 +128,7 @@ def model_entry(
     return ModelEntry(
         registered_name=plan.settings.name,
         variant=plan.variant.name,
-        description=describe_run(plan, corpus, figures, layer_map),
+        description=describe_version(plan, figures) + "\n\n" + describe_run(plan, corpus, figures, layer_map),
         tags=tags,
         requirements=tuple(f"{name}=={version(name).partition('+')[0]}" for name in MODEL_PACKAGES),
         metadata=metadata,

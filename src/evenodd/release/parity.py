@@ -11,9 +11,9 @@ import torch
 from scipy.special import softmax
 from sklearn.metrics import f1_score
 
+from evenodd.registered.fitted import TorchSession
 from evenodd.release.encode import TextEncoder, sorted_batches
 from evenodd.release.sessions import run_session
-from evenodd.release.torch_session import TorchSession
 from evenodd.settings import ExportSettings
 
 

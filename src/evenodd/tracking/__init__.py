@@ -19,6 +19,14 @@ from evenodd.tracking.contents import (
 from evenodd.tracking.experiments import configure, connect, connection, experiment_name
 from evenodd.tracking.files import sound_files
 from evenodd.tracking.leases import Lease, LeaseLostError, lease
+from evenodd.tracking.models import (
+    ModelEntry,
+    copy_classifier,
+    load_model,
+    log_bundle,
+    log_model,
+    model_metadata,
+)
 from evenodd.tracking.reading import (
     DONE_TAG,
     artifact_json,
@@ -32,16 +40,10 @@ from evenodd.tracking.reading import (
     tracking_uri,
 )
 from evenodd.tracking.registry import (
-    ModelEntry,
     Version,
     aliases,
-    copy_classifier,
     drop_half_registered,
     find_version,
-    load_model,
-    log_bundle,
-    log_model,
-    model_metadata,
     names_with,
     register,
     set_alias,

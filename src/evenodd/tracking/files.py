@@ -38,18 +38,22 @@ def sound_files(uri: str) -> Path:
     """
     try:
         with answering():
-            folder = Path(mlflow.artifacts.download_artifacts(uri))
-            recorded = MlflowClient().get_logged_model(_model_id(uri)).tags.get(FILES_TAG)
+            folder, recorded = Path(mlflow.artifacts.download_artifacts(uri)), recorded_files(uri)
     except (MlflowException, OSError) as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
-    if recorded is None:
+    if not recorded:
         log.warning("model '%s' was logged without digests of its files: they are not checked", uri)
         return folder
     try:
-        check_digests(folder, json.loads(recorded))
+        check_digests(folder, recorded)
     except DamagedError as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {error} Fit it again, or name another version.") from error
     return folder
+
+
+def recorded_files(uri: str) -> dict[str, str]:
+    """Digests of a model's files as they were logged, by name; empty where this package did not log it."""
+    return dict(json.loads(MlflowClient().get_logged_model(_model_id(uri)).tags.get(FILES_TAG, "{}")))
 
 
 def first_line(error: Exception) -> str:

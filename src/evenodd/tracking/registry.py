@@ -1,115 +1,22 @@
-"""Models: logged, registered, found, loaded."""
+"""The registry: versions registered and found, aliases and tags."""
 
 from __future__ import annotations
 
 import logging
-import shutil
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
 
-import mlflow
-import yaml
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
-from safetensors import SafetensorError
-from transformers import PreTrainedModel
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from evenodd.tracking import store
 from evenodd.tracking.contents import active_run_id
-from evenodd.tracking.files import first_line, record_files, sound_files
 from evenodd.tracking.leases import OWNER_TAG
+from evenodd.tracking.models import ModelEntry
 from evenodd.tracking.reading import DONE_TAG
 
 log = logging.getLogger(__name__)
-
-PACKAGE = Path(__file__).parents[1]
-
-FACTS = "evenodd"
-"""Key of our own facts in a logged model's metadata: MLflow has a meaning of its own for others, such as `task`."""
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """What the registry and the model page show of a model."""
-
-    registered_name: str
-    variant: str
-    description: str
-    tags: dict[str, str] = field(default_factory=dict)
-    requirements: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-TEXT_SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec(DataType.string)]),
-    outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
-)
-
-
-def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry: ModelEntry) -> str:
-    """Logs a plain classifier with its tokenizer as a text-classification pipeline; its URI.
-
-    Raises:
-        ValueError: the model still carries adapters, which would be saved without their weights.
-    """
-    if hasattr(model, "peft_config"):
-        raise ValueError("the model carries adapters: merge them first (evenodd.encoders.merge_lora).")
-    # mlflow looks this name up at a hub; one with a space cannot be there, so the look-up ends at once.
-    model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
-    info = mlflow.transformers.log_model(
-        {"model": model, "tokenizer": tokenizer},
-        name=entry.variant,
-        task="text-classification",
-        signature=TEXT_SIGNATURE,
-        input_example=["You are all welcome here."],
-        pip_requirements=list(entry.requirements),
-        metadata={FACTS: entry.metadata, "description": entry.description},
-        model_config={"truncation": True},
-        tags={key: str(value) for key, value in entry.tags.items()},
-    )
-    record_files(str(info.model_uri))
-    return str(info.model_uri)
-
-
-def log_bundle(folder: Path, entry: ModelEntry, labels: Sequence[str]) -> str:
-    """Logs a bundle as a model that takes texts, with the code that answers them; its URI."""
-    answer: list[Any] = [
-        ColSpec(DataType.string, "label"),
-        ColSpec(DataType.string, "decision"),
-        ColSpec(DataType.double, "score"),
-    ]
-    answer += [ColSpec(DataType.double, f"p_{name}") for name in labels]
-    with tempfile.TemporaryDirectory() as work:
-        code = copy_classifier(Path(work))
-        shutil.copy(PACKAGE / "registered.py", code)
-        info = mlflow.pyfunc.log_model(
-            name=f"{entry.variant}-onnx",
-            loader_module="evenodd.registered",
-            data_path=str(folder),
-            code_paths=[str(code)],
-            signature=ModelSignature(Schema([ColSpec(DataType.string)]), Schema(answer)),
-            pip_requirements=list(entry.requirements),
-            metadata={FACTS: entry.metadata, "description": entry.description},
-        )
-    record_files(str(info.model_uri))
-    return str(info.model_uri)
-
-
-def copy_classifier(target: Path) -> Path:
-    """Copies what answers texts, `evenodd.task` and `evenodd.classifier`, to `target/evenodd`; that folder."""
-    copied = target / PACKAGE.name
-    copied.mkdir(parents=True)
-    shutil.copy(PACKAGE / "__init__.py", copied)
-    for name in ("task", "classifier"):
-        shutil.copytree(PACKAGE / name, copied / name, ignore=shutil.ignore_patterns("__pycache__"))
-    return copied
 
 
 def register(model_uri: str, entry: ModelEntry) -> str:
@@ -152,9 +59,23 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
         client.get_registered_model(name)
     except MlflowException:
         try:
-            client.create_registered_model(name, description="Variants of one text classifier; see the version's run.")
+            client.create_registered_model(name, description=_described(name))
         except MlflowException:
             client.get_registered_model(name)  # another process was first
+
+
+def _described(name: str) -> str:
+    """What the registry's page says of a registered model."""
+    lines = [
+        "A text classifier in several variants. Every version takes texts and gives label, decision, score and a "
+        "probability per label, as the service does:",
+        f'    mlflow.pyfunc.load_model("models:/{name}@champion").predict(["some text"])',
+        "Versions with the tag `kind=torch` are as they were fitted, and transformers models as well; those with "
+        "`kind=onnx` are exported: the graphs that the service runs, without torch.",
+        "Aliases: `champion` is what was promoted, a variant's name its newest fit, the same with `-onnx` its newest "
+        "export.",
+    ]
+    return "\n\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -212,49 +133,6 @@ def tag_version(version: Version, tags: Mapping[str, str]) -> None:
     """Adds tags to a registered version."""
     for key, value in tags.items():
         MlflowClient().set_model_version_tag(version.name, version.version, key, value)
-
-
-def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A logged classifier and its tokenizer, by `models:/…` URI.
-
-    Raises:
-        RuntimeError: its files are gone or damaged.
-    """
-    folder = sound_files(uri)
-    refuse_code(uri, folder)
-    try:
-        parts = mlflow.transformers.load_model(str(folder), return_type="components")
-    except (MlflowException, SafetensorError, OSError, ValueError, RuntimeError) as error:
-        raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
-    return parts["model"], parts["tokenizer"]
-
-
-def refuse_code(uri: str, folder: Path) -> None:
-    """A fitted model is weights for classes that are installed; MLflow would run the code that another one names.
-
-    Raises:
-        RuntimeError: the model brings code, or its description cannot be read.
-    """
-    try:
-        flavors = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))["flavors"]
-        code = {name: flavor["code"] for name, flavor in flavors.items() if flavor.get("code")}
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
-        raise RuntimeError(f"model '{uri}' cannot be read: {first_line(error)}") from error
-    if code:
-        raise RuntimeError(f"model '{uri}' brings code of its own ({', '.join(code)}), which is not run here.")
-
-
-def model_metadata(uri: str) -> dict[str, Any]:
-    """What was stored with a logged model: labels, decision, data, layer map.
-
-    Raises:
-        RuntimeError: its files are gone or damaged.
-    """
-    folder = sound_files(uri)
-    try:
-        return dict((mlflow.models.get_model_info(str(folder)).metadata or {})[FACTS])
-    except (MlflowException, OSError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise RuntimeError(f"model '{uri}' cannot be read: {first_line(error)}") from error
 
 
 def _known_versions(client: MlflowClient, name: str) -> str:
