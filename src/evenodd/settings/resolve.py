@@ -111,7 +111,7 @@ def _sections(
 ) -> dict[str, dict[str, Any]]:
     where = f"config='{path}': variants:"
     if not isinstance(found, dict) or not all(isinstance(part, dict) for part in found.values()):
-        raise ValueError(f"{where} expected names of variants, each with a mapping of settings.")
+        raise ValueError(f"{where} names of variants, each with a mapping of settings, are expected.")
     known = {*variants, *variants.values()} if variants else set(found)
     strange = [str(name) for name in found if name not in known]
     if strange:

@@ -58,7 +58,7 @@ class DataSettings(Frozen):
     )
     validation_share: float = Field(0.15, gt=0, lt=0.5, description="share of the rows in the validation split")
     test_share: float = Field(0.15, gt=0, lt=0.5, description="share of the rows in the test split")
-    split_seed: int = Field(0, ge=0, description="seed of the split; the same for all seeds of a comparison")
+    split_seed: int = Field(0, ge=0, description="random seed of the split; the same for all seeds of a comparison")
     max_length: int = Field(128, ge=8, le=8192, description="maximum tokens of a training row, special tokens included")
     limit: int | None = Field(None, ge=1, description="maximum number of rows (a stratified sample), for a trial run")
     augment: Literal["none", "counterexamples"] = Field(
