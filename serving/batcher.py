@@ -18,79 +18,23 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
+from collections.abc import Sequence
 
 from evenodd.classifier.engine import Engine
 from evenodd.classifier.session import graph_errors
 
 from .admission import Admission, Limits, OverloadedError, TooLargeError
+from .jobs import Follow, Job, Scored, collect, deliver, estimate_cost
 from .metrics import Metrics
+from .reading import SLICE_CHARS, SLICES_PER_ROUND, ask_further, make_ready, read_slice
+from .rounds import Share, fill_round, measure_rate, run_round
 
 logger = logging.getLogger(__name__)
 
-BYTES_PER_TOKEN = 4
-SPECIAL_TOKENS = 3
-SLICE_CHARS = 16_384
-SLICES_PER_ROUND = 4
-WINDOWS_PER_TURN = 16
 FOLLOWERS = 4
 FOLLOW_SECONDS = 0.001
 LARGE_TOKENS = 16_384
 IDLE_SECONDS = 1.0
-CALIBRATION_TOKENS = 64
-
-# Given the tokens of a request's texts, the further texts that it asks for.
-Follow = Callable[[int], Sequence[str]]
-
-
-@dataclass
-class Scored:
-    """A text's answer.
-
-    Attributes:
-        probabilities: float64, (labels,).
-        windows: how many windows it was read in.
-        tokens: its length in tokens, special ones included and overlaps counted twice.
-    """
-
-    probabilities: np.ndarray
-    windows: int
-    tokens: int
-
-
-@dataclass(eq=False)
-class Job:
-    """A request's texts on their way.
-
-    `future`, `watch` and `late` belong to the event loop, `abandoned` is set there, the rest belongs to the batcher's
-    thread.
-    """
-
-    texts: Sequence[str]
-    cost: int
-    future: asyncio.Future[list[Scored]]
-    arrived: float
-    client: str = ""
-    follow: Follow | None = None
-    watch: asyncio.Task[None] | None = None
-    late: bool = False
-    abandoned: bool = False
-    windows: list[list[int]] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
-    tokens: int = 0
-    large: bool = False
-    rows: np.ndarray = field(default_factory=lambda: np.empty((0, 0)))
-    next: int = 0
-    exact: bool = False
-
-    def abandon(self) -> None:
-        """Nobody waits for the answer any more: what has not run yet never will."""
-        self.abandoned = True
-        self.future.cancel()
 
 
 class Batcher:
@@ -145,8 +89,7 @@ class Batcher:
         Raises:
             OverloadedError: it would not be answered in time.
         """
-        cost = sum(SPECIAL_TOKENS + _length(text) // BYTES_PER_TOKEN for text in texts)
-        cost = min(cost, self.admission.limits.max_tokens)
+        cost = min(estimate_cost(texts), self.admission.limits.max_tokens)
         job = Job(texts, cost, asyncio.get_running_loop().create_future(), time.perf_counter(), client, follow)
         job.exact = self._engine.depends_on_batch and (exact or self._exact)
         job.large = cost > LARGE_TOKENS
@@ -192,12 +135,13 @@ class Batcher:
             while self._gather():
                 started = time.perf_counter()
                 self._read_some()
-                members = self._fill_round()
+                shares = self._fill_round()
                 try:
-                    done, tokens = self._run_round(members)
+                    done, tokens = run_round(self._engine, self._metrics, shares)
                 except graph_errors() as fault:
-                    logger.error("round failed | %s | %d windows", type(fault).__name__, sum(n for _, _, n in members))
-                    self._fail([job for job, _, _ in members], RuntimeError("the graph failed on this batch"))
+                    windows = sum(share.count for share in shares)
+                    logger.error("round failed | %s | %d windows", type(fault).__name__, windows)
+                    self._fail([share.job for share in shares], RuntimeError("the graph failed on this batch"))
                 else:
                     self._finish(done)
                     self._note(tokens, time.perf_counter() - started)
@@ -231,81 +175,38 @@ class Batcher:
             except (OverloadedError, TooLargeError) as fault:
                 self._turn_away(job, fault)
             else:
-                whole = len(job.counts) == len(job.texts)
-                (self._active if whole else self._unread).append(job)
+                self._go_on(job)
+
+    def _go_on(self, job: Job) -> None:
+        """Let the job take its turns when all of it is read."""
+        if len(job.counts) < len(job.texts):
+            self._unread.append(job)
+            return
+        make_ready(job, self._engine)
+        self._active.append(job)
 
     def _read_slice(self, job: Job) -> int:
-        """Tokenise the job's next texts, and those that follow from them. Returns their characters."""
-        end, chars = len(job.counts), 0
-        while end < len(job.texts) and chars < SLICE_CHARS:
-            chars += len(job.texts[end]) + 1
-            end += 1
-        for parts in self._engine.tokenize(job.texts[len(job.counts) : end]):
-            job.counts.append(len(parts))
-            job.windows.extend(parts)
-            job.tokens += sum(map(len, parts))
-        if job.tokens > self.admission.limits.max_tokens:
-            raise TooLargeError(f"more than {self.admission.limits.max_tokens} tokens; send less at a time")
-        if end == len(job.texts):
-            self._all_read(job)
+        """Tokenise some of the job's texts, and note its true cost when they are read. Returns their characters."""
+        chars = read_slice(job, self._engine, self.admission.limits.max_tokens)
+        if len(job.counts) == len(job.texts):
+            cost = ask_further(job)
+            job.large = job.large or cost > LARGE_TOKENS
+            with self._wake:
+                self.admission.correct(job.cost, cost, job.client)
+                job.cost = cost
         return chars
 
-    def _all_read(self, job: Job) -> None:
-        """The job's tokens are known: ask for what follows, or let it take its turns."""
-        cost = job.tokens
-        if job.follow is not None:
-            further, job.follow = job.follow(job.tokens), None
-            job.texts = [*job.texts, *further]
-            cost += job.tokens * len(further)
-        job.large = job.large or cost > LARGE_TOKENS
-        with self._wake:
-            self.admission.correct(job.cost, cost, job.client)
-            job.cost = cost
-        if len(job.counts) == len(job.texts):
-            job.exact = job.exact or self._engine.needs_exact(job.counts)
-            job.rows = np.empty((len(job.windows), len(self._engine.decision.label_names)))
-
-    def _fill_round(self) -> list[tuple[Job, int, int]]:
-        """(job, first window, windows) until the round is full; each job gives a few in its turn."""
-        members: list[tuple[Job, int, int]] = []
-        room = self._engine.round_tokens
-        turns = len(self._active)
-        while self._active and turns > 0 and room > 0:
-            turns -= 1
-            job = self._active.popleft()
-            if self._drop(job):
-                continue
-            if job.next == 0:
-                self._metrics.queue_wait(time.perf_counter() - job.arrived)
-            count = _fitting(job, room)
-            members.append((job, job.next, count))
-            room -= sum(len(window) for window in job.windows[job.next : job.next + count])
-            job.next += count
-            if job.next < len(job.windows):
-                self._active.append(job)
-        return members
-
-    def _run_round(self, members: list[tuple[Job, int, int]]) -> tuple[list[Job], int]:
-        """Runs the windows; the jobs that are complete with them, and the tokens that ran."""
-        windows = [window for job, first, count in members for window in job.windows[first : first + count]]
-        if not windows:
-            return [], 0
-        exact = [job.exact for job, _, count in members for _ in range(count)]
-        before = self._engine.run_again
-        rows = self._engine.score_windows(windows, exact)
-        self._metrics.batch(len(windows), len(members), self._engine.run_again - before)
-        start, done = 0, []
-        for job, first, count in members:
-            job.rows[first : first + count] = rows[start : start + count]
-            start += count
-            if job.next == len(job.windows):
-                done.append(job)
-        return done, sum(map(len, windows))
+    def _fill_round(self) -> list[Share]:
+        shares = fill_round(self._active, self._engine.round_tokens, self._drop)
+        for share in shares:
+            if share.first == 0:
+                self._metrics.queue_wait(time.perf_counter() - share.job.arrived)
+        return shares
 
     def _finish(self, jobs: list[Job]) -> None:
-        answers = [(job, _collect(job, self._engine)) for job in jobs]
+        answers = [(job, collect(job, self._engine.decision)) for job in jobs]
         self._release(jobs)
-        _on_loop(answers, _set_result)
+        deliver(answers)
 
     def _note(self, tokens: int, seconds: float) -> None:
         """Something was done: it says how fast, and that the queue moves."""
@@ -338,7 +239,7 @@ class Batcher:
             if job in self._active:
                 self._active.remove(job)
         self._release(jobs)
-        _on_loop([(job, fault) for job in jobs], _set_fault)
+        deliver([(job, fault) for job in jobs])
 
     def _drop(self, job: Job) -> bool:
         """Whether nobody waits for the job any more; then it leaves the queue."""
@@ -357,68 +258,9 @@ class Batcher:
             job.texts, job.windows = (), []
 
 
-def measure_rate(engine: Engine) -> float:
-    """Tokens per second of one full round, so that the first requests meet a limit that fits the machine."""
-    windows = [[0] * CALIBRATION_TOKENS] * max(engine.round_tokens // CALIBRATION_TOKENS, 1)
-    started = time.perf_counter()
-    engine.score_windows(windows)
-    return len(windows) * CALIBRATION_TOKENS / (time.perf_counter() - started)
-
-
-def _length(text: str) -> int:
-    """Bytes of the text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode())
-
-
 def _give_memory_back() -> None:
     """The C library keeps what was freed unless it is told; Linux with glibc only."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
-
-
-def _fitting(job: Job, room: int) -> int:
-    """How many of the job's next windows go into a round with so much room: at least one."""
-    count = 0
-    for window in job.windows[job.next : job.next + WINDOWS_PER_TURN]:
-        room -= len(window)
-        if count and room < 0:
-            break
-        count += 1
-    return count
-
-
-def _collect(job: Job, engine: Engine) -> list[Scored]:
-    answers, start = [], 0
-    for count in job.counts:
-        end = start + count
-        answers.append(
-            Scored(
-                engine.decision.pool(job.rows[start:end]), count, sum(len(window) for window in job.windows[start:end])
-            )
-        )
-        start = end
-    return answers
-
-
-def _on_loop(answers: list[tuple[Job, Any]], deliver: Any) -> None:
-    """Hand answers to their event loop, in one call per loop."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Any]]] = {}
-    for job, value in answers:
-        by_loop.setdefault(job.future.get_loop(), []).append((job, value))
-    for loop, group in by_loop.items():
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(deliver, group)
-
-
-def _set_result(group: list[tuple[Job, list[Scored]]]) -> None:
-    for job, value in group:
-        if not job.future.done():
-            job.future.set_result(value)
-
-
-def _set_fault(group: list[tuple[Job, Exception]]) -> None:
-    for job, fault in group:
-        if not job.future.done():
-            job.future.set_exception(fault)

@@ -18,11 +18,11 @@ from starlette.routing import Route, Router
 
 from .access import App, Scope, Send
 from .admission import OverloadedError, TooLargeError
-from .batcher import Follow, Job, Scored
 from .bodies import Receive, read_json
 from .corrections import StoreFullError
 from .early import busy
 from .explanation import Explanation
+from .jobs import Follow, Job, Scored
 from .metrics import Instruments, exposition
 from .page import SECURITY_HEADERS, Counted, StaticFile, read_files, read_reference
 from .refusals import ClientGone, Refused, json_response, refusal_response

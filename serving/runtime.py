@@ -18,10 +18,11 @@ from evenodd.classifier.choice import Choice
 from evenodd.classifier.engine import Engine, open_engine
 
 from .admission import Limits, OverloadedError
-from .batcher import Batcher, Scored
+from .batcher import Batcher
 from .bodies import Bodies
 from .corrections import Store, open_store
 from .explanation import Explanation
+from .jobs import Scored
 from .metrics import Metrics
 from .settings import Settings, read_settings
 
