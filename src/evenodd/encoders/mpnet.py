@@ -143,7 +143,8 @@ def _is_top(name: str) -> bool:
 
 def main() -> None:
     """Downloads the model and prints its folder."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     try:
         sys.stdout.write(f"mpnet: {fetch_mpnet()}\n")
     except (RuntimeError, OSError) as fault:
