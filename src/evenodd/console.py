@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from glob import has_magic
 from pathlib import Path
 
-from evenodd.flow.entries import ENTRIES, Entry, find_entry
+from evenodd.flow.entries import ENTRIES, Entry, Result, find_entry
 from evenodd.flow.logs import configure_logging, quieten_libraries
 from evenodd.interruption import end_with_parent, listen
-from evenodd.settings import Settings, full_name, make_request
+from evenodd.settings import Request, Settings, full_name, make_request
 
 FILE_SUFFIXES = (".csv", ".json", ".jsonl", ".ndjson", ".parquet", ".txt", ".tsv")
 USAGE = "evenodd ENTRY name=value …    (--name value is the same; evenodd ENTRY --help lists the settings)"
@@ -39,15 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt as asked:
         number = getattr(asked, "number", signal.SIGINT)
         how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
-        print(f"{name}: {how}. Run the same command again to resume from the last checkpoint.", file=sys.stderr)
+        _say(f"{name}: {how}. Run the same command again to resume from the last checkpoint.")
         sys.exit(128 + number)
     except Exception as error:
         if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _reported()):
             raise
-        print(f"{name}: {in_one_line(error)}", file=sys.stderr)
+        _say(f"{name}: {in_one_line(error)}")
         sys.exit(getattr(error, "exit_code", 2))
     if code:
         sys.exit(code)
+
+
+def _say(line: str) -> None:
+    """Tells the user, once for all processes of a command."""
+    if _processes()[0] == 0:
+        print(line, file=sys.stderr)
 
 
 def run_entry(entry: Entry, words: Sequence[str]) -> int:
@@ -68,9 +74,25 @@ def run_entry(entry: Entry, words: Sequence[str]) -> int:
         raise ValueError("; ".join([str(fault), *faults_of_data(given, str(fault))])) from None
     _stay_offline(settings)
     quieten_libraries()
-    result = entry.run(request)
+    result = entry.run(request) if _processes() == (0, 1) else _run_in_processes(entry, request)
     print(result.text)
     return getattr(result, "exit_code", 0)
+
+
+def _processes() -> tuple[int, int]:
+    """Number of this process and how many torchrun, or what sets its variables, has started for the command."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    return (int(os.environ.get("RANK", "0")), world) if world > 1 else (0, 1)
+
+
+def _run_in_processes(entry: Entry, request: Request) -> Result:
+    """The first process runs the entry point; the others join its fits, and end here."""
+    from evenodd.training import follow, leading
+
+    if _processes()[0] > 0:
+        follow(_reported())
+    with leading():
+        return entry.run(request)
 
 
 def _reported() -> tuple[type[Exception], ...]:

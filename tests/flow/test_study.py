@@ -92,7 +92,7 @@ def test_students_of_all_seeds_share_the_teacher_that_the_study_fits():
             assert plan.teacher.fingerprint("rows", "encoder") == fitted
 
 
-@pytest.mark.parametrize(("name", "value"), [("epochs", 2), ("learning_rate", 3e-5), ("train.processes", 2)])
+@pytest.mark.parametrize(("name", "value"), [("epochs", 2), ("learning_rate", 3e-5), ("train.max_rows", 32)])
 def test_what_is_said_for_a_command_reaches_the_teacher_on_the_way(name, value):
     """`distill_odd -P epochs=1` would train three epochs of the teacher, which is most of the time."""
     plan = make_plan("odd", make_request({name: str(value)}))
@@ -115,12 +115,6 @@ def test_what_is_said_for_the_teacher_is_the_teachers_alone(tmp_path):
     assert (plan.teacher.settings.train.epochs, plan.settings.train.epochs) == (7, 4)
     with pytest.raises(ValueError, match=r"^teacher\.epochs='none'"):
         make_request({"teacher.epochs": "none"})
-
-
-def test_how_many_processes_fit_it_does_not_make_another_run_of_it():
-    """A finished teacher would be fitted again on a machine with other cores."""
-    plan, plain = (make_plan("odd", make_request({"train.processes": number})) for number in (2, 1))
-    assert plan.fingerprint("rows", "encoder") == plain.fingerprint("rows", "encoder")
 
 
 def test_with_varied_splits_every_seed_has_its_own_division_and_teacher():

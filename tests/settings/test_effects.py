@@ -18,7 +18,6 @@ SOURCES = Path(__file__).resolve().parents[2] / "src" / "evenodd"
 NOT_THE_RESULT = {
     "data.source": "rows",
     "teacher.source": "flow/materials.py",
-    "train.processes": "training/fit.py",
     "train.log_steps": "training",
     "distill.cache_budget_mb": "flow/build.py",
 }

@@ -8,18 +8,17 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import softmax
 
 from evenodd import tracking
 from evenodd.encoders import parameter_counts, state_digest
-from evenodd.evidence import check_teacher, classification_metrics
+from evenodd.evidence import check_teacher
 from evenodd.flow.adapters import merge_adapters, rank_views
-from evenodd.flow.build import Built, build
+from evenodd.flow.build import Built
+from evenodd.flow.fit_model import Job, fit_model
 from evenodd.flow.materials import Materials
 from evenodd.flow.measure import Measured, measure, scores_to_bytes
 from evenodd.flow.plan import Plan
@@ -30,7 +29,7 @@ from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
 from evenodd.settings import TrainSettings
 from evenodd.storage import discard
-from evenodd.training import AfterEachStep, Fit, FitContext, fit, mix_weights, operations_per_token
+from evenodd.training import AfterEachStep, Fit, mix_weights, operations_per_token
 
 log = logging.getLogger(__name__)
 
@@ -182,20 +181,18 @@ def _fit_and_measure(
 ) -> tuple[Built, Fit, Measured]:
     """Fits and measures the variant; `others` are its teacher and its fit without added rows."""
     teacher, plain = others
-    built = build(plan, materials, teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
-    corpus, settings = materials.corpus, plan.settings
+    uris = teacher.model_uri if teacher else None, plain_teacher_uri(teacher)
+    settings = plan.settings
     log.info(
         "%s | fitting | %s rows | %d epochs | learning rate %g | seed %d",
         plan.variant.name,
-        f"{len(corpus.train):,}",
+        f"{len(materials.corpus.train):,}",
         settings.train.epochs,
         settings.train.learning_rate,
         settings.seed,
     )
-    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
-    callbacks = (*built.callbacks, AfterEachStep(check))
-    context = FitContext(folder, settings.seed, score, tracking.log_metrics, callbacks)
-    fitted = fit(built.model, materials.fit_data(built.tokenizer), settings.train, built.objective, context)
+    job = Job(plan, materials, uris, folder)
+    built, fitted = fit_model(job, tracking.log_metrics, (AfterEachStep(check),))
     trainable = parameter_counts(built.model)[1]
     if plan.variant.adapters:
         drawn, tables = rank_views(plan, built.model)
@@ -226,13 +223,6 @@ def _check_same_layers(built: Built, plain: FittedRun) -> None:
             f"layers {kept} were chosen with counterexamples and {others} without: their weights cannot be "
             "mixed. Name the layers (-P layers=…), or pass -P data.augment_mix=1."
         )
-
-
-def epoch_metrics(
-    logits: np.ndarray, labels: np.ndarray, *, label_names: tuple[str, ...], positive: str | None
-) -> dict[str, float]:
-    """What is reported of validation after each epoch."""
-    return classification_metrics(labels, softmax(logits, axis=1), label_names=label_names, positive=positive)
 
 
 def _log_and_register(

@@ -16,14 +16,14 @@ from transformers import AutoConfig
 from evenodd import search as tuning
 from evenodd import tracking
 from evenodd.encoders.lora import merge_lora
-from evenodd.flow.build import Built, build
-from evenodd.flow.fit_variant import epoch_metrics, fit_variant, plain_teacher_uri
+from evenodd.flow.build import Built
+from evenodd.flow.fit_model import Job, fit_model
+from evenodd.flow.fit_variant import fit_variant, plain_teacher_uri
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan, make_plan
 from evenodd.release.bench import latency_p50_ms
 from evenodd.report.study_plots import study_figures
 from evenodd.settings import TEACHER, Layer, Request, flatten
-from evenodd.training import FitContext, fit
 
 log = logging.getLogger(__name__)
 
@@ -186,15 +186,10 @@ def _score_trial(
     search: Search, plan: Plan, teachers: Teachers, folder_name: str, report: tuning.Report
 ) -> tuple[float, ...]:
     """Validation macro-F1 of the weights that the fit leaves, and latency when asked for. Test is not read."""
-    corpus = search.materials.corpus
     folder = plan.settings.home / "trials" / folder_name
     shutil.rmtree(folder, ignore_errors=True)
-    built = build(plan, search.materials, *teachers)
-    score = partial(epoch_metrics, label_names=corpus.label_names, positive=corpus.positive)
-    context = FitContext(folder, plan.settings.seed, score, _by_epoch(report), built.callbacks)
-    data = search.materials.fit_data(built.tokenizer)
     try:
-        fitted = fit(built.model, data, plan.settings.train, built.objective, context)
+        built, fitted = fit_model(Job(plan, search.materials, teachers, folder), _by_epoch(report))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     values = {"f1": fitted.score}

@@ -22,7 +22,6 @@ SHORT_NAMES = {
     "teacher": "teacher.source",
     "epochs": "train.epochs",
     "learning_rate": "train.learning_rate",
-    "processes": "train.processes",
     "layers": "variant.layers",
     "depth": "variant.depth",
     "trials": "tune.trials",
@@ -45,6 +44,7 @@ SHORT_NAMES = {
     "format": "run.format",
 }
 RENAMED = {"model_name": "name", "run.suite": "suite"}
+TORCHRUN = "torchrun --nproc-per-node 2 -m pipelines ENTRY name=value …"
 TEACHER = "teacher"
 
 
@@ -103,6 +103,8 @@ def unknown(name: str) -> str:
     """The message about a name that is not a setting."""
     if name in RENAMED:
         return f"parameter '{name}' is called '{RENAMED[name]}' now."
+    if name in ("processes", "train.processes"):
+        return f"parameter '{name}' is no more: several processes for one fit are started by torchrun: {TORCHRUN}."
     known = [*SHORT_NAMES, "config", *field_paths(), *(f"{TEACHER}.{key}" for key in TrainSettings.model_fields)]
     near = difflib.get_close_matches(name, known, n=1)
     common = f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."

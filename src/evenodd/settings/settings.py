@@ -127,7 +127,6 @@ class TrainSettings(Frozen):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto`: bf16 if it is measured to be faster"
     )
-    processes: int = Field(1, ge=1, le=64, description="number of processes for one fit")
     log_steps: int = Field(20, ge=1, description="steps between logged training losses")
 
     @field_validator("class_weight", mode="before")

@@ -11,7 +11,7 @@ from evenodd.training.precision import Precision, best_device
 
 
 class OneDevice(TrainingArguments):
-    """Trainer would split each batch over all GPUs of the machine by DataParallel; several are `processes=N`."""
+    """Trainer would split each batch over all GPUs of the machine by DataParallel; several are torchrun's."""
 
     @property
     def n_gpu(self) -> int:

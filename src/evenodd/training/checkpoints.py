@@ -13,7 +13,7 @@ from transformers import TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from evenodd.storage import discard, read_seal, seal, sound
-from evenodd.training.processes import rank_and_world
+from evenodd.training.ranks import rank_and_world
 
 log = logging.getLogger(__name__)
 

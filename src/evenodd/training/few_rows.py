@@ -14,6 +14,7 @@ import numpy as np
 
 from evenodd.settings import TrainSettings
 from evenodd.training.batches import cut_batches
+from evenodd.training.ranks import rank_and_world
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ def plan_batches(lengths: np.ndarray, settings: TrainSettings) -> BatchPlan:
     ordered = np.sort(np.asarray(lengths))
     budget, rows = settings.token_budget, settings.max_rows
     steps = _steps(ordered, budget, rows, settings)
-    while steps < settings.min_steps and rows // 2 >= max(LEAST_ROWS, settings.processes):
+    while steps < settings.min_steps and rows // 2 >= max(LEAST_ROWS, rank_and_world()[1]):
         budget, rows = max(budget // 2, 32), rows // 2
         steps = _steps(ordered, budget, rows, settings)
     passes = min(max(math.ceil(settings.min_steps / max(steps, 1)), 1), MOST_PASSES)
@@ -66,4 +67,4 @@ def plan_batches(lengths: np.ndarray, settings: TrainSettings) -> BatchPlan:
 
 
 def _steps(ordered: np.ndarray, budget: int, rows: int, settings: TrainSettings) -> int:
-    return len(cut_batches(ordered, budget, rows, settings.processes)) * settings.epochs
+    return len(cut_batches(ordered, budget, rows, rank_and_world()[1])) * settings.epochs

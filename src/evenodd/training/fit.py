@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from pathlib import Path
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -12,10 +13,11 @@ from evenodd.encoders.encoder import word_embeddings
 from evenodd.settings import TrainSettings
 from evenodd.training.ceiling import ceiling_figures
 from evenodd.training.checkpoints import Mark, drop_others, last_checkpoint, read_mark
+from evenodd.training.history import AfterEachStep
 from evenodd.training.inputs import Fit, FitContext, FitData
 from evenodd.training.objective import Objective
 from evenodd.training.precision import Precision, best_device, choose_precision
-from evenodd.training.processes import check_gpus, run_in_processes
+from evenodd.training.ranks import SharedFault, agreed, rank_and_world, together
 from evenodd.training.speedups import apply_speedups, needed_tokens
 from evenodd.training.speedups.dropout import DropoutPool
 from evenodd.training.trainer import EncoderTrainer
@@ -34,22 +36,20 @@ def fit(
 
     A folder with a complete checkpoint of an earlier, interrupted call is resumed: with the same random numbers,
     patience and history, and its metrics are reported again, so the weights are those of a call that ran through. One
-    in another precision or number of processes starts anew.
+    in another precision or number of processes starts anew. Where there are several processes (`ranks.py`), all call
+    this with the same arguments.
 
     Raises:
-        ValueError: more processes than GPUs.
-        RuntimeError: the loss is not a number, or one of several processes failed.
+        RuntimeError: the loss is not a number.
     """
     if settings.freeze_embeddings:
         word_embeddings(model).requires_grad_(False)
-    precision = choose_precision(settings.precision, best_device())
+    precision, resume = agreed(_beginning(settings, context) if rank_and_world()[0] == 0 else ("fp32", None))
     settings = settings.model_copy(update={"precision": precision})
-    drop_others(context.folder, _begun(settings))
-    if settings.processes > 1:
-        check_gpus(settings.processes)
-        fitted = run_in_processes(_fit, (model, data, settings, objective), context, settings.processes)
-    else:
-        fitted = _fit(model, data, settings, objective, context)
+    context = _shared(context)
+    fitted = together(lambda: _fit(model, data, settings, objective, context, resume))
+    if rank_and_world()[0] > 0:
+        return fitted
     figures = fitted.figures
     with needed_tokens(model, all_tokens=objective.reads_all_tokens):
         figures |= ceiling_figures(
@@ -57,7 +57,7 @@ def fit(
             data.epoch_lengths,
             rows_per_second=figures["cost/train_rows_per_second"],
             precision=precision,
-            processes=settings.processes,
+            processes=rank_and_world()[1],
         )
     _say(fitted, precision)
     return fitted
@@ -78,11 +78,35 @@ def _say(fitted: Fit, precision: Precision) -> None:
     )
 
 
+def _beginning(settings: TrainSettings, context: FitContext) -> tuple[Precision, Path | None]:
+    """Precision, and the checkpoint that is gone on from."""
+    precision = choose_precision(settings.precision, best_device())
+    drop_others(context.folder, Mark(precision, rank_and_world()[1]))
+    return precision, last_checkpoint(context.folder)
+
+
+def _shared(context: FitContext) -> FitContext:
+    """The context of one of several processes: they end together, and the first alone reports."""
+    rank, world = rank_and_world()
+    if world == 1:
+        return context
+    fault = SharedFault()
+    for callback in context.callbacks:
+        if isinstance(callback, AfterEachStep):
+            callback.check = fault.noting(callback.check)
+    report = fault.noting(context.report) if rank == 0 else lambda metrics, step: None
+    return replace(context, report=report, callbacks=(*context.callbacks, fault))
+
+
 def _fit(
-    model: PreTrainedModel, data: FitData, settings: TrainSettings, objective: Objective, context: FitContext
+    model: PreTrainedModel,
+    data: FitData,
+    settings: TrainSettings,
+    objective: Objective,
+    context: FitContext,
+    resume: Path | None,
 ) -> Fit:
-    resume = last_checkpoint(context.folder)
-    before = read_mark(resume) if resume else _begun(settings)
+    before = read_mark(resume) if resume else Mark(settings.precision, rank_and_world()[1])
     dropout = DropoutPool()
     context = replace(context, callbacks=(*context.callbacks, dropout))
     with apply_speedups(model, (data.train, data.validation), dropout, all_tokens=objective.reads_all_tokens):
@@ -93,10 +117,6 @@ def _fit(
         averaged = trainer.take_average()
     _remove_autocast(model)
     return trainer.finish(averaged)
-
-
-def _begun(settings: TrainSettings) -> Mark:
-    return Mark(settings.precision, settings.processes)
 
 
 def _remove_autocast(model: nn.Module) -> None:

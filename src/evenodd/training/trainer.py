@@ -23,8 +23,8 @@ from evenodd.training.inputs import Fit, FitContext, FitData
 from evenodd.training.objective import Batch, Objective
 from evenodd.training.precision import Precision
 from evenodd.training.predict import predict_logits
-from evenodd.training.processes import rank_and_world, share_of_batch, sum_over_processes
 from evenodd.training.progress import Progress
+from evenodd.training.ranks import rank_and_world, share_of_batch, sum_over_processes
 from evenodd.training.speedups.masks import mask_type, ready_mask
 
 log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class EncoderTrainer(Trainer):
             data.train.lengths,
             token_budget=batches.token_budget,
             max_rows=batches.max_rows,
-            min_rows=settings.processes,
+            min_rows=rank_and_world()[1],
             passes=batches.passes,
             seed=context.seed,
             turns=data.turns,

@@ -20,7 +20,7 @@ from evenodd.flow.fit_variant import FittedRun, fit_variant
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
 from evenodd.flow.schedule.runtime import INSTALL, has_ray, places_on, require_ray
-from evenodd.training import best_device
+from evenodd.training import best_device, rank_and_world
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = Non
         plans: what is to be fitted.
         cluster: address of a Ray cluster; None: this machine.
     """
-    if any(plan.settings.train.processes > 1 for plan in plans):
+    if rank_and_world()[1] > 1:
         return 1
     if asked is not None:
         return max(1, min(asked, len(plans)))
