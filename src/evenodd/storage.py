@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 log = logging.getLogger(__name__)
 
 FORMAT = 3
@@ -130,6 +132,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
         yield building
         if any(building.iterdir()):
             seal(building)
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Held by one process of this host at a time; the others wait, and find the folder when they get it.
+
+    The system releases it when a process ends. Hosts that share the folder may each do the work: the first keeps it.
+    """
+    locks = folder.parent / ".locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(locks / folder.name)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        log.info("%s | another process is working on it: waiting", folder.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextmanager

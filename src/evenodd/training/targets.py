@@ -1,8 +1,8 @@
-"""Teacher outputs (targets) for every training row, computed once and read by row.
+"""What the teacher says of every training row, computed once and read back by row.
 
 One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
-students, seeds and trials with the same teacher and data share them; fits that start together also share the pass.
-States are stored as float16, with a relative error of at most 5e-4. Tests compare a stored target with a live pass.
+students, seeds and trials of one teacher and one data set share them; of several that start at once, one runs it.
+States are kept as float16: at most 5e-4 of a value is lost. Tests hold a stored target against a live forward pass.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ from transformers import PreTrainedModel
 
 from evenodd.encoders.encoder import state_digest
 from evenodd.rows import TokenStore
-from evenodd.storage import FORMAT, sound
-from evenodd.training.batches import TokenBudgetSampler
-from evenodd.training.parts import Parts, fill_together
+from evenodd.storage import FORMAT, new_folder, one_at_a_time, sound
 from evenodd.training.precision import Precision, autocast
 from evenodd.training.predict import TOKEN_BUDGETS, evaluating, sorted_rows, to_device
 from evenodd.training.speedups.first_token import first_token_in_last_layer
@@ -45,7 +43,7 @@ class TeacherTargets:
     hidden: np.ndarray
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Makes another process open the same files instead of receiving a copy of their content."""
+        """Another process opens the same files instead of getting a copy of what they hold."""
         if isinstance(self.logits, np.memmap) and isinstance(self.hidden, np.memmap):
             return _reopen, (str(self.logits.filename), str(self.hidden.filename))
         return TeacherTargets, (self.logits, self.hidden)
@@ -59,17 +57,17 @@ class TeacherTargets:
 
 @dataclass(frozen=True)
 class JoinedTargets:
-    """Outputs of two teachers: of the first one up to some row, of the other one for the rows after it.
+    """Outputs of two teachers: the first one's of the rows up to some position, the other's of those after it.
 
-    Added rows are taught by a teacher that was trained on such rows; the original rows are taught by a teacher that was
-    not.
+    Rows that were added to the data are taught by a teacher that was trained on such rows, the data by one that
+    was not.
     """
 
     first: TeacherTargets
     rest: TeacherTargets
 
     def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
-        """Targets of a batch, see `TeacherTargets.fields`."""
+        """Targets of a batch, as `TeacherTargets.fields` gives them."""
         rows, count = np.asarray(rows), len(self.first.logits)
         late = rows >= count
         own, added = self.first.fields(rows[~late], layers), self.rest.fields(rows[late] - count, layers)
@@ -88,66 +86,45 @@ def target_megabytes(teacher: PreTrainedModel, rows: int) -> float:
 
 
 def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> TeacherTargets:
-    """The cached targets of a teacher for these rows; computed if they are not cached yet.
+    """The cached targets of these rows under this teacher; computed when they are not there yet.
 
     Args:
         teacher: unchanged.
         store: token ids of the training rows.
-        folder: holds all caches, each in a subfolder named by teacher, rows and precision, which is always complete.
-        precision: precision of the forward pass.
+        folder: caches; each lies in a folder named by teacher, rows and precision, and appears there whole or not.
+        precision: of the forward pass.
 
     Raises:
-        RuntimeError: a hidden state is NaN or too large for float16.
+        RuntimeError: a hidden state is too large for float16, or not a number.
     """
     path = folder / _key(teacher, store, precision)
-    if sound(path):
-        log.info("teacher targets | %s rows read from %s", f"{len(store):,}", path)
-    else:
-        log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
-        batches = sorted_rows(store, TOKEN_BUDGETS[next(teacher.parameters()).device.type])
-        fill_together(
-            path,
-            len(batches),
-            begin=lambda empty: _create(empty, teacher, len(store)),
-            fill=lambda building, parts: _fill(building, parts, batches, teacher, store, precision),
-        )
+    with one_at_a_time(path):
+        if sound(path):
+            log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
+        else:
+            log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
+            with new_folder(path) as building:
+                _write(building, teacher, store, precision)
     return TeacherTargets(np.load(path / LOGITS, mmap_mode="r"), np.load(path / HIDDEN, mmap_mode="r"))
 
 
-def _create(folder: Path, teacher: PreTrainedModel, rows: int) -> None:
+def _write(folder: Path, teacher: PreTrainedModel, store: TokenStore, precision: Precision) -> None:
     config: Any = teacher.config
-    _memory_map(folder / LOGITS, np.float32, (rows, config.num_labels))
-    _memory_map(folder / HIDDEN, np.float16, (rows, config.num_hidden_layers, config.hidden_size))
-
-
-def _fill(
-    folder: Path,
-    parts: Parts,
-    batches: TokenBudgetSampler,
-    teacher: PreTrainedModel,
-    store: TokenStore,
-    precision: Precision,
-) -> None:
-    """The batches that no other process works on, and then those that others have not finished."""
-    logits, hidden = np.load(folder / LOGITS, mmap_mode="r+"), np.load(folder / HIDDEN, mmap_mode="r+")
-    device = next(teacher.parameters()).device.type
+    rows, device = len(store), next(teacher.parameters()).device.type
+    logits = _memory_map(folder / LOGITS, np.float32, (rows, config.num_labels))
+    hidden = _memory_map(folder / HIDDEN, np.float16, (rows, config.num_hidden_layers, config.hidden_size))
     with evaluating(teacher), first_token_in_last_layer(teacher), autocast(precision, device):
-        for wait in (False, True):
-            for number, rows in enumerate(batches):
-                with parts.claim(number, wait=wait) as mine:
-                    if mine:
-                        batch = to_device(store.collate(np.asarray(rows), pad_to_multiple=1), teacher)
-                        output = teacher(**batch, output_hidden_states=True)
-                        logits[rows] = output.logits.float().cpu().numpy()
-                        hidden[rows] = _halved(first_token_states(output.hidden_states))
-            if parts.whole:
-                break
+        for places in sorted_rows(store, TOKEN_BUDGETS[device]):
+            batch = to_device(store.collate(np.asarray(places), pad_to_multiple=1), teacher)
+            output = teacher(**batch, output_hidden_states=True)
+            logits[places] = output.logits.float().cpu().numpy()
+            hidden[places] = _halved(first_token_states(output.hidden_states))
     logits.flush()
     hidden.flush()
 
 
 def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
-    """The first token's state after each layer, without the embeddings: float32, (batch, layers, hidden)."""
+    """The first token's state after each layer, embeddings left out: float32, (batch, layers, hidden)."""
     return torch.stack([state[:, 0].float() for state in hidden_states[1:]], dim=1)
 
 
