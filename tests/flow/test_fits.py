@@ -148,8 +148,11 @@ def test_as_many_fits_as_there_are_threads_or_gpus(monkeypatch):
     assert at_once.fits_at_once(None, plans) == 3
     assert at_once.fits_at_once(None, plans[:2]) == 2
     assert at_once.fits_at_once(7, plans) == 4
-    split = seed_plans("odd", make_request({"processes": "2", "seeds": "3"}))
-    assert at_once.fits_at_once(None, split) == at_once.fits_at_once(2, split) == 1
+    with monkeypatch.context() as under_torchrun:
+        under_torchrun.setattr(at_once, "rank_and_world", lambda: (0, 2))
+        assert at_once.fits_at_once(None, plans) == at_once.fits_at_once(2, plans) == 1
+        with pytest.raises(ValueError, match="engine=auto: the processes of torchrun share each fit"):
+            at_once.fits_at_once(None, plans, "auto")
     monkeypatch.setattr(at_once, "best_device", lambda: "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert at_once.fits_at_once(None, plans) == 2

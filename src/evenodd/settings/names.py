@@ -104,7 +104,7 @@ def unknown(name: str) -> str:
     if name in RENAMED:
         return f"parameter '{name}' is called '{RENAMED[name]}' now."
     if name in ("processes", "train.processes"):
-        return f"parameter '{name}' is no more: several processes for one fit are started by torchrun: {TORCHRUN}."
+        return f"parameter '{name}' was removed: torchrun starts several processes for one fit: {TORCHRUN}."
     known = [*SHORT_NAMES, "config", *field_paths(), *(f"{TEACHER}.{key}" for key in TrainSettings.model_fields)]
     near = difflib.get_close_matches(name, known, n=1)
     common = f"common ones are config, seed, {', '.join(list(SHORT_NAMES)[:10])}."

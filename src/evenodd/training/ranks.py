@@ -155,7 +155,7 @@ def _meet() -> None:
     try:
         distributed.monitored_barrier(_control[0], timeout=timedelta(seconds=MEETING_SECONDS))
     except RuntimeError as error:
-        print(f"a process of the fit has not ended it: {fault or error}", file=sys.stderr)
+        log.error("another process did not finish the fit: %s", fault or error)
         sys.exit(1)
 
 

@@ -1,8 +1,9 @@
-"""What the teacher says of every training row, computed once and read back by row.
+"""Teacher outputs (targets) for every training row, computed once and read by row.
 
 One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
-students, seeds and trials of one teacher and one data set share them; of several that start at once, one runs it.
-States are kept as float16: at most 5e-4 of a value is lost. Tests hold a stored target against a live forward pass.
+students, seeds and trials with the same teacher and data share them; of fits that start
+together, one runs the pass and the others wait for it.
+States are stored as float16, with a relative error of at most 5e-4. Tests compare a stored target with a live pass.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class TeacherTargets:
     hidden: np.ndarray
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Another process opens the same files instead of getting a copy of what they hold."""
+        """Makes another process open the same files instead of receiving a copy of their content."""
         if isinstance(self.logits, np.memmap) and isinstance(self.hidden, np.memmap):
             return _reopen, (str(self.logits.filename), str(self.hidden.filename))
         return TeacherTargets, (self.logits, self.hidden)
@@ -57,17 +58,17 @@ class TeacherTargets:
 
 @dataclass(frozen=True)
 class JoinedTargets:
-    """Outputs of two teachers: the first one's of the rows up to some position, the other's of those after it.
+    """Outputs of two teachers: of the first one up to some row, of the other one for the rows after it.
 
-    Rows that were added to the data are taught by a teacher that was trained on such rows, the data by one that
-    was not.
+    Added rows are taught by a teacher that was trained on such rows; the original rows are taught by a teacher that was
+    not.
     """
 
     first: TeacherTargets
     rest: TeacherTargets
 
     def fields(self, rows: np.ndarray, layers: tuple[int, ...]) -> dict[str, Tensor]:
-        """Targets of a batch, as `TeacherTargets.fields` gives them."""
+        """Targets of a batch, see `TeacherTargets.fields`."""
         rows, count = np.asarray(rows), len(self.first.logits)
         late = rows >= count
         own, added = self.first.fields(rows[~late], layers), self.rest.fields(rows[late] - count, layers)
@@ -86,16 +87,16 @@ def target_megabytes(teacher: PreTrainedModel, rows: int) -> float:
 
 
 def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, precision: Precision) -> TeacherTargets:
-    """The cached targets of these rows under this teacher; computed when they are not there yet.
+    """The cached targets of a teacher for these rows; computed if they are not cached yet.
 
     Args:
         teacher: unchanged.
         store: token ids of the training rows.
-        folder: caches; each lies in a folder named by teacher, rows and precision, and appears there whole or not.
-        precision: of the forward pass.
+        folder: holds all caches, each in a subfolder named by teacher, rows and precision, which is always complete.
+        precision: precision of the forward pass.
 
     Raises:
-        RuntimeError: a hidden state is too large for float16, or not a number.
+        RuntimeError: a hidden state is NaN or too large for float16.
     """
     path = folder / _key(teacher, store, precision)
     with one_at_a_time(path):
@@ -124,7 +125,7 @@ def _write(folder: Path, teacher: PreTrainedModel, store: TokenStore, precision:
 
 
 def first_token_states(hidden_states: tuple[Tensor, ...]) -> Tensor:
-    """The first token's state after each layer, embeddings left out: float32, (batch, layers, hidden)."""
+    """The first token's state after each layer, without the embeddings: float32, (batch, layers, hidden)."""
     return torch.stack([state[:, 0].float() for state in hidden_states[1:]], dim=1)
 
 

@@ -53,6 +53,8 @@ def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = Non
         cluster: address of a Ray cluster; None: this machine.
     """
     if rank_and_world()[1] > 1:
+        if cluster:
+            raise ValueError(f"engine={cluster}: the processes of torchrun share each fit; use one of the two.")
         return 1
     if asked is not None:
         return max(1, min(asked, len(plans)))
