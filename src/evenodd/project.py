@@ -197,4 +197,4 @@ def _named(model: Model | str | None) -> dict[str, str]:
 def _metrics_of(run: FittedRun) -> dict[str, float]:
     from evenodd import tracking
 
-    return dict(tracking.get_run(run.run_id).data.metrics)
+    return tracking.figures_of(tracking.get_run(run.run_id))

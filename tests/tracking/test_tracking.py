@@ -19,6 +19,7 @@ from evenodd.encoders import add_lora
 from evenodd.settings import LoraSettings, resolve_settings
 from evenodd.tracking import leases
 from evenodd.tracking.leases import owner
+from evenodd.tracking.names import CURVES, METRICS, called, stored
 
 NAME = "hate-speech"
 
@@ -164,8 +165,44 @@ def test_settings_do_not_clash_with_what_mlflow_run_recorded(
     params = tracking.get_run(run_id).data.params
     assert taken == run_id
     assert params["train.learning_rate"] == "2e-5"
-    assert (params["epochs"], params["train.epochs"], params["seed"]) == ("3", "3", "0")
-    assert not [key for key in params if key.startswith(("lora.", "distill."))]
+    assert set(params) == {"train.learning_rate", "epochs"}
+
+
+def test_parameters_are_what_runs_differ_in(tracking: ModuleType) -> None:
+    """Forty settings that nobody said hide the three that make the difference; all of them are still on record."""
+    usual = resolve_settings({"epochs": "4"})
+    with tracking.start_run("fit", tags={}) as run_id:
+        said = {"epochs": "4", "learning_rate": "0.5", "lora.rank": "4"}
+        tracking.log_settings(resolve_settings(said), ("train", "data"), usual=usual, variant="odd", rows=12)
+    params = tracking.get_run(run_id).data.params
+    assert params == {"variant": "odd", "rows": "12", "train.learning_rate": "0.5"}
+    recorded = tracking.settings_of(run_id)
+    assert (recorded["train.epochs"], recorded["train.learning_rate"]) == (4, 0.5)
+    assert {key.partition(".")[0] for key in recorded} == {"train", "data"}
+
+
+def test_curves_do_not_hide_the_final_figure(tracking: ModuleType) -> None:
+    """The newest step of a metric is what MLflow shows: an epoch's score would stand for the result."""
+    with tracking.start_run("fit", tags={}) as run_id:
+        tracking.log_curves({"validation/f1_macro": 0.4, "train/loss": 0.9, "validation/ece": 0.1}, step=7)
+        tracking.flush()
+        tracking.log_measured({"validation/f1_macro": 0.6, "cost/train_gflops": 80.0})
+    run, client = tracking.get_run(run_id), MlflowClient()
+    assert tracking.figures_of(run)["validation/f1_macro"] == 0.6
+    assert tracking.figures_of(run)["cost/train_gflops"] == 80.0
+    assert set(run.data.metrics) == {
+        "2_validation/f1_macro", "7_train/loss_by_step", "7_train/validation_f1_macro_by_step",
+    }  # fmt: skip
+    assert [point.step for point in client.get_metric_history(run_id, "2_validation/f1_macro")] == [0]
+    assert [point.step for point in client.get_metric_history(run_id, "7_train/loss_by_step")] == [7]
+
+
+def test_groups_of_metrics_stand_in_the_order_in_which_they_are_read() -> None:
+    """MLflow sorts by name: behaviour and cost would stand before the score."""
+    names = [stored(f"{group}/f1_macro") for group in ("test", "validation", "cost", "behaviour", "train")]
+    assert names == sorted(names)
+    assert [called(name) for name in names] == [name[2:] for name in names]
+    assert len(METRICS) + len(CURVES) <= 40
 
 
 def test_settings_read_alike_in_every_run(tracking: ModuleType) -> None:
@@ -179,12 +216,8 @@ def test_figures_that_are_no_numbers_are_left_out(tracking: ModuleType) -> None:
     """A NaN in the table sorts above every score."""
     with tracking.start_run("fit", tags={}) as run_id:
         tracking.log_metrics({"test/f1_macro": 0.5, "test/ece": float("nan"), "test/@odd": 1.0})
-        tracking.log_metrics({"train/loss": 0.25}, step=7)
-        tracking.flush()
     metrics = tracking.get_run(run_id).data.metrics
-    assert metrics["test/f1_macro"] == 0.5
-    assert "test/ece" not in metrics
-    assert [point.step for point in MlflowClient().get_metric_history(run_id, "train/loss")] == [7]
+    assert metrics == {"1_test/f1_macro": 0.5, "1_test/_odd": 1.0}
 
 
 def test_half_registered_versions_are_dropped(tracking: ModuleType) -> None:

@@ -98,13 +98,14 @@ def ablation_table(name: str, runs: list[FittedRun]) -> pd.DataFrame:
 
     Differences are of runs of the same seed; `difference_sd` is their standard deviation, empty for one seed.
     """
+    measured = [(run, tracking.figures_of(tracking.get_run(run.run_id))) for run in runs]
     rows = [
         {
             "loss": run.variant,
             "seed": run.seed,
-            **{key: tracking.get_run(run.run_id).data.metrics[key] for key in SCORES},
+            **{key: figures[key] for key in SCORES},
         }
-        for run in runs
+        for run, figures in measured
     ]
     frame = pd.DataFrame(rows)
     whole = frame[frame["loss"] == name].set_index("seed")[SCORES[0]]

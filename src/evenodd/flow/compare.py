@@ -11,9 +11,10 @@ from evenodd import tracking
 from evenodd.evidence.floors import mean_floors
 from evenodd.evidence.verdict import LATENCY, LATENCY_SPREAD, OPERATIONS, PARAMETERS, Candidate, Verdict
 from evenodd.evidence.winner import choose_winner
+from evenodd.flow.findings import carry, next_steps
 from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import NOT_THE_RESULT
-from evenodd.flow.report import Comparison, present
+from evenodd.flow.report import Comparison, Shown, present
 from evenodd.flow.runs import FinishedRun, newest_runs, read_run
 from evenodd.release.gates import Gate, failed, gates_of_fit
 from evenodd.settings import Request, Settings
@@ -33,16 +34,30 @@ class Compared:
     """
 
     run_id: str
-    verdict: Verdict
     winner_version: str | None
     strongest_version: str
-    table_text: str
-    report: Path
+    found: Comparison
+    shown: Shown
+
+    @property
+    def verdict(self) -> Verdict:
+        """Which variant ships, and why."""
+        return self.found.verdict
+
+    @property
+    def report(self) -> Path:
+        """The page."""
+        return self.shown.page
 
     @property
     def text(self) -> str:
         """Table, verdict, and where the report is."""
-        return "\n".join([self.table_text, *self.verdict.sentences, "", f"report     {self.report}"])
+        return "\n".join([self.shown.table.to_text(), *self.verdict.sentences, "", f"report     {self.report}"])
+
+    def carry(self, materials: Materials, stage: str, steps: Sequence[str]) -> None:
+        """Gives the open run what was found."""
+        tracking.set_tags({"winner_version": self.winner_version or ""})
+        carry(self.found, self.shown, materials, stage, steps)
 
 
 def run(request: Request) -> Compared:
@@ -85,18 +100,17 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     tags = {
         "stage": "compare",
         "data_digest": corpus.digest,
-        "winner": verdict.winner or "none",
         "winner_version": best.version if best else "",
-        "tie": str(verdict.tie).lower(),
         "synthetic": str(corpus.synthetic).lower(),
     }
     with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
-        tracking.log_settings(settings, ("evidence", "gates"))
+        tracking.log_settings(settings, ("evidence", "gates"), **materials.parameters)
         tests = [each.corpus.test for each in divided]
         compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
-        text, report = present(compared, materials, settings, settings.home / "reports" / run_id)
+        shown = present(compared, materials, settings, settings.home / "reports" / run_id)
+        carry(compared, shown, materials, "compare", next_steps(verdict, settings.data.source, settings.name))
     strongest = shipped[verdict.strongest].version
-    return Compared(run_id, verdict, best.version if best else None, strongest, text, report)
+    return Compared(run_id, best.version if best else None, strongest, compared, shown)
 
 
 def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
@@ -154,10 +168,10 @@ def _counterparts_of(run: FinishedRun) -> list[str]:
 
 
 def _settings_of(params: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The recorded settings that a fit depends on, and beside them those of its counterexamples."""
+    """The settings of a fit that differ from the usual ones, and beside them those of its counterexamples."""
     dotted = {key: value for key, value in params.items() if "." in key and key not in NOT_THE_RESULT}
     augment = {key: dotted.pop(key) for key in sorted(dotted) if key.startswith("data.augment")}
-    return dotted, list(augment.values()) if augment.get("data.augment") == "counterexamples" else []
+    return dotted, [f"{key}={value}" for key, value in augment.items()] if "data.augment" in augment else []
 
 
 def _mean(runs: Sequence[FinishedRun], key: str) -> float:

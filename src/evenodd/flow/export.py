@@ -222,7 +222,7 @@ def recommend(graphs: Graphs, settings: Settings) -> Graphs:
 
 
 def _contents(found: tracking.Version, facts: dict, settings: Settings) -> BundleContents:
-    metrics = tracking.get_run(found.run_id).data.metrics
+    metrics = tracking.figures_of(tracking.get_run(found.run_id))
     kept = ("test/", "behaviour/", "floor/")
     task = Task.from_dict(facts["task"])
     return BundleContents(

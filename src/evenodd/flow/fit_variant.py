@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,7 @@ from evenodd.flow.runs import read_run
 from evenodd.release.torch_session import reading_facts
 from evenodd.report.card import model_card
 from evenodd.report.data_plot import plot_data
-from evenodd.settings import TrainSettings
+from evenodd.settings import Request, TrainSettings
 from evenodd.storage import discard
 from evenodd.training import AfterEachStep, Fit, mix_weights, operations_per_token
 
@@ -36,7 +35,7 @@ log = logging.getLogger(__name__)
 TEACHER_METRIC = "validation/f1_macro"
 MORE = 3
 """A teacher that learned nothing is advised to train so many times as long."""
-READ_BACK = ("scores/", "tables/history.csv", "decision.json", "layer_map.json")
+READ_BACK = ("scores/", "tables/history.csv", "decision.json", "layer_map.json", "figures.json", "settings.yaml")
 
 
 @dataclass(frozen=True)
@@ -94,8 +93,8 @@ def _fit_variant(
     name = f"{plan.variant.name} · {materials.corpus.name} · seed {plan.settings.seed}"
     tags = _tags(plan, materials, fingerprint)
     with tracking.start_run(name, tags=tags, nested=nested, parent=parent) as run_id:
-        tracking.log_settings(plan.settings, plan.used)
-        _log_rows(materials)
+        log_parameters(plan, materials)
+        log_rows(materials)
         if not nested:
             log_data_report(materials)
         teacher = _ensure_teacher(plan, materials, parent)
@@ -141,7 +140,7 @@ def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> Fit
     if plan.teacher is None:
         return None
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, parent=parent)
-    metrics = tracking.get_run(teacher.run_id).data.metrics
+    metrics = tracking.figures_of(tracking.get_run(teacher.run_id))
     longer = _longer(plan.teacher.settings.train, teacher)
     check_teacher({TEACHER_METRIC: metrics[TEACHER_METRIC]}, materials.floors, longer=longer)
     tracking.set_tags({"teacher_run_id": teacher.run_id})
@@ -192,7 +191,7 @@ def _fit_and_measure(
         settings.seed,
     )
     job = Job(plan, materials, uris, folder)
-    built, fitted = fit_model(job, tracking.log_metrics, (AfterEachStep(check),))
+    built, fitted = fit_model(job, tracking.log_curves, (AfterEachStep(check),))
     trainable = parameter_counts(built.model)[1]
     if plan.variant.adapters:
         drawn, tables = rank_views(plan, built.model)
@@ -216,8 +215,8 @@ def _fit_and_measure(
 
 def _check_same_layers(built: Built, plain: FittedRun) -> None:
     """Weights of different teacher layers have the same shapes and nothing else in common."""
-    kept = ",".join(map(str, built.layer_map or ()))
-    others = tracking.get_run(plain.run_id).data.tags.get("layer_map", "")
+    kept = layers_in_words(built)
+    others = tracking.get_run(plain.run_id).data.params.get("layers", "")
     if kept != others:
         raise RuntimeError(
             f"layers {kept} were chosen with counterexamples and {others} without: their weights cannot be "
@@ -230,9 +229,6 @@ def _log_and_register(
 ) -> FittedRun:
     figures = measured.metrics | fitted.figures | materials.floors.to_metrics() | {"train/loss": fitted.train_loss}
     figures["cost/model_mb"] = figures["cost/parameters"] * 4 / 1e6
-    last = max((row["step"] for row in fitted.history), default=0) + 1
-    tracking.flush()
-    tracking.log_metrics(figures, step=last)
     tracking.flush()
     history = history_frame(fitted.history, plan.variant.name, plan.settings.seed)
     tracking.log_text(history.to_csv(index=False), "tables/history.csv")
@@ -244,9 +240,10 @@ def _log_and_register(
     entry = model_entry(plan, materials.corpus, figures, measured.decision, built.layer_map, reading)
     tracking.log_text(model_card(card_facts(entry, plan, materials.corpus, figures, run_id)), "model_card.md")
     uri = tracking.log_model(built.model, built.tokenizer, entry)
-    tracking.set_tags({"model_uri": uri, "state_digest": state_digest(built.model.state_dict())})
+    tracking.log_measured(figures, model_uri=uri)
+    tracking.log_json(lineage(materials, built), "lineage.json")
     version = tracking.register(uri, entry)
-    tracking.set_tags({"version": version, "registered_name": entry.registered_name})
+    tracking.set_tags({"model_uri": uri, "version": version})
     log.info(
         "%s | test macro-F1 %.3f, average precision %.3f | %s version %s | %.0f s",
         plan.variant.name,
@@ -264,8 +261,8 @@ def _log_details(built: Built, measured: Measured) -> None:
     if measured.behaviour:
         tracking.log_table("functionalities", measured.behaviour.by_functionality.reset_index())
         tracking.log_table("behaviour_groups", measured.behaviour.by_group.reset_index())
+    tracking.log_parameters({"layers": layers_in_words(built)})
     if built.layer_map:
-        tracking.set_tags({"layer_map": built.layer_map})
         tracking.log_json({"teacher_layers": built.layer_map, "sha256": built.tensor_digests}, "layer_map.json")
     tracking.log_figures(built.figures)
     for name, table in built.tables.items():
@@ -293,12 +290,38 @@ def log_data_report(materials: Materials) -> None:
     tracking.log_text("\n".join(found.sentences()), "data_report.txt")
 
 
-def _log_rows(materials: Materials) -> None:
+def layers_in_words(built: Built) -> str:
+    """The teacher's layers that a model is made of, `1,3,5`; for full depth all of them."""
+    depth = int(getattr(built.model.config, "num_hidden_layers", 0))
+    return ",".join(map(str, built.layer_map or range(1, depth + 1)))
+
+
+def lineage(materials: Materials, built: Built) -> dict[str, str]:
+    """What a fit was made from and what it made, for whoever asks whether two are the same."""
+    return {
+        "data": materials.corpus.name,
+        "data_digest": materials.corpus.digest,
+        "encoder": materials.encoder_name,
+        "encoder_digest": materials.encoder_digest,
+        "state_digest": state_digest(built.model.state_dict()),
+        "git_dirty": _git_dirty(),
+    }
+
+
+def log_parameters(plan: Plan, materials: Materials, **more: Any) -> None:
+    """What runs are told apart by, and the settings that differ from what the variant has when nothing is said."""
+    variant = plan.variant
+    usual = Request().settings_for(variant.family, variant.name)
+    facts = {"variant": variant.name, "seed": plan.settings.seed, **materials.parameters, **more}
+    tracking.log_settings(plan.settings, plan.used, usual=usual, **facts)
+
+
+def log_rows(materials: Materials) -> None:
+    """The splits as the open run's data sets."""
     corpus = materials.corpus
     contexts = {"train": "training", "validation": "validation", "test": "testing"}
     for split in corpus.splits:
         tracking.log_dataset(split.rows, f"{corpus.name}-{split.name}", split.digest, contexts[split.name])
-        tracking.log_metrics({f"data/{split.name}_rows": len(split)})
 
 
 def _tags(plan: Plan, materials: Materials, fingerprint: str) -> dict[str, str]:
@@ -308,10 +331,7 @@ def _tags(plan: Plan, materials: Materials, fingerprint: str) -> dict[str, str]:
         "fingerprint": fingerprint,
         "data_digest": materials.corpus.digest,
         "validation_digest": materials.corpus.validation.digest,
-        "data_name": materials.corpus.name,
         "synthetic": str(materials.corpus.synthetic).lower(),
-        "git_dirty": _git_dirty(),
-        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from evenodd import tracking
 from evenodd.flow.compare import Compared, compare_runs
 from evenodd.flow.export import export_version
+from evenodd.flow.findings import steps_of_shipped
 from evenodd.flow.materials import Materials
 from evenodd.flow.package import package
 from evenodd.flow.promote import CHAMPION, NotPromotedError, promote
@@ -17,14 +18,14 @@ from evenodd.settings import Request, Settings
 
 @dataclass(frozen=True)
 class Shipped:
-    """The comparison, the Bento of its winner, the experiment, and why nothing was promoted, if nothing was.
+    """The comparison, the Bento of its winner, where to look, and why nothing was promoted, if nothing was.
 
     Where no variant may ship, the Bento holds the strongest one: a person can try what the evidence is about.
     """
 
     compared: Compared
     bento: str
-    experiment: str
+    look: str
     stopped: str | None = None
 
     @property
@@ -37,7 +38,7 @@ class Shipped:
         """Table, verdict, and where to look."""
         lines = [
             self.compared.text,
-            f"look       make ui       http://localhost:5000, experiment '{self.experiment}'",
+            f"look       make ui       {self.look}",
             f"serve      make serve    http://localhost:3000 (the Bento is {self.bento})",
         ]
         return "\n".join(lines + ([f"\nNOT PROMOTED: {self.stopped}"] if self.stopped else []))
@@ -60,7 +61,8 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     export_version(version, settings, materials, nested=True)
     stopped = why_not_promoted(compared, settings)  # the chain is finished all the same: exported and packaged
     tag = package((version if stopped else CHAMPION,), settings, nested=True)
-    return Shipped(compared, tag, tracking.experiment_name(), stopped)
+    compared.carry(materials, "main", steps_of_shipped(settings.name, None if stopped else CHAMPION))
+    return Shipped(compared, tag, tracking.experiment_page(), stopped)
 
 
 def why_not_promoted(compared: Compared, settings: Settings) -> str | None:

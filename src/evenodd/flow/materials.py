@@ -70,6 +70,11 @@ class Materials:
         return self._others[key]
 
     @property
+    def parameters(self) -> dict[str, str]:
+        """What runs on these rows are told apart by: training rows, and the encoder."""
+        return {"rows": str(len(self.corpus.train)), "encoder": self.encoder_name}
+
+    @property
     def floors(self) -> Floors:
         """Majority and TF-IDF on these splits without what `augment` added, fitted at first use."""
         if not self._floors:

@@ -109,9 +109,11 @@ def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[st
 def figures_of(found: tracking.Version) -> dict[str, Any]:
     """Everything measured of a version: by its own run, and by the newest export of it."""
     run = tracking.get_run(found.run_id)
-    figures: dict[str, Any] = dict(run.data.metrics) | {"validation_digest": run.data.tags.get("validation_digest", "")}
+    figures: dict[str, Any] = {**tracking.figures_of(run)}
+    figures["validation_digest"] = run.data.tags.get("validation_digest", "")
     for export in tracking.find_runs({"stage": "export", "source_run_id": found.run_id})[:1]:
-        figures |= {key: value for key, value in export.data.metrics.items() if key.startswith(("cost/", "parity/"))}
+        measured = tracking.figures_of(export)
+        figures |= {key: value for key, value in measured.items() if key.startswith(("cost/", "parity/"))}
     return figures
 
 

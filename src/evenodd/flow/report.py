@@ -64,22 +64,33 @@ class Comparison:
     tests: Sequence[Split]
     counterparts: Sequence[FinishedRun] = ()
 
+    @property
+    def frame(self) -> pd.DataFrame:
+        """One row per run: variant, seed, version, run id and a column per figure."""
+        return pd.DataFrame([run.row for run in self.runs])
 
-def present(compared: Comparison, materials: Materials, settings: Settings, folder: Path) -> tuple[str, Path]:
-    """Logs the comparison as text, Markdown, HTML, tables, plots and page; the table as text, and the page's path."""
+
+@dataclass(frozen=True)
+class Shown:
+    """What people see of a comparison: its table and its page."""
+
+    table: ComparisonTable
+    page: Path
+
+
+def present(compared: Comparison, materials: Materials, settings: Settings, folder: Path) -> Shown:
+    """Logs the comparison as text, Markdown, HTML, tables and plots, and writes its page."""
     corpus, verdict = materials.corpus, compared.verdict
-    frame = pd.DataFrame([run.row for run in compared.runs])
+    frame = compared.frame
     task = corpus.task
     table = comparison_table(
         frame, compared.floors.metrics, task=task, winner=verdict.winner, synthetic=corpus.synthetic
     )
     augmented = augmentation(compared, materials, settings)
-    _log_tables(table, frame, compared, augmented)
-    tracking.log_metrics(materials.data_report.to_metrics())
+    _log_tables(table, compared, augmented)
     _log_plots(frame, pd.concat([run.history for run in compared.runs]), compared.floors)
     page = write_report(folder / PAGE, _report(compared, table, augmented, materials))
-    tracking.log_file(page)
-    return table.to_text(), page
+    return Shown(table, page)
 
 
 def gates_table(gates: Mapping[str, Sequence[Gate]]) -> pd.DataFrame:
@@ -113,12 +124,12 @@ def _holds(scored: Scored, split: Split) -> bool:
 
 def added_rows(run: FinishedRun) -> str:
     """What was added to the training rows, in words."""
-    said = tracking.get_run(run.run_id).data.params
+    said = tracking.settings_of(run.run_id)
     if said.get("data.augment", NONE) == NONE:
         return NONE
-    kinds = f" of {said['data.augment_kinds'].replace(',', ', ')}" if said.get("data.augment_kinds") else ""
-    mix = f"{float(said['data.augment_mix']):.0%} of the mix"
-    return f"{int(said['data.augment_rows']):,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
+    kinds = f" of {', '.join(said['data.augment_kinds'])}" if said.get("data.augment_kinds") else ""
+    mix = f"{said['data.augment_mix']:.0%} of the mix"
+    return f"{said['data.augment_rows']:,} rows an epoch ({said['data.augment_turns']} sets, {mix}){kinds}"
 
 
 def answers(run: FinishedRun, suite: Suite | None) -> BehaviourReport | None:
@@ -142,12 +153,8 @@ def _file(run: FinishedRun, name: str) -> Path:
     return tracking.download(run.run_id, f"scores/{name}.npz")
 
 
-def _log_tables(
-    table: ComparisonTable, frame: pd.DataFrame, compared: Comparison, augmented: Augmentation | None
-) -> None:
-    verdict = compared.verdict
-    tracking.log_table("runs", frame)
-    tracking.log_table("pairs", verdict.pairs)
+def _log_tables(table: ComparisonTable, compared: Comparison, augmented: Augmentation | None) -> None:
+    tracking.log_table("pairs", compared.verdict.pairs)
     tracking.log_table("gates", gates_table(compared.gates))
     if augmented:
         tracking.log_table("augmentation", augmented.means)
@@ -156,9 +163,6 @@ def _log_tables(
     tracking.log_text(table.to_text(), "comparison.txt")
     tracking.log_text(table.to_markdown(), "comparison.md")
     tracking.log_text(table.to_html(), "comparison.html")
-    tracking.log_text("\n".join(verdict.sentences), "verdict.txt")
-    tracking.log_metrics({f"compare/{name}_f1_macro": value for name, value in verdict.scores["f1_macro"].items()})
-    tracking.describe(f"{table.to_markdown()}\n\n" + "\n".join(f"- {line}" for line in verdict.sentences))
 
 
 def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, measured: Floors) -> None:
@@ -182,7 +186,7 @@ def _report(
     compared: Comparison, table: ComparisonTable, augmented: Augmentation | None, materials: Materials
 ) -> Report:
     corpus, runs, verdict = materials.corpus, compared.runs, compared.verdict
-    frame = pd.DataFrame([run.row for run in runs])
+    frame = compared.frame
     sections = [quality_section(frame, pd.concat([run.history for run in runs]), compared.floors)]
     sections.append(gates_section(gates_table(compared.gates)))
     shown = next((run for run in runs if run.variant == verdict.winner), runs[0])

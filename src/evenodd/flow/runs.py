@@ -48,8 +48,8 @@ def read_run(run_id: str) -> FinishedRun:
     tags = dict(run.data.tags)
     scored = read_scores(tracking.download(run_id, "scores/validation.npz"))
     history = pd.read_csv(tracking.download(run_id, "tables/history.csv"))
-    metrics = dict(run.data.metrics)
-    return FinishedRun(run_id, tags["variant"], int(tags["seed"]), tags["version"], metrics, tags, scored, history)
+    figures = tracking.figures_of(run)
+    return FinishedRun(run_id, tags["variant"], int(tags["seed"]), tags["version"], figures, tags, scored, history)
 
 
 def newest_runs(data_digest: str, variants: Sequence[str] | None, seed: int | None = None) -> list[str]:

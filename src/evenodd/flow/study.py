@@ -13,6 +13,7 @@ from typing import TypeVar
 from evenodd import tracking
 from evenodd.encoders.catalog import find_variant
 from evenodd.flow.compare import Compared, compare_runs
+from evenodd.flow.findings import next_steps
 from evenodd.flow.fit import seed_plans
 from evenodd.flow.fit_variant import log_data_report
 from evenodd.flow.materials import Materials, divisions, gather
@@ -41,6 +42,7 @@ def compare(fits: Fits, materials: Materials, settings: Settings) -> Compared:
     if not fits.complete:
         fits.check()
     compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
+    compared.carry(materials, "study", next_steps(compared.verdict, settings.data.source, settings.name))
     if fits.faults:
         log.warning("without what failed:\n%s", compared.text)
     fits.check()
@@ -75,7 +77,8 @@ def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials
     )
     title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"
     with tracking.start_run(title, tags={"stage": stage, "synthetic": str(materials.corpus.synthetic).lower()}):
-        tracking.log_settings(settings, ("run", "data", "teacher", "evidence", "tune"))
+        facts = {"seed": settings.seed, "variants": ",".join(names), **materials.parameters}
+        tracking.log_settings(settings, ("run", "data", "teacher", "train", "evidence", "tune"), **facts)
         log_data_report(materials)
         progress = Progress(len(names) * (trials + seeds))
         planned, untuned = study_plans(names, request, materials, progress)

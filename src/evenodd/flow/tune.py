@@ -18,7 +18,7 @@ from evenodd import tracking
 from evenodd.encoders.lora import merge_lora
 from evenodd.flow.build import Built
 from evenodd.flow.fit_model import Job, fit_model
-from evenodd.flow.fit_variant import fit_variant, plain_teacher_uri
+from evenodd.flow.fit_variant import fit_variant, log_parameters, plain_teacher_uri
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan, make_plan
 from evenodd.release.bench import latency_p50_ms
@@ -134,7 +134,7 @@ def _run_trial(
     pruned: tuning.Pruned | None = None
     values: tuple[float, ...] = ()
     with tracking.start_run(f"trial {number}", tags=tags, nested=True):
-        tracking.log_settings(plan.settings, plan.used)
+        log_parameters(plan, search.materials, **settings)
         try:
             values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)
         except tuning.Pruned as error:
@@ -172,7 +172,7 @@ def _score_again(
     log.info("tuning %s | fitting trial %d again | seed %d", search.name, trial.number, seed)
     try:
         with tracking.start_run(f"trial {trial.number} · seed {seed}", tags=tags, nested=True):
-            tracking.log_settings(plan.settings, plan.used)
+            log_parameters(plan, search.materials, **trial.params)
             folder = f"{study.study_name}-seed{seed}-{trial.number}"
             score = _score_trial(search, plan, teachers, folder, lambda f1_macro, epoch: None)[0]
             tracking.flush()
@@ -193,6 +193,7 @@ def _score_trial(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     values = {"f1": fitted.score}
+    tracking.log_metrics({SCORE: fitted.score})
     if "latency" in plan.settings.tune.objective:
         values["latency"] = _latency(built, plan)
         tracking.log_metrics({"cost/latency_p50_ms": values["latency"]})
@@ -205,7 +206,7 @@ def _by_epoch(report: tuning.Report) -> Callable[[dict[str, float], int], None]:
 
     def forward(metrics: dict[str, float], step: int) -> None:
         nonlocal epochs
-        tracking.log_metrics(metrics, step)
+        tracking.log_curves(metrics, step)
         if SCORE in metrics:
             epochs += 1
             report(metrics[SCORE], epochs)

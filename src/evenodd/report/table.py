@@ -103,6 +103,10 @@ class ComparisonTable:
         """A table element with a class per kind of row, everything escaped."""
         return render_part("comparison", self)
 
+    def to_frame(self) -> pd.DataFrame:
+        """The texts as a table, with what each row is."""
+        return pd.DataFrame(self.rows, columns=list(self.titles)).assign(kind=list(self.kinds))
+
     @property
     def marked(self) -> list[tuple[tuple[str, ...], str]]:
         """Each row with its kind."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import pandas as pd
+import yaml
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.data.huggingface_dataset import from_huggingface
+from mlflow.entities import LoggedModelInput, LoggedModelOutput
 from mlflow.exceptions import MlflowException
 
 from evenodd.settings import Settings, flatten, is_among
 from evenodd.storage import file_digest
+from evenodd.tracking.names import CURVES, METRICS, stored
 from evenodd.tracking.outbox import OUTBOX
+from evenodd.tracking.reading import FIGURES, SETTINGS
 
 PARAMETER_LENGTH, DIGEST_LENGTH = 500, 32
 
@@ -35,27 +39,58 @@ def active_run_id() -> str | None:
     return run.info.run_id if run else None
 
 
-def log_settings(settings: Settings, parts: tuple[str, ...]) -> None:
-    """Settings of these sections and names; what `mlflow run` has recorded already is left as it stands."""
-    run = mlflow.active_run()
-    recorded = MlflowClient().get_run(run.info.run_id).data.params if run else {}
-    flat = flatten(settings)
-    said = {key: value for key, value in flat.items() if value is not None and is_among(key, parts)}
-    chosen = {key: _text(value) for key, value in said.items()}
-    mlflow.log_params({key: value for key, value in chosen.items() if key not in recorded})
+def log_settings(settings: Settings, parts: tuple[str, ...], *, usual: Settings | None = None, **facts: Any) -> None:
+    """All settings of these sections and names in an artifact; as parameters those alone that runs differ in.
 
-
-def log_metrics(metrics: Mapping[str, float], step: int | None = None, *, run_id: str | None = None) -> None:
-    """Named figures of the open run, or of another one; those that are not numbers are left out.
-
-    With a step they are sent in the background, and kept while the store is away.
+    Args:
+        settings: of the run.
+        parts: sections and dotted settings that matter to it.
+        usual: the settings when nothing is said; one that equals them is no parameter.
+        facts: what else runs are told apart by: `variant`, `rows`, …; first among the parameters.
     """
-    finite = {_metric_key(key): float(value) for key, value in metrics.items() if value is not None and value == value}
-    owner = run_id or active_run_id()
-    if step is None or owner is None:
-        mlflow.log_metrics(finite, step=step, run_id=run_id)
-    else:
-        OUTBOX.add(owner, finite, step)
+    flat, defaults = flatten(settings), flatten(usual or Settings())
+    used = {key: value for key, value in flat.items() if is_among(key, parts)}
+    log_text(yaml.safe_dump({key: _plain(value) for key, value in used.items()}, sort_keys=False), SETTINGS)
+    log_parameters({**facts, **{key: value for key, value in used.items() if value not in (None, defaults[key])}})
+
+
+def log_parameters(chosen: Mapping[str, Any]) -> None:
+    """Parameters of the open run; one that `mlflow run` has recorded already is left as it stands."""
+    run_id = active_run_id()
+    recorded = MlflowClient().get_run(run_id).data.params if run_id else {}
+    mlflow.log_params({key: _text(value) for key, value in chosen.items() if key not in recorded})
+
+
+def log_metrics(metrics: Mapping[str, float], *, run_id: str | None = None, model_uri: str | None = None) -> None:
+    """Final figures of the open run, or of another one; those that are not numbers are left out.
+
+    They stand at step 0, where MLflow draws bars.
+
+    Args:
+        metrics: by name, in the order in which they are to be read.
+        run_id: of another run.
+        model_uri: of the logged model that they are figures of.
+    """
+    model_id = model_uri.removeprefix("models:/") if model_uri else None
+    mlflow.log_metrics(_finite(metrics), step=0, run_id=run_id, model_id=model_id)
+
+
+def log_measured(figures: Mapping[str, float], model_uri: str | None = None) -> None:
+    """Everything that was measured of the open run in an artifact, and what people compare of it as metrics."""
+    finite = {key: float(value) for key, value in figures.items() if value is not None and value == value}
+    log_json(finite, FIGURES)
+    log_metrics({key: finite[key] for key in METRICS if key in finite}, model_uri=model_uri)
+
+
+def log_curves(metrics: Mapping[str, float], step: int) -> None:
+    """Points of the curves of a fit, sent in the background, and kept while the store is away."""
+    owner = active_run_id()
+    if owner is not None:
+        OUTBOX.add(owner, _finite({CURVES[key]: value for key, value in metrics.items() if key in CURVES}), step)
+
+
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    return {stored(key): float(value) for key, value in metrics.items() if value is not None and value == value}
 
 
 def flush() -> None:
@@ -70,6 +105,20 @@ def flush() -> None:
 def set_tags(tags: Mapping[str, Any]) -> None:
     """Tags of the open run."""
     mlflow.set_tags({key: _text(value) for key, value in tags.items()})
+
+
+def rename_run(name: str) -> None:
+    """Another name for the open run: what it found."""
+    mlflow.set_tag("mlflow.runName", name)
+
+
+def link_models(uris: Sequence[str], *, made: bool) -> None:
+    """Shows logged models with the open run: as what it made, or else as what it read."""
+    run_id, ids = active_run_id() or "", [uri.removeprefix("models:/") for uri in uris]
+    if made:
+        MlflowClient().log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in ids])
+    else:
+        MlflowClient().log_inputs(run_id, models=[LoggedModelInput(model_id) for model_id in ids])
 
 
 def describe(text: str) -> None:
@@ -137,5 +186,6 @@ def _text(value: Any) -> str:
     return str(value)[:PARAMETER_LENGTH]
 
 
-def _metric_key(key: str) -> str:
-    return "".join(c if c.isalnum() or c in "_-./ " else "_" for c in key)
+def _plain(value: Any) -> Any:
+    """A setting as YAML has it."""
+    return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value

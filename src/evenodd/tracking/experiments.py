@@ -10,6 +10,7 @@ from functools import partial
 import mlflow
 from mlflow import MlflowClient
 
+from evenodd.storage import digest_of
 from evenodd.tracking import store
 from evenodd.tracking.leases import HEART, mark, sweep
 from evenodd.tracking.runs import beat, close_interrupted
@@ -17,6 +18,11 @@ from evenodd.tracking.runs import beat, close_interrupted
 DEFAULT_EXPERIMENT = "0"
 OUR_EXPERIMENT = "EVENODD_EXPERIMENT_ID"
 """Environment variable: `MLFLOW_EXPERIMENT_ID` as `configure` set it, so that it is no choice of the user's."""
+KIND_TAG, NOTE_TAG, OUR_NOTE_TAG = "mlflow.experimentKind", "mlflow.note.content", "evenodd.note"
+HOW_TO_READ = (
+    "A run of `main`, `study` or `compare` holds a comparison: its verdict, table, figures and `report.html`. The "
+    "fitted variants are the runs under it (Expand rows)."
+)
 
 
 def configure(experiment: str) -> None:
@@ -43,7 +49,51 @@ def _choose_experiment(experiment: str) -> None:
     chosen = {"MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME", *(() if ours else ("MLFLOW_EXPERIMENT_ID",))}
     if not chosen & set(os.environ):
         os.environ[OUR_EXPERIMENT] = mlflow.set_experiment(experiment).experiment_id
-        mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
+    _dress(_current_experiment())
+
+
+def _current_experiment() -> str:
+    """Id of the experiment in which a run that is opened now would be."""
+    taken_up = os.environ.get("MLFLOW_RUN_ID")
+    if taken_up:
+        return str(MlflowClient().get_run(taken_up).info.experiment_id)
+    named = os.environ.get("MLFLOW_EXPERIMENT_NAME")
+    found = mlflow.set_experiment(named) if named else None
+    return str(found.experiment_id if found else os.environ.get("MLFLOW_EXPERIMENT_ID", DEFAULT_EXPERIMENT))
+
+
+def _dress(experiment_id: str) -> None:
+    """Tells MLflow that models are trained there, and people what there is; what a person has written stays."""
+    client = MlflowClient()
+    experiment = client.get_experiment(experiment_id)
+    if KIND_TAG not in experiment.tags and experiment_id != DEFAULT_EXPERIMENT:
+        client.set_experiment_tag(experiment_id, KIND_TAG, "custom_model_development")
+    if NOTE_TAG not in experiment.tags and experiment_id != DEFAULT_EXPERIMENT:
+        _note(client, experiment_id, f"Text classifiers **{experiment.name}**, made by evenodd. {HOW_TO_READ}")
+
+
+def describe_experiment(first_line: str) -> None:
+    """Puts what the newest comparison found on top of the open run's experiment; what a person has written stays."""
+    run, client = mlflow.active_run(), MlflowClient()
+    experiment = client.get_experiment(run.info.experiment_id) if run else None
+    if experiment is None:
+        return
+    written = experiment.tags.get(NOTE_TAG, "")
+    if not written or experiment.tags.get(OUR_NOTE_TAG) == digest_of(written):
+        _note(client, experiment.experiment_id, f"{first_line}\n\n{HOW_TO_READ}")
+
+
+def _note(client: MlflowClient, experiment_id: str, text: str) -> None:
+    client.set_experiment_tag(experiment_id, NOTE_TAG, text)
+    client.set_experiment_tag(experiment_id, OUR_NOTE_TAG, digest_of(text))
+
+
+def experiment_page() -> str:
+    """Address of the open run's experiment in MLflow's UI, in its view of model training."""
+    run, uri = mlflow.active_run(), mlflow.get_tracking_uri()
+    server = uri.rstrip("/") if uri.startswith("http") else "http://localhost:5000"
+    number = run.info.experiment_id if run else DEFAULT_EXPERIMENT
+    return f"{server}/#/experiments/{number}/runs?workflowType=machine_learning"
 
 
 def _leave_default(experiment: str) -> None:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from evenodd.storage import DamagedError, file_digest
 from evenodd.tracking import store
+from evenodd.tracking.names import called
 
 DONE_TAG = "evenodd.done"
 DIGESTS_TAG = "evenodd.artifacts"
@@ -109,7 +110,7 @@ def figures_of(run: Run) -> dict[str, float]:
         RuntimeError: the artifact is damaged.
     """
     text = artifact_text(run.info.run_id, FIGURES)
-    return (json.loads(text) if text else {}) | dict(run.data.metrics)
+    return (json.loads(text) if text else {}) | {called(key): value for key, value in run.data.metrics.items()}
 
 
 def settings_of(run_id: str) -> dict[str, Any]:

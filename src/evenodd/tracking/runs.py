@@ -27,7 +27,8 @@ log = logging.getLogger(__name__)
 def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, parent: str | None = None) -> Iterator[str]:
     """A run that ends FINISHED, FAILED after an error, or KILLED after an interruption; yields its id.
 
-    The run that `mlflow run` made is taken up when there is one. Metrics of the machine are sampled while it lasts.
+    The run that `mlflow run` made is taken up when there is one. Metrics of the machine are sampled where MLflow is
+    asked for them (`MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING`). Tags that only matter meanwhile go when it has finished.
 
     Args:
         name: of the run.
@@ -37,7 +38,7 @@ def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, paren
     """
     own = {**mark(), **tags}
     above = None if mlflow.active_run() else parent
-    run = mlflow.start_run(run_name=name, nested=nested, parent_run_id=above, tags=own, log_system_metrics=True)
+    run = mlflow.start_run(run_name=name, nested=nested, parent_run_id=above, tags=own)
     run_id, ended = run.info.run_id, "FAILED"
     try:
         mlflow.set_tags({**own, "mlflow.runName": name})
@@ -52,6 +53,9 @@ def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, paren
     finally:
         take_digests(run_id)
         _end(ended)
+    for tag in mark():
+        with suppress(MlflowException):
+            MlflowClient().delete_tag(run_id, tag)
 
 
 def _end(status: str) -> None:

@@ -19,7 +19,7 @@ def measure_latencies(runs: Sequence[FittedRun]) -> None:
     The models of one variant have one shape: its first run is measured, and the figure is logged for all of them. The
     spread, `cost/latency_spread_ms`, is the largest less the smallest of three medians.
     """
-    lacking = [run for run in runs if METRIC not in tracking.get_run(run.run_id).data.metrics]
+    lacking = [run for run in runs if METRIC not in tracking.figures_of(tracking.get_run(run.run_id))]
     first = {run.variant: run for run in reversed(lacking)}
     models = {variant: tracking.load_model(run.model_uri)[0] for variant, run in first.items()}
     found: dict[str, list[float]] = {variant: [] for variant in models}
@@ -29,4 +29,4 @@ def measure_latencies(runs: Sequence[FittedRun]) -> None:
     for run in lacking:
         times = found[run.variant]
         figures = {METRIC: median(times), "cost/latency_spread_ms": max(times) - min(times)}
-        tracking.log_metrics(figures, run_id=run.run_id)
+        tracking.log_metrics(figures, run_id=run.run_id, model_uri=run.model_uri)

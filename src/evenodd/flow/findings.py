@@ -1,0 +1,95 @@
+"""What a comparison found, carried by the run that it belongs to: who opens that need not look further."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from evenodd import tracking
+from evenodd.evidence.verdict import Verdict
+from evenodd.flow.fit_variant import log_rows
+from evenodd.flow.materials import Materials
+from evenodd.flow.report import Comparison, Shown
+from evenodd.report.highlights import highlights
+from evenodd.tracking.names import METRICS
+
+CARRIED = ("test/", "validation/", "cost/", "slices/")
+"""Groups of the winner's figures that the run of a comparison has as metrics."""
+
+
+def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, steps: Sequence[str] = ()) -> None:
+    """Gives the open run the winner, the verdict, its figures, the table, the report, the data sets and the models.
+
+    Args:
+        compared: what was found.
+        shown: the table and the page that were made of it.
+        materials: the rows.
+        stage: what the run is of: main, study, compare.
+        steps: commands that come next, each with a comment.
+    """
+    verdict = compared.verdict
+    tracking.rename_run(f"{stage} · {materials.corpus.name} · {verdict.winner or 'none'} ships")
+    tracking.set_tags({"winner": verdict.winner or "none", "tie": str(verdict.tie).lower()})
+    tracking.log_table("runs", compared.frame)
+    tracking.log_table("comparison", shown.table.to_frame())
+    tracking.log_text("\n".join(verdict.sentences), "verdict.txt")
+    tracking.log_file(shown.page)
+    tracking.log_metrics(_figures(compared) | materials.data_report.to_metrics())
+    log_rows(materials)
+    tracking.link_models([run.tags["model_uri"] for run in compared.runs], made=stage != "compare")
+    tracking.describe(_description(verdict, shown, steps))
+    tracking.describe_experiment(first_line(compared))
+
+
+def _figures(compared: Comparison) -> dict[str, float]:
+    """The winner's metrics, means over seeds, and what it may lose."""
+    verdict = compared.verdict
+    if verdict.winner is None:
+        return {}
+    means = compared.frame.groupby("variant").mean(numeric_only=True).loc[verdict.winner]
+    found = {key: float(means[key]) for key in METRICS if key in means and key.startswith(CARRIED)}
+    return found | {"validation/may_lose": verdict.may_lose}
+
+
+def first_line(compared: Comparison) -> str:
+    """What ships, how good it is, what it may lose and what it costs."""
+    name, *others = highlights(compared.verdict, compared.frame) or [None]
+    if name is None:
+        return compared.verdict.sentences[0]
+    return " · ".join([f"**{name.value} ships**", *(f"**{each.value}** {each.words}" for each in others)])
+
+
+def _description(verdict: Verdict, shown: Shown, steps: Sequence[str]) -> str:
+    headline, *reasons = verdict.sentences
+    parts = [f"**{headline}**", shown.table.to_markdown(), "\n".join(f"- {line}" for line in reasons)]
+    if steps:
+        parts.append("\n".join(["Next:", "```", *steps, "```"]))
+    return "\n\n".join([*parts, f"The whole report is the artifact `{shown.page.name}`."])
+
+
+def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:
+    """The commands after a comparison that shipped nothing yet."""
+    if verdict.winner is None:
+        return ()
+    rows = "" if source == "sample" else f" data={source}"
+    steps = {
+        f"evenodd export{rows}": "ONNX graphs of the winner, held against the model",
+        f"evenodd promote name={name}": "checks the gates and makes it the champion",
+        f"evenodd package name={name}": "the Bento; then evenodd serve",
+    }
+    return tuple(f"{command:<48} # {why}" for command, why in steps.items())
+
+
+def steps_of_shipped(name: str, alias: str | None) -> tuple[str, ...]:
+    """The commands after `main`.
+
+    Args:
+        name: of the registered model.
+        alias: of what was shipped; None where nothing was promoted.
+    """
+    steps = {
+        "evenodd serve": "the HTTP API and its page, http://localhost:3000",
+        "evenodd score input=texts.csv output=labels.csv": "a file of texts",
+    }
+    if alias:
+        steps[f'mlflow.pyfunc.load_model("models:/{name}@{alias}").predict(["…"])'] = "in Python"
+    return tuple(f"{command:<48} # {why}" for command, why in steps.items())

@@ -1,0 +1,45 @@
+"""What people compare of a run: which figures are metrics, in which order, and what they are called in the store.
+
+MLflow sorts metrics and their charts by name. The groups are numbered in the store, `1_test/f1_macro`, so that they
+stand there in the order in which they are read; everywhere else it is `test/f1_macro`.
+"""
+
+from __future__ import annotations
+
+import re
+
+GROUPS = ("test", "validation", "cost", "behaviour", "floor", "slices", "train")
+"""Prefixes of names, in the order in which people read."""
+SPLIT = ("f1_macro", "average_precision", "accuracy", "ece", "review_share", "automated_accuracy")
+METRICS = (
+    *(f"{split}/{name}" for split in ("test", "validation") for name in SPLIT),
+    *(f"test/decision_{name}" for name in ("precision", "recall")),
+    *("cost/latency_p50_ms", "cost/latency_spread_ms", "cost/parameters", "cost/operations_per_token"),
+    *("cost/trainable_parameters", "cost/model_mb", "cost/adapter_mb", "cost/train_seconds"),
+    *(f"behaviour/{name}" for name in ("balanced_accuracy", "recall", "specificity", "group_gap", "direct")),
+    "behaviour/neutral_mention",
+    *("floor/tfidf_f1_macro", "floor/tfidf_average_precision"),
+    *("slices/max_gap", "slices/max_false_positive_rate"),
+    "train/loss",
+)
+"""The figures of a fit that are metrics, 40 at most with the curves; the others are in an artifact."""
+CURVES = {
+    "train/loss": "train/loss_by_step",
+    "train/learning_rate": "train/learning_rate_by_step",
+    "validation/f1_macro": "train/validation_f1_macro_by_step",
+    "validation/average_precision": "train/validation_average_precision_by_step",
+}
+"""What is drawn over the steps of a fit, and its name: that of a final figure would hide the final figure."""
+_NUMBERED = re.compile(r"^\d_(?=[a-z]+/)")
+
+
+def stored(name: str) -> str:
+    """The name in the tracking store, with the signs that it takes and the number of its group."""
+    group, slash, _ = name.partition("/")
+    number = f"{GROUPS.index(group) + 1}_" if slash and group in GROUPS else ""
+    return number + "".join(c if c.isalnum() or c in "_-./ " else "_" for c in name)
+
+
+def called(name: str) -> str:
+    """The name everywhere else."""
+    return _NUMBERED.sub("", name)
