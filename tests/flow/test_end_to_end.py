@@ -89,9 +89,17 @@ def test_runs_line_up_for_the_compare_view(chain, environ) -> None:
     runs = {run.data.tags["variant"]: run for run in search(environ, "tags.model_uri LIKE 'models:/%'")}
     assert set(runs) == {"teacher", "odd"}
     shared = set(runs["teacher"].data.metrics) & set(runs["odd"].data.metrics)
-    assert {"train/loss", "validation/f1_macro", "test/f1_macro", "test/ece", "cost/parameters"} <= shared
-    assert {"floor/majority_accuracy", "floor/tfidf_f1_macro", "behaviour/balanced_accuracy"} <= shared
-    assert runs["odd"].data.params["train.learning_rate"] == "0.0002"
+    assert {
+        "1_test/f1_macro",
+        "5_decision/test_ece",
+        "2_validation/f1_macro",
+        "3_cost/parameters",
+        "8_train/loss",
+    } <= shared
+    assert {"4_behaviour/balanced_accuracy", "6_floor/tfidf_f1_macro"} <= shared
+    told_apart = {name: runs[name].data.params for name in runs}
+    assert {name: params["variant"] for name, params in told_apart.items()} == {"teacher": "teacher", "odd": "odd"}
+    assert told_apart["odd"]["layers"] == "1,3,5"
     assert runs["odd"].data.tags["teacher_run_id"] == runs["teacher"].info.run_id
 
 

@@ -44,6 +44,11 @@ def only_run(tracking: ModuleType, **tags: str) -> Any:
     return tracking.find_runs(tags)[0]
 
 
+def state_of(tracking: ModuleType, run: Any) -> str:
+    """Digest of the weights that a run made."""
+    return str(tracking.artifact_json(run.info.run_id, "lineage.json")["state_digest"])
+
+
 def has_picture(tracking: ModuleType, run: Any, name: str) -> bool:
     return tracking.download(run.info.run_id, f"plots/{name}.png").stat().st_size > 1000
 
@@ -63,7 +68,7 @@ def test_four_labels_go_from_rows_to_the_service(store):
     told = [engine.decision.answer(row) for row in engine.score(texts)]
     answers = scorer.classifier.answer(texts)
     assert [(one["label"], one["decision"]) for one in told] == [(answer.label, answer.decision) for answer in answers]
-    figures = tracking.get_run(only_run(tracking, variant=winner, seed="0").info.run_id).data.metrics
+    figures = tracking.figures_of(only_run(tracking, variant=winner, seed="0"))
     assert {f"test/f1_label_{name}" for name in SIGNS} <= set(figures)
 
 
@@ -120,17 +125,17 @@ def test_fits_at_once_are_those_of_one_after_another(store):
         assert new.data.tags["mlflow.parentRunId"] == at_once.info.run_id
         assert old.data.tags["mlflow.parentRunId"] == before.info.run_id
         assert new.info.experiment_id == at_once.info.experiment_id
-        assert new.data.tags["state_digest"] == old.data.tags["state_digest"]
+        assert state_of(tracking, new) == state_of(tracking, old)
         measured = [
             {
                 key: value
-                for key, value in run.data.metrics.items()
+                for key, value in tracking.figures_of(run).items()
                 if key.startswith(("test/", "validation/", "floor/"))
             }
             for run in (new, old)
         ]
         assert measured[0] == measured[1]
-        assert new.data.metrics["cost/latency_p50_ms"] > 0
+        assert tracking.figures_of(new)["cost/latency_p50_ms"] > 0
         versions.append(new.data.tags["version"])
     assert len(set(versions)) == 4
     teacher = tracking.find_runs({"variant": "teacher", "seed": "5"})[0].info.run_id
@@ -203,16 +208,13 @@ def test_a_study_over_varied_splits_pairs_variants_within_each(store):
     assert rows[0] != rows[1]
     compared = only_run(tracking, stage="compare")
     text = tracking.artifact_text(compared.info.run_id, "comparison.md")
-    floors = [run.data.metrics["floor/tfidf_f1_macro"] for run in runs["odd"]]
+    floors = [tracking.figures_of(run)["floor/tfidf_f1_macro"] for run in runs["odd"]]
     assert f"{sum(floors) / 2:.3f}" in text
     compare.run(make_request({**given, "seeds": "2", "vary_split": "true"}))
     again = tracking.find_runs({"stage": "compare"})[0]
-    scores = [
-        {key: value for key, value in run.data.metrics.items() if key.startswith("compare/")}
-        for run in (again, compared)
-    ]
-    assert set(scores[0]) == {"compare/odd_f1_macro", "compare/teacher_f1_macro"}
-    assert scores[0] == pytest.approx(scores[1])
+    tables = [tracking.artifact_text(run.info.run_id, "tables/comparison.csv") for run in (again, compared)]
+    assert "\nodd," in tables[0]
+    assert tables[0] == tables[1]
 
 
 def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
@@ -224,7 +226,7 @@ def test_a_fit_with_counterexamples_is_mixed_with_the_fit_without(store):
         (mixed,) = (run for run in tracking.find_runs({"variant": name}) if "plain_run_id" in run.data.tags)
         assert mixed.data.params["data.augment"] == "counterexamples"
         plain = tracking.get_run(mixed.data.tags["plain_run_id"])
-        assert (plain.data.tags["variant"], plain.data.params["data.augment"]) == (name, "none")
+        assert (plain.data.tags["variant"], "data.augment" in plain.data.params) == (name, False)
         weights, expected = (tracking.load_model(run.data.tags["model_uri"])[0].state_dict() for run in (mixed, plain))
         for key, value in weights.items():
             np.testing.assert_allclose(value, expected[key], atol=1e-6)
@@ -252,7 +254,7 @@ def test_a_study_of_adapters_and_draws_leaves_what_each_is_about(store):
         assert has_picture(tracking, runs[name], "layer_importance")
         assert tracking.artifact_text(runs[name].info.run_id, "tables/layer_importance.csv")
     for name in ("adalora", "lora_student", "hybrid"):
-        metrics = runs[name].data.metrics
+        metrics = tracking.figures_of(runs[name])
         assert metrics["check/merged_max_abs_diff"] < 1e-3
         assert metrics["check/reloaded_max_abs_diff"] < 1e-3
         assert metrics["cost/adapter_mb"] > 0

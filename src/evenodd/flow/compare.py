@@ -54,7 +54,7 @@ class Compared:
         """Table, verdict, and where the report is."""
         return "\n".join([self.shown.table.to_text(), *self.verdict.sentences, "", f"report     {self.report}"])
 
-    def carry(self, materials: Materials, stage: str, steps: Sequence[str]) -> None:
+    def carry(self, materials: Materials, stage: str, steps: Sequence[str] = ()) -> None:
         """Gives the open run what was found."""
         tracking.set_tags({"winner_version": self.winner_version or ""})
         carry(self.found, self.shown, materials, stage, steps)

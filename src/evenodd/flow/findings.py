@@ -9,7 +9,7 @@ from evenodd.evidence.verdict import Verdict
 from evenodd.flow.fit_variant import log_rows
 from evenodd.flow.materials import Materials
 from evenodd.flow.report import Comparison, Shown
-from evenodd.report.highlights import highlights
+from evenodd.report.highlights import OPERATIONS
 from evenodd.tracking.names import METRICS
 
 CARRIED = ("test/", "validation/", "cost/", "slices/")
@@ -27,7 +27,7 @@ def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, 
         steps: commands that come next, each with a comment.
     """
     verdict = compared.verdict
-    tracking.rename_run(f"{stage} · {materials.corpus.name} · {verdict.winner or 'none'} ships")
+    tracking.rename_run(f"{verdict.winner or 'none'} ships · {stage} · {materials.corpus.name}")
     tracking.set_tags({"winner": verdict.winner or "none", "tie": str(verdict.tie).lower()})
     tracking.log_table("runs", compared.frame)
     tracking.log_table("comparison", shown.table.to_frame())
@@ -36,8 +36,8 @@ def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, 
     tracking.log_metrics(_figures(compared) | materials.data_report.to_metrics())
     log_rows(materials)
     tracking.link_models([run.tags["model_uri"] for run in compared.runs], made=stage != "compare")
-    tracking.describe(_description(verdict, shown, steps))
-    tracking.describe_experiment(first_line(compared))
+    describe(verdict, shown, steps)
+    tracking.describe_experiment(first_line(compared), f"{verdict.sentences[0]}")
 
 
 def _figures(compared: Comparison) -> dict[str, float]:
@@ -51,19 +51,33 @@ def _figures(compared: Comparison) -> dict[str, float]:
 
 
 def first_line(compared: Comparison) -> str:
-    """What ships, how good it is, what it may lose and what it costs."""
-    name, *others = highlights(compared.verdict, compared.frame) or [None]
-    if name is None:
-        return compared.verdict.sentences[0]
-    return " · ".join([f"**{name.value} ships**", *(f"**{each.value}** {each.words}" for each in others)])
+    """What ships, how good it is, what it may lose and what it costs, in a line that an experiment's page has room for."""
+    verdict = compared.verdict
+    winner, reference = verdict.winner, str(verdict.reference)
+    if winner is None:
+        return f"**{verdict.sentences[0]}**"
+    means = compared.frame.groupby("variant").mean(numeric_only=True)
+    parts = [f"**{winner} ships**", f"macro-F1 **{means.loc[winner, 'test/f1_macro']:.3f}** on test"]
+    if winner != reference:
+        cost = means.loc[winner, OPERATIONS] / means.loc[reference, OPERATIONS]
+        parts += [f"loses at most **{verdict.may_lose:.3f}**", f"costs **{cost:.0%}** of {reference}"]
+    return " · ".join(parts)
 
 
-def _description(verdict: Verdict, shown: Shown, steps: Sequence[str]) -> str:
+def describe(verdict: Verdict, shown: Shown, steps: Sequence[str] = (), stopped: str | None = None) -> None:
+    """Describes the open run: the verdict, the table, and the commands that come next.
+
+    Args:
+        verdict: of the comparison.
+        shown: its table and page.
+        steps: commands, each with a comment.
+        stopped: why nothing was promoted; None where something was, or nothing was to be.
+    """
     headline, *reasons = verdict.sentences
-    parts = [f"**{headline}**", shown.table.to_markdown(), "\n".join(f"- {line}" for line in reasons)]
-    if steps:
-        parts.append("\n".join(["Next:", "```", *steps, "```"]))
-    return "\n\n".join([*parts, f"The whole report is the artifact `{shown.page.name}`."])
+    parts = [f"**{headline}**", *([f"**Not promoted**: {stopped}"] if stopped else [])]
+    parts += [shown.table.to_markdown(), "\n".join(f"- {line}" for line in reasons)]
+    parts += ["\n".join(["Next:", "", "```", *steps, "```"])] if steps else []
+    tracking.describe("\n\n".join([*parts, f"The whole report is the artifact `{shown.page.name}`."]))
 
 
 def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from evenodd import tracking
 from evenodd.flow.compare import Compared, compare_runs
 from evenodd.flow.export import export_version
-from evenodd.flow.findings import steps_of_shipped
+from evenodd.flow.findings import describe, steps_of_shipped
 from evenodd.flow.materials import Materials
 from evenodd.flow.package import package
 from evenodd.flow.promote import CHAMPION, NotPromotedError, promote
@@ -57,11 +57,13 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     """
     fits.check()
     compared = compare_runs([run.run_id for run in fits.runs], materials, settings, nested=True)
+    compared.carry(materials, "main")
     version = compared.winner_version or compared.strongest_version
     export_version(version, settings, materials, nested=True)
     stopped = why_not_promoted(compared, settings)  # the chain is finished all the same: exported and packaged
     tag = package((version if stopped else CHAMPION,), settings, nested=True)
-    compared.carry(materials, "main", steps_of_shipped(settings.name, None if stopped else CHAMPION))
+    steps = steps_of_shipped(settings.name, None if stopped else CHAMPION)
+    describe(compared.verdict, compared.shown, steps, stopped)
     return Shipped(compared, tag, tracking.experiment_page(), stopped)
 
 

@@ -72,7 +72,7 @@ def _dress(experiment_id: str) -> None:
         _note(client, experiment_id, f"Text classifiers **{experiment.name}**, made by evenodd. {HOW_TO_READ}")
 
 
-def describe_experiment(first_line: str) -> None:
+def describe_experiment(*paragraphs: str) -> None:
     """Puts what the newest comparison found on top of the open run's experiment; what a person has written stays."""
     run, client = mlflow.active_run(), MlflowClient()
     experiment = client.get_experiment(run.info.experiment_id) if run else None
@@ -80,7 +80,7 @@ def describe_experiment(first_line: str) -> None:
         return
     written = experiment.tags.get(NOTE_TAG, "")
     if not written or experiment.tags.get(OUR_NOTE_TAG) == digest_of(written):
-        _note(client, experiment.experiment_id, f"{first_line}\n\n{HOW_TO_READ}")
+        _note(client, experiment.experiment_id, "\n\n".join((*paragraphs, HOW_TO_READ)))
 
 
 def _note(client: MlflowClient, experiment_id: str, text: str) -> None:

@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import re
 
-GROUPS = ("test", "validation", "cost", "behaviour", "floor", "slices", "train")
-"""Prefixes of names, in the order in which people read."""
-SPLIT = ("f1_macro", "average_precision", "accuracy", "ece", "review_share", "automated_accuracy")
+GROUPS = ("test", "validation", "cost", "behaviour", "decision", "floor", "slices", "train")
+"""Groups of metrics in the store, in the order in which people read."""
+SCORES = ("f1_macro", "average_precision", "accuracy")
+DECISION = {
+    f"test/{name}": f"decision/test_{name.removeprefix('decision_')}"
+    for name in ("decision_precision", "decision_recall", "review_share", "automated_accuracy", "ece")
+}
+"""Figures of the test split that stand in a group of their own, so that its scores are seen together."""
 METRICS = (
-    *(f"{split}/{name}" for split in ("test", "validation") for name in SPLIT),
-    *(f"test/decision_{name}" for name in ("precision", "recall")),
+    *(f"{split}/{name}" for split in ("test", "validation") for name in SCORES),
     *("cost/latency_p50_ms", "cost/latency_spread_ms", "cost/parameters", "cost/operations_per_token"),
     *("cost/trainable_parameters", "cost/model_mb", "cost/adapter_mb", "cost/train_seconds"),
     *(f"behaviour/{name}" for name in ("balanced_accuracy", "recall", "specificity", "group_gap", "direct")),
     "behaviour/neutral_mention",
+    *DECISION,
     *("floor/tfidf_f1_macro", "floor/tfidf_average_precision"),
     *("slices/max_gap", "slices/max_false_positive_rate"),
     "train/loss",
@@ -30,11 +35,13 @@ CURVES = {
     "validation/average_precision": "train/validation_average_precision_by_step",
 }
 """What is drawn over the steps of a fit, and its name: that of a final figure would hide the final figure."""
-_NUMBERED = re.compile(r"^\d_(?=[a-z]+/)")
+_CALLED = {name: figure for figure, name in DECISION.items()}
+_NUMBER = re.compile(r"^\d_(?=[a-z]+/)")
 
 
-def stored(name: str) -> str:
-    """The name in the tracking store, with the signs that it takes and the number of its group."""
+def stored(figure: str) -> str:
+    """The name in the tracking store: the number of its group, and no signs that the store refuses."""
+    name = DECISION.get(figure, figure)
     group, slash, _ = name.partition("/")
     number = f"{GROUPS.index(group) + 1}_" if slash and group in GROUPS else ""
     return number + "".join(c if c.isalnum() or c in "_-./ " else "_" for c in name)
@@ -42,4 +49,5 @@ def stored(name: str) -> str:
 
 def called(name: str) -> str:
     """The name everywhere else."""
-    return _NUMBERED.sub("", name)
+    plain = _NUMBER.sub("", name)
+    return _CALLED.get(plain, plain)
