@@ -18,6 +18,7 @@ import psutil
 import pytest
 import torch
 from interruption import at_full_size, hear_ctrl_c
+from mlflow import MlflowClient
 from small_study import GIVEN, SIGNS, study_copy, write_rows
 
 from evenodd import tracking as tracking_module
@@ -44,6 +45,28 @@ def only_run(tracking: ModuleType, **tags: str) -> Any:
     return tracking.find_runs(tags)[0]
 
 
+def check_what_is_shown(tracking: ModuleType, run: Any) -> None:
+    """A run of `main` and those under it: 25 parameters, 40 metrics and 12 tags at most, and what was found on top."""
+    stages = {"compare", "export", "promote", "package"}
+    client = MlflowClient()
+    under = client.search_runs([run.info.experiment_id], f"tags.`mlflow.parentRunId` = '{run.info.run_id}'")
+    assert {each.data.tags.get("stage") for each in under} == {None, *stages}
+    for each in (run, *under):
+        tags = [key for key in each.data.tags if not key.startswith("mlflow.")]
+        assert (len(each.data.params) <= 25, len(each.data.metrics) <= 40, len(tags) <= 12) == (True, True, True)
+        assert not [key for key in each.data.metrics if key.startswith("system/")]
+    fitted = next(each for each in under if each.data.tags.get("variant") == "odd" and "stage" not in each.data.tags)
+    finals = [key for key in fitted.data.metrics if not key.endswith("_by_step")]
+    assert {point.step for key in finals for point in client.get_metric_history(fitted.info.run_id, key)} == {0}
+    (model,) = client.get_run(fitted.info.run_id).outputs.model_outputs
+    measured = {metric.key for metric in client.get_logged_model(model.model_id).metrics}
+    assert {"1_test/f1_macro", "3_cost/latency_p50_ms"} <= measured
+    assert len(client.get_run(run.info.run_id).outputs.model_outputs) == 2
+    assert run.info.run_name.startswith(f"{run.data.tags['winner']} ships · main")
+    kind = client.get_experiment(run.info.experiment_id).tags["mlflow.experimentKind"]
+    assert kind == "custom_model_development"
+
+
 def state_of(tracking: ModuleType, run: Any) -> str:
     """Digest of the weights that a run made."""
     return str(tracking.artifact_json(run.info.run_id, "lineage.json")["state_digest"])
@@ -68,6 +91,7 @@ def test_four_labels_go_from_rows_to_the_service(store):
     told = [engine.decision.answer(row) for row in engine.score(texts)]
     answers = scorer.classifier.answer(texts)
     assert [(one["label"], one["decision"]) for one in told] == [(answer.label, answer.decision) for answer in answers]
+    check_what_is_shown(tracking, only_run(tracking, stage="main"))
     figures = tracking.figures_of(only_run(tracking, variant=winner, seed="0"))
     assert {f"test/f1_label_{name}" for name in SIGNS} <= set(figures)
 

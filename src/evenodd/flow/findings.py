@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from evenodd import tracking
@@ -51,7 +52,7 @@ def _figures(compared: Comparison) -> dict[str, float]:
 
 
 def first_line(compared: Comparison) -> str:
-    """What ships, how good it is, what it may lose and what it costs, in a line that an experiment's page has room for."""
+    """What ships, how good it is, what it may lose and what it costs, as short as an experiment's page needs it."""
     verdict = compared.verdict
     winner, reference = verdict.winner, str(verdict.reference)
     if winner is None:
@@ -84,7 +85,7 @@ def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:
     """The commands after a comparison that shipped nothing yet."""
     if verdict.winner is None:
         return ()
-    rows = "" if source == "sample" else f" data={source}"
+    rows = "" if source == "sample" else f" data={shlex.quote(source)}"
     steps = {
         f"evenodd export{rows}": "ONNX graphs of the winner, held against the model",
         f"evenodd promote name={name}": "checks the gates and makes it the champion",

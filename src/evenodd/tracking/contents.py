@@ -114,7 +114,7 @@ def rename_run(name: str) -> None:
 
 def link_models(uris: Sequence[str], *, made: bool) -> None:
     """Shows logged models with the open run: as what it made, or else as what it read."""
-    run_id, ids = active_run_id() or "", [uri.removeprefix("models:/") for uri in uris]
+    run_id, ids = active_run_id() or "", list(dict.fromkeys(uri.removeprefix("models:/") for uri in uris))
     if made:
         MlflowClient().log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in ids])
     else:
