@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from types import ModuleType
 
@@ -61,6 +62,30 @@ def test_gates_that_need_an_export_wait_for_the_promotion(tracking, corpus, tmp_
     run = add_finished(tracking, corpus, Made("odd"))
     asked = {"gates.require_parity": "true", "gates.max_onnx_mb": "1"}
     assert compare(corpus, [run], tmp_path, **asked).verdict.winner == "odd"
+
+
+def test_slices_are_figures_and_a_gate(tracking, rows_file, tmp_path) -> None:
+    """A version that is right on average and wrong on one region's texts would ship."""
+    rows = [json.loads(line) for line in rows_file.read_text(encoding="utf-8").splitlines()]
+    sliced = [{**row, "region": "north" if number % 2 else "south"} for number, row in enumerate(rows)]
+    (path := tmp_path / "sliced.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in sliced), encoding="utf-8")
+    settings = resolve_settings({"data": str(path), "slices": "region", "data.validation_share": "0.4"})
+    corpus = load_corpus(settings.data, seed=0, cache=tmp_path / "cache")
+    run = add_finished(tracking, corpus, Made("odd", skill=1.0))
+    compared = compare(corpus, [run], tmp_path)
+    table = logged(tracking, compared.run_id, "slices").set_index(["split", "value"])
+    regions = np.array(corpus.validation.slice_values("region"))
+    assert table.loc[("validation", "north"), "rows"] == (regions == "north").sum()
+    gap = tracking.figures_of(tracking.get_run(run))["slices/max_gap"]
+    rates = table.loc["validation"]["false_positive_rate"]
+    assert gap >= rates.max() - rates.min() > 0
+    page = compared.report.read_text(encoding="utf-8")
+    assert "<h2>Slices</h2>" in page
+    assert "false-positive rate" in page
+    for asked, passed in ((gap / 2, False), (gap, True)):
+        held = compare(corpus, [run], tmp_path, **{"gates.max_slice_gap": str(asked)})
+        gates = logged(tracking, held.run_id, "gates").set_index(["variant", "gate"])["passed"]
+        assert gates["odd", "slice_gap"] == passed
 
 
 def test_a_model_that_always_says_no_cannot_win(tracking, corpus, tmp_path) -> None:

@@ -227,14 +227,14 @@ def test_a_variant_that_fails_does_not_stop_the_others_and_is_told_at_the_end(fi
         f"run of {name}" for name in ("teacher 0", "lora 0", "teacher 1", "lora 1")
     ]
     compared: list[list[str]] = []
-    nothing = SimpleNamespace(text="")
+    nothing = SimpleNamespace(text="", verdict=SimpleNamespace(winner=None), carry=lambda *about: None)
     monkeypatch.setattr(study, "compare_runs", lambda ids, *a, **k: compared.append(list(ids)) or nothing)
     unused: Any = None
     with (
         pytest.raises(RuntimeError, match=r"1 failed and 5 finished.*odd seed 1: the training loss is nan"),
         tracking.start_run("study", tags={}) as run_id,
     ):
-        study.compare(came, unused, unused)
+        study.compare(came, unused, resolve_settings({}))
     assert compared == [[run.run_id for run in came.complete]]
     assert tracking.get_run(run_id).info.status == "FAILED"
     assert tracking.artifact_text(run_id, "faults.txt") == "odd seed 1: the training loss is nan"

@@ -48,7 +48,9 @@ def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
 @pytest.fixture(scope="module")
 def tuned(tracking: ModuleType) -> Iterator[tuple[str, Layer]]:
     """Id of the parent run and the settings found for the final fit."""
-    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
+    materials: Any = SimpleNamespace(
+        corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files", parameters={}
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tuning_runs, "_score_trial", _score)
         patch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
@@ -116,7 +118,9 @@ def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, mo
             raise MemoryError("out of memory")
         return _score(search, plan, teachers, folder, report)
 
-    materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files")
+    materials: Any = SimpleNamespace(
+        corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files", parameters={}
+    )
     monkeypatch.setattr(tuning_runs, "_score_trial", score)
     monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
     monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")

@@ -256,3 +256,19 @@ def test_scoring_refuses_bad_rows_too(tmp_path: Path) -> None:
     path.write_text("text,label\na,hate\n ,noHate\n")
     with pytest.raises(ValueError, match="text empty: line 3"):
         load_rows(DataSettings(source=str(path)), label_names=("noHate", "hate"), cache=tmp_path / "cache")
+
+
+def test_values_of_slices_stay_with_their_rows(tmp_path: Path) -> None:
+    """A value beside another row's text would blame the wrong group; a new column must not make other rows of them."""
+    rows = make_rows()
+    for number, row in enumerate(rows):
+        row["region"] = None if number % 7 == 0 else f"r{number % 3}"
+        row["age"] = 20.5 + number
+    plain, sliced = make_corpus(rows, tmp_path), make_corpus(rows, tmp_path, slices=("region", "age"))
+    assert sliced.slices == ("region", "age")
+    assert sliced.digest == plain.digest
+    for split in sliced.splits:
+        regions, ages = split.slice_values("region"), split.slice_values("age")
+        for row_id, text, region, age in zip(split.row_ids, split.texts, regions, ages, strict=True):
+            assert (rows[row_id]["text"], rows[row_id]["region"]) == (text, region)
+            assert float(age) == rows[row_id]["age"]

@@ -17,12 +17,14 @@ SOURCES = Path(__file__).resolve().parents[2] / "src" / "evenodd"
 # Settings of a fit that do not decide what it gives: what they change is read where the name says.
 NOT_THE_RESULT = {
     "data.source": "rows",
+    "data.slices": "rows",
     "teacher.source": "flow/materials.py",
     "train.log_steps": "training",
     "distill.cache_budget_mb": "flow/build.py",
 }
 OTHER: dict[str, Any] = {
     "data.source": "reviews.csv",
+    "data.slices": "region",
     "data.labels": "a,b",
     "data.positive": "b",
     "data.split_column": "part",

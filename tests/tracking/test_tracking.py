@@ -173,7 +173,7 @@ def test_parameters_are_what_runs_differ_in(tracking: ModuleType) -> None:
     usual = resolve_settings({"epochs": "4"})
     with tracking.start_run("fit", tags={}) as run_id:
         said = {"epochs": "4", "learning_rate": "0.5", "lora.rank": "4"}
-        tracking.log_settings(resolve_settings(said), ("train", "data"), usual=usual, variant="odd", rows=12)
+        tracking.log_settings(resolve_settings(said), ("train", "data"), {"variant": "odd", "rows": 12}, usual=usual)
     params = tracking.get_run(run_id).data.params
     assert params == {"variant": "odd", "rows": "12", "train.learning_rate": "0.5"}
     recorded = tracking.settings_of(run_id)

@@ -16,6 +16,7 @@ from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import NOT_THE_RESULT
 from evenodd.flow.report import Comparison, Shown, present
 from evenodd.flow.runs import FinishedRun, newest_runs, read_run
+from evenodd.flow.slices import with_slices
 from evenodd.release.gates import Gate, failed, gates_of_fit
 from evenodd.settings import Request, Settings
 
@@ -87,8 +88,8 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
     Raises:
         ValueError: the runs cannot be paired: variants differ in their seeds or rows.
     """
-    runs = [read_run(run_id) for run_id in run_ids]
     corpus = materials.corpus
+    runs = [with_slices(read_run(run_id), corpus) for run_id in run_ids]
     positive = corpus.task.positive_index
     divided = divisions(materials, settings)
     floors = mean_floors([each.floors for each in divided])
@@ -104,7 +105,7 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
         "synthetic": str(corpus.synthetic).lower(),
     }
     with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
-        tracking.log_settings(settings, ("evidence", "gates"), **materials.parameters)
+        tracking.log_settings(settings, ("evidence", "gates"), materials.parameters)
         tests = [each.corpus.test for each in divided]
         compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
         shown = present(compared, materials, settings, settings.home / "reports" / run_id)

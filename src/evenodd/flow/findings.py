@@ -38,7 +38,7 @@ def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, 
     log_rows(materials)
     tracking.link_models([run.tags["model_uri"] for run in compared.runs], made=stage != "compare")
     describe(verdict, shown, steps)
-    tracking.describe_experiment(first_line(compared), f"{verdict.sentences[0]}")
+    tracking.describe_experiment(first_line(compared), verdict.sentences[0])
 
 
 def _figures(compared: Comparison) -> dict[str, float]:
@@ -46,8 +46,8 @@ def _figures(compared: Comparison) -> dict[str, float]:
     verdict = compared.verdict
     if verdict.winner is None:
         return {}
-    means = compared.frame.groupby("variant").mean(numeric_only=True).loc[verdict.winner]
-    found = {key: float(means[key]) for key in METRICS if key in means and key.startswith(CARRIED)}
+    means = compared.means(verdict.winner)
+    found = {key: means[key] for key in METRICS if key in means and key.startswith(CARRIED)}
     return found | {"validation/may_lose": verdict.may_lose}
 
 
@@ -57,10 +57,10 @@ def first_line(compared: Comparison) -> str:
     winner, reference = verdict.winner, str(verdict.reference)
     if winner is None:
         return f"**{verdict.sentences[0]}**"
-    means = compared.frame.groupby("variant").mean(numeric_only=True)
-    parts = [f"**{winner} ships**", f"macro-F1 **{means.loc[winner, 'test/f1_macro']:.3f}** on test"]
+    own = compared.means(winner)
+    parts = [f"**{winner} ships**", f"macro-F1 **{own['test/f1_macro']:.3f}** on test"]
     if winner != reference:
-        cost = means.loc[winner, OPERATIONS] / means.loc[reference, OPERATIONS]
+        cost = own[OPERATIONS] / compared.means(reference)[OPERATIONS]
         parts += [f"loses at most **{verdict.may_lose:.3f}**", f"costs **{cost:.0%}** of {reference}"]
     return " · ".join(parts)
 

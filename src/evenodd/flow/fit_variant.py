@@ -313,7 +313,7 @@ def log_parameters(plan: Plan, materials: Materials, **more: Any) -> None:
     variant = plan.variant
     usual = Request().settings_for(variant.family, variant.name)
     facts = {"variant": variant.name, "seed": plan.settings.seed, **materials.parameters, **more}
-    tracking.log_settings(plan.settings, plan.used, usual=usual, **facts)
+    tracking.log_settings(plan.settings, plan.used, facts, usual=usual)
 
 
 def log_rows(materials: Materials) -> None:

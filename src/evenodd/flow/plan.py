@@ -19,7 +19,7 @@ ADAPTED, ADALORA = ("lora.rank", "lora.alpha", "lora.dropout", "lora.targets"), 
 LORA = ("lora.rslora", "lora.dora")
 AUGMENT = ("data.augment_rows", "data.augment_turns", "data.augment_mix", "data.augment_kinds")
 DEFAULT_VARIANTS = ("odd", "even", "lora")
-NOT_THE_RESULT = ("train.log_steps", "distill.cache_budget_mb", "data.source", "teacher.source")
+NOT_THE_RESULT = ("train.log_steps", "distill.cache_budget_mb", "data.source", "data.slices", "teacher.source")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from evenodd.flow.materials import Materials
 from evenodd.flow.measure import read_scores
 from evenodd.flow.runs import FinishedRun
 from evenodd.flow.scorer import open_scorer
+from evenodd.flow.slices import all_slices
 from evenodd.release.gates import Gate
 from evenodd.report.behaviour_plot import plot_behaviour
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
@@ -34,9 +35,10 @@ from evenodd.report.sections import (
     decision_section,
     gates_section,
     quality_section,
+    slices_section,
 )
 from evenodd.report.table import ComparisonTable, comparison_table
-from evenodd.rows import Split
+from evenodd.rows import Corpus, Split
 from evenodd.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,11 @@ class Comparison:
         """One row per run: variant, seed, version, run id and a column per figure."""
         return pd.DataFrame([run.row for run in self.runs])
 
+    def means(self, variant: str) -> dict[str, float]:
+        """A variant's figures, averaged over its seeds."""
+        own = self.frame[self.frame["variant"] == variant].mean(numeric_only=True)
+        return {str(name): float(value) for name, value in own.items()}
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -88,8 +95,9 @@ def present(compared: Comparison, materials: Materials, settings: Settings, fold
     )
     augmented = augmentation(compared, materials, settings)
     _log_tables(table, compared, augmented)
+    sliced = _log_slices(compared, corpus)
     _log_plots(frame, pd.concat([run.history for run in compared.runs]), compared.floors)
-    page = write_report(folder / PAGE, _report(compared, table, augmented, materials))
+    page = write_report(folder / PAGE, _report(compared, table, (augmented, sliced), materials))
     return Shown(table, page)
 
 
@@ -182,14 +190,29 @@ def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, measured: Floors) -> 
     )
 
 
+def _log_slices(compared: Comparison, corpus: Corpus) -> pd.DataFrame | None:
+    """Every run's figures by slice, as a table; those of the variants' first runs are for the page."""
+    found = [table for run in compared.runs if (table := all_slices(run, corpus)) is not None]
+    if not found:
+        return None
+    tracking.log_table("slices", pd.concat(found, ignore_index=True))
+    first = {str(table["variant"].iloc[0]): table for table in reversed(found)}
+    return pd.concat(first.values(), ignore_index=True)
+
+
 def _report(
-    compared: Comparison, table: ComparisonTable, augmented: Augmentation | None, materials: Materials
+    compared: Comparison,
+    table: ComparisonTable,
+    more: tuple[Augmentation | None, pd.DataFrame | None],
+    materials: Materials,
 ) -> Report:
+    augmented, sliced = more
     corpus, runs, verdict = materials.corpus, compared.runs, compared.verdict
     frame = compared.frame
     sections = [quality_section(frame, pd.concat([run.history for run in runs]), compared.floors)]
     sections.append(gates_section(gates_table(compared.gates)))
     shown = next((run for run in runs if run.variant == verdict.winner), runs[0])
+    sections += [slices_section(sliced, shown.variant)] if sliced is not None else []
     sections += _sections_of(shown, materials)
     sections += [augmentation_section(augmented)] if augmented else []
     sections += [data_section(materials.data_report, plot_data(corpus)), cost_section(frame)]

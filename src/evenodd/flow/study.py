@@ -78,7 +78,7 @@ def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials
     title = f"{stage} · {materials.corpus.name} · {len(names)} variants × {seeds} seed{'s' if seeds > 1 else ''}"
     with tracking.start_run(title, tags={"stage": stage, "synthetic": str(materials.corpus.synthetic).lower()}):
         facts = {"seed": settings.seed, "variants": ",".join(names), **materials.parameters}
-        tracking.log_settings(settings, ("run", "data", "teacher", "train", "evidence", "tune"), **facts)
+        tracking.log_settings(settings, ("run", "data", "teacher", "train", "evidence", "tune"), facts)
         log_data_report(materials)
         progress = Progress(len(names) * (trials + seeds))
         planned, untuned = study_plans(names, request, materials, progress)

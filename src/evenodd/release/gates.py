@@ -26,7 +26,7 @@ class Gate:
     """One condition and its result.
 
     Attributes:
-        name: short, stable: above_floor, champion, behaviour, group_gap, calibration, parity, latency, size.
+        name: short, stable: above_floor, champion, behaviour, group_gap, slice_gap, calibration, parity, latency, size.
         passed: whether it holds.
         figure: the measured value; None if it is missing.
         bound: the required value; None if there is nothing to compare with.
@@ -65,6 +65,10 @@ LIMITS = (
         lambda gates: gates.max_group_gap, False, "-P suite=own or a CSV",
     ),
     Limit(
+        "slice_gap", "slices/max_gap", "largest gap between slices on validation",
+        lambda gates: gates.max_slice_gap, False, "-P slices=column,column",
+    ),
+    Limit(
         "calibration", "validation/ece", "expected calibration error on validation",
         lambda gates: gates.max_ece, False, "an evaluation of this version",
     ),
@@ -87,9 +91,10 @@ def check_gates(
     Args:
         figures: by metric name. Read: `validation/f1_macro`; `floor/validation_majority_f1_macro` and
             `floor/validation_tfidf_f1_macro`; `champion/difference_high`, the upper bound of the interval of macro-F1
-            minus the champion's on paired validation rows, if it was computed; `behaviour/balanced_accuracy`,
-            `behaviour/group_gap`, `validation/ece`, `parity/passed` (0 or 1) and `parity/max_abs_diff`,
-            `cost/latency_p50_ms`, `cost/onnx_mb`; `validation_digest`, equal if the champion had the same rows.
+                minus the champion's on paired validation rows, if it was computed; `behaviour/balanced_accuracy`,
+            `behaviour/group_gap`, `slices/max_gap`, `validation/ece`, `parity/passed` (0 or 1) and
+            `parity/max_abs_diff`, `cost/latency_p50_ms`, `cost/onnx_mb`; `validation_digest`, to tell whether the
+            champion saw the same rows.
         settings: bounds; None: the gate is not checked.
         champion: figures of the present champion; None if there is none.
 

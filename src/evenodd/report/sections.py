@@ -13,11 +13,13 @@ from evenodd.evidence.calibration import Decision, decision_metrics
 from evenodd.evidence.datareport import DataReport
 from evenodd.evidence.floors import Floors
 from evenodd.evidence.metrics import Scored
+from evenodd.evidence.slices import LEAST, RATES, slice_gaps
 from evenodd.evidence.suites.own import near_in_words
 from evenodd.report.behaviour_plot import in_words
 from evenodd.report.comparison_plots import plot_all_curves, plot_pareto, plot_scores
 from evenodd.report.page import Picture, Section
 from evenodd.report.plots import plot_confusion, plot_precision_recall, plot_reliability, plot_risk_coverage
+from evenodd.report.slice_plot import plot_slices
 from evenodd.report.tables import LARGE, number_text
 
 LISTED = 25
@@ -198,3 +200,50 @@ def _by_figure(table: pd.DataFrame) -> pd.DataFrame:
         for key in table
     ]
     return pd.DataFrame(rows)
+
+
+def slices_section(found: pd.DataFrame, winner: str) -> Section:
+    """Figures by the user's own columns: the winner's on validation and test, and the gaps of every variant.
+
+    Args:
+        found: `slice_table` of several variants and splits, with columns `variant` and `split`.
+        winner: whose slices are shown one by one.
+    """
+    gaps = [
+        slice_gaps(part).assign(variant=str(variant), split=str(split))
+        for (variant, split), part in found.groupby(["variant", "split"], sort=False)
+    ]
+    own = found[found["variant"] == winner]
+    columns = ", ".join(dict.fromkeys(own["column"]))
+    words = (
+        f"The rows of {winner} by the values of {columns}. Intervals are of 95 %. A gap is the highest less the lowest "
+        f"rate of the slices with at least {LEAST} rows to count; among many slices some differ by chance. "
+        "gates.max_slice_gap makes the largest gap on validation a condition."
+    )
+    figure = plot_slices(own[own["split"] == "test"])
+    alt = f"Rates of {winner} on test by slice, with 95 % intervals; the table holds the same figures."
+    tables = (
+        ("Gaps", _gap_rows(pd.concat(gaps, ignore_index=True))),
+        (f"Slices of {winner}", _slice_rows(own)),
+    )
+    return Section("Slices", (words,), (Picture(figure, alt),), tuple(each for each in tables if len(each[1])))
+
+
+def _gap_rows(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Validation and test beside each other, one row per variant, column and rate."""
+    told = gaps.assign(
+        rate=gaps["rate"].map(RATES),
+        gap=[f"{gap:.3f} ({low} to {high})" for gap, low, high in gaps[["gap", "lowest", "highest"]].to_numpy()],
+    )
+    wide = told.pivot(index=["variant", "column", "rate"], columns="split", values="gap").reset_index()
+    return wide.reindex(columns=["variant", "column", "rate", "validation", "test"]).fillna("–")
+
+
+def _slice_rows(own: pd.DataFrame) -> pd.DataFrame:
+    """One row per slice and split, each rate with its interval."""
+    shown = own[["column", "value", "split", "rows", "f1_macro"]].rename(columns={"f1_macro": "macro-F1"})
+    for rate in (name for name in RATES if name in own):
+        numbers = own[[rate, f"{rate}_low", f"{rate}_high"]].to_numpy(dtype=float)
+        told = [f"{value:.3f} ({low:.3f} to {high:.3f})" if value == value else "–" for value, low, high in numbers]
+        shown = shown.assign(**{RATES[rate]: told})
+    return shown.reset_index(drop=True)

@@ -47,13 +47,19 @@ SPLIT_VALUES = {
 
 @dataclass(frozen=True)
 class Columns:
-    """Names of the chosen columns. `split_found`: chosen by its name, so its values decide whether it is a split."""
+    """Names of the chosen columns.
+
+    Attributes:
+        split_found: chosen by its name, so its values decide whether it is a split.
+        slices: columns whose values are kept with the rows.
+    """
 
     text: str
     label: str
     split: str | None
     groups: tuple[str, ...]
     split_found: bool = False
+    slices: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a cache key."""
@@ -116,11 +122,12 @@ def find_columns(there: Sequence[str], settings: DataSettings, doubt: str = "") 
     label = _choose("label", settings.label_column, there, faults)
     split, split_found = _split(settings, there, faults)
     groups = _groups(settings, there, faults)
+    slices = _all_named("slices", settings.slices or (), there, faults)
     if text and text == label:
         faults.append(f"column {text!r} cannot be both text and label")
     if faults:
         raise _fault(settings.source, there, faults, doubt)
-    columns = Columns(text, label, split, groups, split_found)
+    columns = Columns(text, label, split, groups, split_found, slices)
     _log(columns, there, settings.source)
     return columns
 
@@ -133,12 +140,13 @@ def _fault(source: str, there: Sequence[str], faults: list[str], doubt: str) -> 
 
 def _log(columns: Columns, there: Sequence[str], source: str) -> None:
     """One line: the chosen columns, and those that are not used although their names would fit."""
-    used = [columns.text, columns.label, columns.split, *columns.groups]
+    used = [columns.text, columns.label, columns.split, *columns.groups, *columns.slices]
     other = [name for role in RANKS for rank in RANKS[role] for name in there if column_key(name) in rank]
     passed = [name for name in dict.fromkeys(other) if name not in used]
     parts = [f"text '{columns.text}'", f"label '{columns.label}'"]
     parts += [f"split '{columns.split}'"] if columns.split else []
     parts += [f"rows kept together by {', '.join(columns.groups)}"] if columns.groups else []
+    parts += [f"slices by {', '.join(columns.slices)}"] if columns.slices else []
     parts += [f"not used: {', '.join(passed)}"] if passed else []
     logger.info("columns of %s | %s", source, " | ".join(parts))
 
@@ -178,8 +186,13 @@ def _groups(settings: DataSettings, there: Sequence[str], faults: list[str]) -> 
         return tuple(column for column in there if column_key(column) in GROUP_NAMES and there.count(column) == 1)
     if tuple(settings.group_columns) == ("none",):
         return ()
-    found = {said: match_name(said, there) for said in settings.group_columns}
+    return _all_named("data.group_columns", settings.group_columns, there, faults)
+
+
+def _all_named(setting: str, named: Sequence[str], there: Sequence[str], faults: list[str]) -> tuple[str, ...]:
+    """The columns that a setting names, each once."""
+    found = {said: match_name(said, there) for said in named}
     missing = [said for said, column in found.items() if column is None]
     if missing:
-        faults.append(f"group column {', '.join(missing)} does not exist (-P data.group_columns=a,b or none)")
-    return tuple(column for column in found.values() if column is not None)
+        faults.append(f"column {', '.join(missing)} of {setting} does not exist (-P {setting}=a,b, or leave it out)")
+    return tuple(dict.fromkeys(column for column in found.values() if column is not None))

@@ -16,11 +16,11 @@ import pyarrow as pa
 from evenodd.rows.augment import LABELS as AUGMENT_LABELS
 from evenodd.rows.augment import counterexamples
 from evenodd.rows.clean import text_keys
-from evenodd.rows.columns import find_columns
+from evenodd.rows.columns import Columns, find_columns
 from evenodd.rows.labels import counted
 from evenodd.rows.load import Source, open_source
 from evenodd.rows.plan import Plan, plan_rows
-from evenodd.rows.rows import AUGMENT, SPLITS, Corpus, Split
+from evenodd.rows.rows import AUGMENT, SLICE, SPLITS, Corpus, Split
 from evenodd.rows.table import RowTable, read_table
 from evenodd.settings import DataSettings
 from evenodd.storage import FORMAT, digest_of, new_folder, sound
@@ -60,7 +60,7 @@ def load_corpus(settings: DataSettings, *, seed: int, cache: Path) -> Corpus:
             raise _no_place_for_augment(settings, plan.task.labels)
         plan.augmented = extra
         with new_folder(folder) as building:
-            _write_corpus(table, plan, columns.groups, building)
+            _write_corpus(table, plan, columns, building)
     corpus = _open_corpus(folder, source)
     _log(corpus)
     return corpus
@@ -96,17 +96,17 @@ def load_rows(settings: DataSettings, *, label_names: Sequence[str], cache: Path
     folder = cache / "rows" / digest_of([FORMAT, source.digest, columns.as_dict(), list(label_names)])[:24]
     if not sound(folder):
         with new_folder(folder) as building:
-            _write_rows(table, tuple(label_names), building)
+            _write_rows(table, tuple(label_names), columns.slices, building)
     digest = json.loads((folder / "rows.json").read_text())["digest"]
     return Split("rows", datasets.Dataset.from_file(str(folder / "rows.arrow")), digest)
 
 
-def _write_rows(table: RowTable, names: tuple[str, ...], folder: Path) -> None:
-    writer = _SplitWriter(folder, "rows", names)
+def _write_rows(table: RowTable, names: tuple[str, ...], slices: tuple[str, ...], folder: Path) -> None:
+    writer = _SplitWriter(folder, "rows", names, slices)
     label = np.array([names.index(name) if name in names else -1 for name in table.names], np.int64)[table.label]
-    for start, texts in _stored_texts(table.texts):
-        at = np.flatnonzero(label[start : start + len(texts)] >= 0)
-        writer.add(texts.take(pa.array(at)), label[at + start], at + start, at + start, "data")
+    for start, stored in _stored_batches(table.texts):
+        at = np.flatnonzero(label[start : start + len(stored)] >= 0)
+        writer.add(stored.take(pa.array(at)), label[at + start], at + start, at + start, "data")
     (folder / "rows.json").write_text(json.dumps({"digest": writer.close()}))
 
 
@@ -135,17 +135,23 @@ def _no_place_for_augment(settings: DataSettings, labels: tuple[str, ...]) -> Va
 class _SplitWriter:
     """Writes one split's Arrow file and its digest."""
 
-    def __init__(self, folder: Path, name: str, names: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, name: str, names: tuple[str, ...], slices: tuple[str, ...]) -> None:
+        self.slices = [pa.field(f"{SLICE}{column}", pa.string()) for column in slices]
+        self.schema = pa.schema([*SCHEMA, *self.slices])
         self.sink = pa.OSFile(str(folder / f"{name}.arrow"), "wb")
-        self.stream = pa.ipc.new_stream(self.sink, SCHEMA)
+        self.stream = pa.ipc.new_stream(self.sink, self.schema)
         self.digest = hashlib.sha256()
         self.names = [name.encode() for name in names]
         self.counts = np.zeros(len(names), dtype=np.int64)
 
-    def add(self, texts: pa.Array, label: np.ndarray, row_id: np.ndarray, group: np.ndarray, origin: str) -> None:
-        """Appends rows; arrays of (rows,)."""
-        if not len(texts):
+    def add(
+        self, stored: pa.RecordBatch, label: np.ndarray, row_id: np.ndarray, group: np.ndarray, origin: str
+    ) -> None:
+        """Appends rows: their texts and, where they have any, the values of their slices; arrays of (rows,)."""
+        if not len(stored):
             return
+        texts, *slices = stored.columns
+        slices = slices or [pa.nulls(len(stored), pa.string()) for _ in self.slices]
         parts = []
         for text, number in zip(texts.to_pylist(), label.tolist(), strict=True):
             encoded, name = text.encode(), self.names[number]
@@ -153,7 +159,7 @@ class _SplitWriter:
         self.digest.update(b"".join(parts))
         self.counts += np.bincount(label, minlength=len(self.names))
         origins = pa.array([origin] * len(texts), pa.string())
-        self.stream.write_batch(pa.record_batch([texts, label, row_id, group, origins], schema=SCHEMA))
+        self.stream.write_batch(pa.record_batch([texts, label, row_id, group, origins, *slices], schema=self.schema))
 
     def close(self) -> str:
         """Finishes the file and returns the digest."""
@@ -162,30 +168,30 @@ class _SplitWriter:
         return self.digest.hexdigest()
 
 
-def _write_corpus(table: RowTable, plan: Plan, group_columns: tuple[str, ...], folder: Path) -> None:
-    writers = [_SplitWriter(folder, name, plan.task.labels) for name in SPLITS]
-    for start, texts in _stored_texts(table.texts):
-        here = slice(start, start + len(texts))
+def _write_corpus(table: RowTable, plan: Plan, columns: Columns, folder: Path) -> None:
+    writers = [_SplitWriter(folder, name, plan.task.labels, columns.slices) for name in SPLITS]
+    for start, stored in _stored_batches(table.texts):
+        here = slice(start, start + len(stored))
         split = plan.split[here]
         for place, writer in enumerate(writers):
             at = np.flatnonzero(split == place)
-            writer.add(texts.take(pa.array(at)), plan.label[here][at], at + start, plan.group[here][at], "data")
+            writer.add(stored.take(pa.array(at)), plan.label[here][at], at + start, plan.group[here][at], "data")
     _write_augmented(table, plan, writers[0])
     digests = {name: writer.close() for name, writer in zip(SPLITS, writers, strict=True)}
     for name, writer in zip(SPLITS, writers, strict=True):
         plan.counts |= {
             f"{name}/{label}": int(many) for label, many in zip(plan.task.labels, writer.counts, strict=True)
         }
-    about = {"task": plan.task.to_dict(), "digests": digests, "counts": plan.counts, "groups": group_columns}
-    about["examples"] = plan.examples
+    about = {"task": plan.task.to_dict(), "digests": digests, "counts": plan.counts, "groups": columns.groups}
+    about |= {"examples": plan.examples, "slices": columns.slices}
     (folder / "corpus.json").write_text(json.dumps(about, ensure_ascii=False))
 
 
-def _stored_texts(path: Path) -> Iterator[tuple[int, pa.Array]]:
+def _stored_batches(path: Path) -> Iterator[tuple[int, pa.RecordBatch]]:
     start = 0
     with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as stream:
         for batch in stream:
-            yield start, batch.column("text")
+            yield start, batch
             start += len(batch)
 
 
@@ -201,7 +207,8 @@ def _write_augmented(table: RowTable, plan: Plan, train: _SplitWriter) -> None:
     ids = np.arange(len(rows), dtype=np.int64)
     labels = np.array([plan.task.labels.index(row["label_text"]) for row in rows], dtype=np.int64)
     groups = ids + plan.group.max() + 1
-    train.add(pa.array([row["text"] for row in rows], pa.string()), labels, ids + len(table), groups, AUGMENT)
+    texts = pa.record_batch({"text": pa.array([row["text"] for row in rows], pa.string())})
+    train.add(texts, labels, ids + len(table), groups, AUGMENT)
     plan.counts |= {"augmented": len(rows), "augment_duplicates": len(plan.augmented) - len(rows)}
     for row in rows:
         kind = f"augmented/{row['kind']}"
@@ -218,7 +225,7 @@ def _open_corpus(folder: Path, source: Source) -> Corpus:
     digest = digest_of([task.labels, about["digests"]])
     return Corpus(
         source.name, task, train, validation, test, digest, source.synthetic, about["counts"], tuple(about["groups"]),
-        {kind: tuple(ids) for kind, ids in about["examples"].items()},
+        {kind: tuple(ids) for kind, ids in about["examples"].items()}, tuple(about["slices"]),
     )  # fmt: skip
 
 

@@ -13,6 +13,8 @@ from evenodd.task import Task
 
 SPLITS = ("train", "validation", "test")
 AUGMENT = "augment"
+SLICE = "slice:"
+"""Begins the name of a column with the values of a slice, so that no column of a user's file is taken for ours."""
 
 
 @dataclass(frozen=True)
@@ -22,9 +24,9 @@ class Split:
     Attributes:
         name: `train`, `validation` or `test`.
         rows: columns `text` (str), `label` (int64, a position in the corpus's `label_names`), `row_id` (int64, 0-based
-            position in the source; augmented rows continue the numbering), `group` (int64: rows with the same
-            number belong together) and `origin` (`data` or `augment`).
-        digest: SHA-256 over the texts and label names in order.
+                position in the source; augmented rows continue the numbering), `group` (int64: rows with the same
+            number belong together), `origin` (`data` or `augment`) and, for each slice, a column of its values.
+            digest: SHA-256 over the texts and label names in order.
     """
 
     name: str
@@ -59,6 +61,10 @@ class Split:
         """Which rows were added by `augment`, bool, (rows,)."""
         origin = self.rows.with_format("arrow")[:]["origin"]
         return np.asarray(pc.equal(origin, AUGMENT).to_numpy(), dtype=bool)
+
+    def slice_values(self, name: str) -> list[str | None]:
+        """A slice's value of each row, (rows,); None where a row has none."""
+        return list(self.rows[f"{SLICE}{name}"])
 
     def turns(self, count: int) -> np.ndarray | None:
         """The epoch (of `count`) that uses a row: added rows are spread evenly over the epochs; -1: every epoch.
@@ -100,6 +106,7 @@ class Corpus:
             `limited` left out by `limit`, `kept`, `groups`, `largest_group`, `group_leaks` (groups that predefined
             splits divide), `augmented` and `augmented/KIND`, and `SPLIT/NAME` rows of a label in a split.
         group_columns: columns whose values keep rows together.
+        slices: columns by whose values figures are told as well.
         examples: the first row ids of `duplicates` and `label_conflicts`, for a report.
     """
 
@@ -113,6 +120,7 @@ class Corpus:
     counts: dict[str, int]
     group_columns: tuple[str, ...] = ()
     examples: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    slices: tuple[str, ...] = ()
 
     @property
     def label_names(self) -> tuple[str, ...]:

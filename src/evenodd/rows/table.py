@@ -21,6 +21,7 @@ from evenodd.rows.columns import SPLIT_VALUES, Columns, split_place
 from evenodd.rows.faults import Faults
 from evenodd.rows.labels import tidy_label
 from evenodd.rows.load import Source
+from evenodd.rows.rows import SLICE
 from evenodd.settings import DataSettings
 from evenodd.storage import FORMAT, digest_of, empty_folder, new_folder, sound
 
@@ -32,7 +33,8 @@ class RowTable:
     """All rows of a source, checked.
 
     Attributes:
-        texts: Arrow stream with the column `text`, in the order of the source.
+        texts: Arrow stream with the column `text` and a string column `slice:NAME` for each slice, in the order of the
+            source.
         names: label names that occur, in the order of `label`.
         declared: class names in the order that the data declares; empty if it declares none.
         label: int32, (rows,), indices in `names`.
@@ -123,8 +125,11 @@ class _TableWriter:
         self.skipped: dict[str, int] = {}
         self.numbers: dict[str, list[np.ndarray]] = {}
 
-    def add(self, chunk: Chunk) -> pa.Array | None:
-        """Checks one chunk and returns its texts; None for a predefined split that is not used."""
+    def add(self, chunk: Chunk) -> list[pa.Array] | None:
+        """Checks one chunk and returns what is stored of it: its texts and the values of its slices.
+
+        None for a predefined split that is not used.
+        """
         if chunk.split is not None and split_place(chunk.split) is None:
             self.skipped[chunk.split] = self.skipped.get(chunk.split, 0) + len(chunk.numbers)
             return None
@@ -141,7 +146,7 @@ class _TableWriter:
         for place, name in enumerate(self.columns.groups):
             self._keep(f"group{place}", value_keys(_no_blanks(chunk.columns[name])))
         bad.report(chunk.numbers, self.faults)
-        return texts
+        return [texts, *(_no_blanks(chunk.columns[name]) for name in self.columns.slices)]
 
     def _keep(self, name: str, values: np.ndarray) -> None:
         self.numbers.setdefault(name, []).append(values)
@@ -175,13 +180,14 @@ def _no_blanks(values: pa.Array) -> pa.Array:
 
 def _write_table(reader: Reader, columns: Columns, folder: Path, faults: Faults) -> None:
     wanted = dict.fromkeys([columns.text, columns.label, *columns.groups, *([columns.split] if columns.split else [])])
+    slices = [name for name in columns.slices if name not in wanted]
     writer = _TableWriter(columns, reader, faults)
-    schema = pa.schema([("text", pa.string())])
+    schema = pa.schema([("text", pa.string()), *((f"{SLICE}{name}", pa.string()) for name in columns.slices)])
     with pa.OSFile(str(folder / "texts.arrow"), "wb") as sink, pa.ipc.new_stream(sink, schema) as stream:
-        for chunk in reader.chunks(list(wanted), faults):
-            texts = writer.add(chunk)
-            if texts is not None:
-                stream.write_batch(pa.record_batch([texts], schema))
+        for chunk in reader.chunks([*wanted, *slices], faults, as_is=slices):
+            stored = writer.add(chunk)
+            if stored is not None:
+                stream.write_batch(pa.record_batch(stored, schema))
     np.savez(folder / "numbers.npz", **_joined(writer, columns))  # type: ignore[arg-type]
     about = {
         "names": list(writer.codes),

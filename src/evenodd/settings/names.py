@@ -15,6 +15,7 @@ SHORT_NAMES = {
     "data": "data.source",
     "text_column": "data.text_column",
     "label_column": "data.label_column",
+    "slices": "data.slices",
     "labels": "data.labels",
     "positive": "data.positive",
     "augment": "data.augment",

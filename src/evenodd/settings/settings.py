@@ -50,6 +50,9 @@ class DataSettings(Frozen):
         None,
         description="rows that share a value in one of these columns stay in one split; not set: recognised by name",
     )
+    slices: tuple[str, ...] | None = Field(
+        None, description="columns; figures, gaps and false-positive rates are also given for each of their values"
+    )
     labels: tuple[str, ...] | None = Field(
         None, description="labels to keep, in this order; not set, or `all`: every label that occurs"
     )
@@ -73,7 +76,7 @@ class DataSettings(Frozen):
     )
     augment_kinds: tuple[str, ...] | None = Field(None, description="kinds of counterexamples; not set: all")
 
-    _names = field_validator("labels", "group_columns", "augment_kinds", mode="before")(_split_names)
+    _names = field_validator("labels", "group_columns", "slices", "augment_kinds", mode="before")(_split_names)
 
     @field_validator("labels")
     @classmethod
@@ -265,6 +268,9 @@ class GateSettings(Frozen):
     )
     max_group_gap: float | None = Field(
         None, ge=0, le=1, description="maximum gap between groups on the behaviour suite"
+    )
+    max_slice_gap: float | None = Field(
+        None, ge=0, le=1, description="maximum gap between the values of any column of `slices`, on validation"
     )
     max_ece: float | None = Field(0.1, ge=0, le=1, description="maximum expected calibration error on validation")
     max_latency_ms: float | None = Field(None, gt=0, description="maximum median latency of one text")

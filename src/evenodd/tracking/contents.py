@@ -39,19 +39,27 @@ def active_run_id() -> str | None:
     return run.info.run_id if run else None
 
 
-def log_settings(settings: Settings, parts: tuple[str, ...], *, usual: Settings | None = None, **facts: Any) -> None:
+def log_settings(
+    settings: Settings,
+    parts: tuple[str, ...],
+    facts: Mapping[str, Any] | None = None,
+    *,
+    usual: Settings | None = None,
+) -> None:
     """All settings of these sections and names in an artifact; as parameters those alone that runs differ in.
 
     Args:
         settings: of the run.
         parts: sections and dotted settings that matter to it.
-        usual: the settings when nothing is said; one that equals them is no parameter.
         facts: what else runs are told apart by: `variant`, `rows`, …; first among the parameters.
+        usual: the settings when nothing is said; one that equals them is no parameter.
     """
     flat, defaults = flatten(settings), flatten(usual or Settings())
     used = {key: value for key, value in flat.items() if is_among(key, parts)}
     log_text(yaml.safe_dump({key: _plain(value) for key, value in used.items()}, sort_keys=False), SETTINGS)
-    log_parameters({**facts, **{key: value for key, value in used.items() if value not in (None, defaults[key])}})
+    log_parameters(
+        {**(facts or {}), **{key: value for key, value in used.items() if value not in (None, defaults[key])}}
+    )
 
 
 def log_parameters(chosen: Mapping[str, Any]) -> None:

@@ -1,0 +1,47 @@
+"""Figures of finished runs by the user's own columns, from the scores that each run has kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+
+from evenodd import tracking
+from evenodd.evidence import Decision
+from evenodd.evidence.slices import slice_metrics, slice_table
+from evenodd.flow.measure import read_scores
+from evenodd.flow.runs import FinishedRun
+from evenodd.rows import Corpus, Split
+
+
+def with_slices(run: FinishedRun, corpus: Corpus) -> FinishedRun:
+    """The run with the gaps between its slices on validation among its figures, which are logged with it as well.
+
+    A run on other rows, or without slices, is left as it is.
+    """
+    table = slices_of(run, corpus.validation, corpus)
+    if table is None:
+        return run
+    found = slice_metrics(table)
+    tracking.log_metrics(found, run_id=run.run_id)
+    return replace(run, metrics=run.metrics | found)
+
+
+def slices_of(run: FinishedRun, split: Split, corpus: Corpus) -> pd.DataFrame | None:
+    """Figures of each slice of a split; None where no slices were asked for, or the run was scored on other rows."""
+    if not corpus.slices:
+        return None
+    scored = read_scores(tracking.download(run.run_id, f"scores/{split.name}.npz"))
+    if scored.logits is None or not np.array_equal(scored.ids, split.row_ids):
+        return None
+    decision = Decision.from_dict(tracking.artifact_json(run.run_id, "decision.json"), corpus.task)
+    called = decision.labels(decision.probabilities(scored.logits))
+    return slice_table(scored.labels, called, {name: split.slice_values(name) for name in corpus.slices}, corpus.task)
+
+
+def all_slices(run: FinishedRun, corpus: Corpus) -> pd.DataFrame | None:
+    """Figures of each slice on validation and on test, with the split named."""
+    tables = {split.name: slices_of(run, split, corpus) for split in (corpus.validation, corpus.test)}
+    known = [table.assign(split=name) for name, table in tables.items() if table is not None]
+    return pd.concat(known, ignore_index=True).assign(variant=run.variant) if known else None
