@@ -69,8 +69,8 @@ bench: $(INSTALLED)  ## speeds compared with other tools, in one run each
 ui: $(INSTALLED)  ## the MLflow UI
 	$(MLFLOW) ui $(ARGS)
 
-serve: $(INSTALLED)  ## the service and its page on http://localhost:3000, with the newest bundle
-	$(BIN)/python -m pipelines serve $(ARGS)
+serve: $(INSTALLED)  ## the service and its page on http://localhost:3000; MODEL=models:/NAME@champion or a bundle's folder
+	$(BIN)/python -m pipelines serve $(if $(MODEL),model=$(MODEL)) $(ARGS)
 
 bento: $(INSTALLED)  ## build the Bento of the champion
 	$(MLFLOW) run . -e package --env-manager local $(ARGS)

@@ -1,4 +1,4 @@
-"""`serve`: the service and its page from the newest bundle, on http://localhost:3000."""
+"""`serve`: the service and its page, of the champion or of `model`, on http://localhost:3000."""
 
 import sys
 

@@ -71,6 +71,10 @@ class Rate:
         """Tokens per second, above 0."""
         return max(self._tokens / self._seconds, LEAST_RATE)
 
+    def expect(self, tokens_per_second: float) -> None:
+        """Start from so many, if they are more than were measured."""
+        self._tokens = max(self._tokens, tokens_per_second * self._seconds)
+
     def add(self, tokens: int, seconds: float) -> None:
         """A round of so many tokens took so long."""
         if tokens < TURN_TOKENS // 2 and seconds * self.value < TURN_TOKENS:

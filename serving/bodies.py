@@ -97,12 +97,29 @@ async def read_json(receive: Receive, headers: Headers, settings: Settings, held
         Refused: 413 too large, 415 another content type, 400 no JSON object, 408 too slow, 503 no memory for it.
         ClientGone: the client closed the connection before the end of the body.
     """
+    return parse_json(await read_body(receive, headers, settings, held))
+
+
+async def read_body(receive: Receive, headers: Headers, settings: Settings, held: Held) -> bytes:
+    """The body of a request that says it is JSON.
+
+    Raises:
+        Refused, ClientGone: as `read_json`.
+    """
     if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise Refused(415, "the body must be JSON: send the header `Content-Type: application/json`", "content-type")
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > settings.max_body:
         raise _too_large(settings)
-    body = await _read(receive, settings, held)
+    return await _read(receive, settings, held)
+
+
+def parse_json(body: bytes) -> dict[str, Any]:
+    """A body as a JSON object.
+
+    Raises:
+        Refused: 400, it is none.
+    """
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):

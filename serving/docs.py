@@ -39,6 +39,62 @@ CORRECTION = {
     },
 }
 
+FLAGGED = (
+    "`flagged`: the decision is the positive label. A category is a label; of two with a positive one, that alone. "
+    "`model` may name a variant; other names stand for the default one. `review` and `decision` are additions."
+)
+NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
+STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
+ONE_STRING = {**STRINGS, "maxItems": 1}
+PART = {
+    "type": "object",
+    "required": ["type", "text"],
+    "properties": {"type": {"enum": ["text"]}, "text": {"type": "string"}},
+}
+MODERATION = {
+    "type": "object",
+    "required": ["input"],
+    "properties": {
+        "input": {"oneOf": [{"type": "string"}, STRINGS, {"type": "array", "items": PART, "minItems": 1}]},
+        "model": {"type": "string"},
+    },
+}
+MODERATED = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "model": {"type": "string"},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "flagged": {"type": "boolean"},
+                    "categories": {"type": "object", "additionalProperties": {"type": "boolean"}},
+                    "category_scores": NUMBERS,
+                    "category_applied_input_types": {"type": "object", "additionalProperties": STRINGS},
+                    "decision": {"type": "string"},
+                    "review": {"type": "boolean"},
+                },
+            },
+        },
+    },
+}
+PREDICT = {
+    "type": "object",
+    "required": ["inputs"],
+    "properties": {
+        "inputs": {"oneOf": [{"type": "string"}, ONE_STRING, {"type": "array", "items": ONE_STRING, "minItems": 1}]},
+        "truncate": {"type": "boolean", "description": "without effect: long texts are read in windows"},
+    },
+}
+LABELLED = {"type": "object", "properties": {"score": {"type": "number"}, "label": {"type": "string"}}}
+PREDICTED = {
+    "description": "labels with their scores, the best first; for a batch a list of such lists",
+    "type": "array",
+    "items": {"oneOf": [LABELLED, {"type": "array", "items": LABELLED}]},
+}
+
 
 class Described:
     """A specification as BentoML's own has it: something with `asdict`."""
@@ -52,7 +108,7 @@ class Described:
 
 
 def complete(spec: dict[str, Any], description: str) -> Described:
-    """BentoML's specification with our refusals, and with `/info`, `/card` and `/corrections`.
+    """BentoML's specification with our refusals, and with the paths of ours that it does not know.
 
     Args:
         spec: BentoML's own, as JSON values.
@@ -72,6 +128,11 @@ def complete(spec: dict[str, Any], description: str) -> Described:
     paths["/card"]["get"]["responses"] |= _refusals("400") | _refusal("404", "The bundle has no card.")
     paths["/card"]["get"]["parameters"] = [{"name": "variant", "in": "query", "schema": {"type": "string"}}]
     paths["/corrections"] = {"post": _corrections()}
+    paths["/v1/moderations"] = {
+        "post": _post("In the shape of OpenAI's moderations. " + FLAGGED, MODERATION, MODERATED)
+    }
+    paths["/predict"] = {"post": _post("In the shape of text-embeddings-inference.", PREDICT, PREDICTED)}
+    paths["/webhooks/mlflow"] = {"post": _webhook()}
     about = {"title": spec["info"]["title"], "version": API_VERSION, "description": description}
     return Described({**spec, "info": about, "paths": paths})
 
@@ -93,6 +154,24 @@ def _get(description: str, content_type: str) -> dict[str, Any]:
     answer = {"description": "Success", "content": {content_type: {"schema": schema}}}
     responses = {"200": answer, **_refusals(*OF_ANY_PATH)}
     return {"description": description, "tags": ["Service APIs"], "responses": responses}
+
+
+def _post(description: str, asked: dict[str, Any], answered: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "description": description,
+        "tags": ["Service APIs"],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": asked}}},
+        "responses": {
+            "200": {"description": "Success", "content": {"application/json": {"schema": answered}}},
+            **_refusals(),
+        },
+    }
+
+
+def _webhook() -> dict[str, Any]:
+    answers = {"202": {"description": "Taken."}, "403": {"description": "Webhooks are off."}}
+    description = "MLflow's webhook: the registry is asked at once. Signed with EVENODD_WEBHOOK_SECRET."
+    return {**_post(description, {"type": "object"}, {}), "responses": {**answers, **_refusals()}}
 
 
 def _corrections() -> dict[str, Any]:

@@ -18,16 +18,27 @@ from starlette.routing import Route, Router
 
 from .access import App, Scope, Send
 from .admission import OverloadedError, TooLargeError
-from .bodies import Receive, read_json
+from .bodies import Receive, parse_json, read_body, read_json
+from .compatible import moderation_answer, moderation_texts, moderation_variant, predict_answer, predict_texts
 from .corrections import StoreFullError
 from .early import busy
 from .explanation import Explanation
+from .following import following_folder, nudge
 from .jobs import Follow, Job, Scored
 from .metrics import Instruments, exposition
 from .page import SECURITY_HEADERS, Counted, StaticFile, read_files, read_reference
 from .refusals import ClientGone, Refused, json_response, refusal_response
-from .requests import check_comment, check_explainable, check_label, check_text, check_texts, check_variant
+from .requests import (
+    check_comment,
+    check_explainable,
+    check_label,
+    check_strings,
+    check_text,
+    check_texts,
+    check_variant,
+)
 from .runtime import Runtime, Variant
+from .webhook import check_delivery, names_model
 
 logger = logging.getLogger(__name__)
 
@@ -95,6 +106,25 @@ async def classify(request: Request, runtime: Runtime) -> Response:
         return json_response(variant.answer(await _scored(request, runtime, variant, texts)))
 
 
+async def moderate(request: Request, runtime: Runtime) -> Response:
+    """POST /v1/moderations."""
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_json(request.receive, request.headers, runtime.settings, held)
+        texts = check_strings(moderation_texts(body), runtime.settings, "input")
+        variant = moderation_variant(body, runtime)
+        return json_response(moderation_answer(variant, await _scored(request, runtime, variant, texts)))
+
+
+async def predict(request: Request, runtime: Runtime) -> Response:
+    """POST /predict."""
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_json(request.receive, request.headers, runtime.settings, held)
+        given, batch = predict_texts(body)
+        texts = check_strings(given, runtime.settings, "inputs")
+        variant = runtime.variants[runtime.default]
+        return json_response(predict_answer(variant, await _scored(request, runtime, variant, texts), batch))
+
+
 async def explain(request: Request, runtime: Runtime) -> Response:
     """POST /explain."""
     with runtime.bodies.hold(_client(request)) as held:
@@ -136,6 +166,20 @@ async def correct(request: Request, runtime: Runtime) -> Response:
     return json_response({"stored": True}, 201)
 
 
+async def webhook(request: Request, runtime: Runtime) -> Response:
+    """POST /webhooks/mlflow."""
+    secret, folder = runtime.settings.webhook_secret, following_folder()
+    if secret is None or folder is None or runtime.watcher is None:
+        wanted = "a model is followed and EVENODD_WEBHOOK_SECRET is set"
+        raise Refused(403, f"webhooks are taken where {wanted}", reason="off")
+    with runtime.bodies.hold(_client(request)) as held:
+        body = await read_body(request.receive, request.headers, runtime.settings, held)
+    check_delivery(secret, request.headers, body)
+    if names_model(parse_json(body), str(runtime.settings.model)):
+        nudge(folder)
+    return json_response({"taken": True}, 202)
+
+
 async def info(request: Request, runtime: Runtime) -> Response:
     """GET /info."""
     return json_response(runtime.info)
@@ -157,8 +201,11 @@ async def metrics(request: Request, runtime: Runtime) -> Response:
 
 ROUTES: dict[str, dict[str, Handler]] = {
     "/classify": {"POST": classify},
+    "/v1/moderations": {"POST": moderate},
+    "/predict": {"POST": predict},
     "/explain": {"POST": explain},
     "/corrections": {"POST": correct},
+    "/webhooks/mlflow": {"POST": webhook},
     "/info": {"GET": info},
     "/card": {"GET": card},
     "/metrics": {"GET": metrics},

@@ -13,7 +13,7 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-KEYED = ("classify", "explain", "corrections", "info", "card", "metrics", "docs.json")
+KEYED = ("classify", "v1/moderations", "predict", "explain", "corrections", "info", "card", "metrics", "docs.json")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .drift import Drift
+from .following import State
 from .metric_files import VARIABLE, locked, sum_up_the_dead
 
 SCORE_BUCKETS = tuple(i / 20 for i in range(1, 21))
@@ -68,6 +69,12 @@ class Instruments:
             [*on, "provider", "graph", "version"],
             multiprocess_mode="livemax",
         )
+        live = {"multiprocess_mode": "livemax"}
+        self.checked = Gauge("evenodd_registry_checked_seconds", "When the registry answered last, since 1970", **live)
+        self.changed = Gauge("evenodd_model_since_seconds", "When the served version was found, since 1970", **live)
+        self.refusals = Gauge(
+            "evenodd_model_refusals", "Versions of the followed model refused since the service started", **live
+        )
         self.drift = Gauge(
             "evenodd_drift_psi",
             "Population stability index of recent texts against validation, of the worker furthest away",
@@ -89,6 +96,12 @@ class Instruments:
             self.refused.labels(path, reason).inc()
         if seconds is not None:
             self.seconds.labels(path).observe(seconds)
+
+    def follows(self, state: State) -> None:
+        """What is known of the followed model."""
+        self.checked.set(state.checked or 0)
+        self.changed.set(state.since or 0)
+        self.refusals.set(state.refusals)
 
     @classmethod
     def get(cls) -> Instruments:
@@ -118,7 +131,12 @@ class Metrics:
 
     def runs_on(self, provider: str, graph: str, version: str) -> None:
         """Say what really runs."""
-        self._families.provider.labels(self._variant, provider, graph, version).set(1)
+        self._runs = (self._variant, provider, graph, version)
+        self._families.provider.labels(*self._runs).set(1)
+
+    def runs_no_more(self) -> None:
+        """Another version took over."""
+        self._families.provider.labels(*self._runs).set(0)
 
     def queue(self, wait: float, still: float) -> None:
         """How long the queue is, and how long it has stood still, both in seconds."""

@@ -17,15 +17,28 @@ def check_texts(body: dict[str, Any], settings: Settings) -> list[str]:
     Raises:
         Refused: 400, or 413 for too many or too long texts.
     """
-    texts = body.get("texts")
+    return check_strings(body.get("texts"), settings)
+
+
+def check_strings(texts: Any, settings: Settings, field: str = "texts") -> list[str]:
+    """1 to `max_texts` strings.
+
+    Args:
+        texts: what was sent.
+        settings: the limits.
+        field: where it was.
+
+    Raises:
+        Refused: 400, or 413 for too many or too long texts.
+    """
     if not isinstance(texts, list):
-        raise Refused(400, "texts must be a list of strings", "texts")
+        raise Refused(400, f"{field} must be a list of strings", field)
     if not texts:
-        raise Refused(400, "texts is empty; send at least one", "texts")
+        raise Refused(400, f"{field} is empty; send at least one", field)
     if len(texts) > settings.max_texts:
-        raise Refused(413, f"texts holds {len(texts)}; at most {settings.max_texts} are taken at a time", "texts")
+        raise Refused(413, f"{field} holds {len(texts)}; at most {settings.max_texts} are taken at a time", field)
     for i, text in enumerate(texts):
-        _check_text(text, f"texts[{i}]", settings)
+        _check_text(text, f"{field}[{i}]", settings)
     return texts
 
 

@@ -8,12 +8,12 @@ import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from evenodd.classifier.bundle import Bundle, bundle_folders, read_bundles
+from evenodd.classifier.bundle import Bundle, bundle_folders, read_bundle, read_bundles
 from evenodd.classifier.choice import Choice
 from evenodd.classifier.engine import Engine, open_engine
 
@@ -22,8 +22,9 @@ from .batcher import Batcher
 from .bodies import Bodies
 from .corrections import Store, open_store
 from .explanation import Explanation
+from .following import State, Watcher, about, begin, first_state, following_folder, without_version
 from .jobs import Scored
-from .metrics import Metrics
+from .metrics import Instruments, Metrics
 from .settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ logger = logging.getLogger(__name__)
 BUNDLES_INSIDE = Path(__file__).parent / "bundles"
 MOST_KEPT_AT_ONCE = 8
 GC_THRESHOLD = 50_000
+CHANGE_SECONDS = 0.2
 STILL_SECONDS, STUCK_SECONDS = 20.0, 120.0
 # Variable in which the parent hands its choices of graphs to its workers: measured once, and the same in all of them.
 CHOSEN = "EVENODD_CHOSEN_GRAPHS"
@@ -44,6 +46,11 @@ class Variant:
     engine: Engine
     batcher: Batcher
     metrics: Metrics
+
+    def show(self) -> None:
+        """What runs, in the metrics."""
+        version = str(self.bundle.description.get("version"))
+        self.metrics.runs_on(self.engine.provider, self.engine.graph, version)
 
     def answer(self, scored: Sequence[Scored]) -> dict[str, Any]:
         """The body of an answer of `/classify`."""
@@ -94,13 +101,74 @@ class Runtime:
     def __init__(self, settings: Settings, chosen: Mapping[str, Choice] | None = None) -> None:
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         self.settings = settings
-        bundles, chosen = _ordered_bundles(settings), chosen or {}
+        state = first_state(settings)
+        bundles, chosen = _ordered_bundles(settings, state), chosen or {}
         self.variants = {name: _open_variant(item, settings, chosen.get(name)) for name, item in bundles.items()}
-        self.default = next(iter(self.variants))
+        for variant in self.variants.values():
+            variant.show()
+        self.watcher = self._watcher(state)
         self.bodies = Bodies(settings.max_held)
         self.corrections = _open_store(settings)
         self._keepers = ThreadPoolExecutor(1, "corrections")
         self._kept_now = 0
+
+    @property
+    def default(self) -> str:
+        """The variant that answers where none is named."""
+        return next(iter(self.variants))
+
+    def start_following(self) -> None:
+        """From now on, in this event loop, what the registry gives is changed over to."""
+        self._loop = asyncio.get_running_loop()
+        if self.watcher is not None:
+            self.watcher.start()
+
+    def _watcher(self, state: State | None) -> Watcher | None:
+        folder = following_folder()
+        if state is None or folder is None:
+            return None
+        note = Instruments.get().follows
+        served = state if state.folder else without_version(state)
+        note(state)
+        return Watcher(folder, served, self._change_over, note)
+
+    def _change_over(self, state: State) -> None:
+        """Open a version beside the one that answers, and let it answer; for the watcher's thread.
+
+        The event loop changes over, between two requests: what was put into a queue before is answered from there, and
+        nothing is put into it after. Only then does the old queue end.
+
+        Raises:
+            ValueError, RuntimeError: the version is refused; nothing has changed.
+        """
+        bundle = read_bundle(Path(str(state.folder)))
+        before = list(self.variants.values())
+        rate = max(variant.batcher.admission.rate.value for variant in before)
+        opened = _open_variant(bundle, self.settings, Choice(**state.choice) if state.choice else None)
+        opened.batcher.admission.rate.expect(rate)  # its own was measured beside the load
+        if not self._changed({bundle.variant: opened}):
+            opened.batcher.close()
+            raise RuntimeError("the worker is ending")
+        for variant in before:
+            variant.batcher.close()
+            variant.metrics.runs_no_more()
+        opened.show()
+        logger.info("serving version %s of %s", state.version, state.model)
+
+    def _changed(self, variants: dict[str, Variant]) -> bool:
+        """Whether the event loop changed over; one that waits for the watcher to end does not."""
+        change: Future[None] = Future()
+
+        def take() -> None:
+            if change.set_running_or_notify_cancel():
+                self.variants = variants
+                change.set_result(None)
+
+        self._loop.call_soon_threadsafe(take)
+        while self.watcher is not None and not self.watcher.ending:
+            if wait((change,), CHANGE_SECONDS).done:
+                return True
+        return not change.cancel()
 
     @property
     def info(self) -> dict[str, Any]:
@@ -112,6 +180,7 @@ class Runtime:
             "variants": variants,
             "provider": variants[0]["runtime"]["provider"],
             "corrections": self.corrections is not None,
+            "following": self._following,
             "limits": {
                 "texts": limits.max_texts,
                 "chars": limits.max_chars,
@@ -122,6 +191,11 @@ class Runtime:
                 "timeout_seconds": limits.timeout,
             },
         }
+
+    @property
+    def _following(self) -> dict[str, Any] | None:
+        folder = following_folder()
+        return None if self.watcher is None or folder is None else about(self.watcher.served, folder)
 
     async def keep(self, correction: dict[str, Any]) -> None:
         """Keep a correction, in a thread of its own: a database that lets wait delays nothing else.
@@ -175,6 +249,8 @@ class Runtime:
 
     def close(self) -> None:
         """Finish what was accepted."""
+        if self.watcher is not None:
+            self.watcher.close()
         for variant in self.variants.values():
             variant.batcher.close()
         self._keepers.shutdown()
@@ -206,7 +282,12 @@ def check_bundles() -> None:
         ValueError, RuntimeError: as Runtime.
     """
     settings = read_settings()
-    chosen = {name: open_engine(bundle, settings).choice for name, bundle in _ordered_bundles(settings).items()}
+    state = begin(settings) if settings.model else None
+    if state is not None and state.choice is not None:
+        chosen = {name: Choice(**state.choice) for name in _ordered_bundles(settings, state)}
+    else:
+        bundles = _ordered_bundles(settings, state)
+        chosen = {name: open_engine(bundle, settings).choice for name, bundle in bundles.items()}
     _open_store(settings)
     os.environ[CHOSEN] = json.dumps({name: asdict(choice) for name, choice in chosen.items()})
 
@@ -216,9 +297,15 @@ def _open_store(settings: Settings) -> Store | None:
     return open_store(settings.corrections, settings.max_corrections, settings.client_corrections, password)
 
 
-def _ordered_bundles(settings: Settings) -> dict[str, Bundle]:
-    """Checked bundles, that of the default variant first."""
-    bundles = read_bundles(bundle_folders(settings.bundle, BUNDLES_INSIDE))
+def _ordered_bundles(settings: Settings, state: State | None = None) -> dict[str, Bundle]:
+    """Checked bundles, that of the default variant first; where a model is followed and found, its bundle alone."""
+    if state is not None and state.folder is not None:
+        return read_bundles([Path(state.folder)])
+    folders = bundle_folders(settings.bundle, BUNDLES_INSIDE)
+    if state is not None and not folders:
+        why = state.refused.reason if state.refused else state.error
+        raise RuntimeError(f"EVENODD_MODEL={state.model}: {why} No bundle was named to serve in its place.")
+    bundles = read_bundles(folders)
     if settings.variant is None:
         return bundles
     if settings.variant not in bundles:
@@ -229,7 +316,6 @@ def _ordered_bundles(settings: Settings) -> dict[str, Bundle]:
 def _open_variant(bundle: Bundle, settings: Settings, choice: Choice | None) -> Variant:
     engine = open_engine(bundle, settings, choice)
     metrics = Metrics(bundle.variant, bundle.description.get("reference"))
-    metrics.runs_on(engine.provider, engine.graph, str(bundle.description.get("version")))
     limits = Limits(settings.max_tokens, settings.max_wait, settings.timeout)
     batcher = Batcher(engine, metrics, limits=limits, exact=settings.exact)
     return Variant(bundle, engine, batcher, metrics)

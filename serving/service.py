@@ -104,6 +104,7 @@ class EvenOdd:
     async def start(self) -> None:
         """Show when this worker started, and the queues' state from now on."""
         Instruments.get().started.set(time.time())
+        opened().start_following()
         self._beat()
 
     def _beat(self) -> None:

@@ -13,7 +13,8 @@ from .keys import ApiKey, read_keys
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 PROVIDERS = ("auto", "cpu", "cuda", "tensorrt")
-SECRET = ("api_keys", "corrections")
+SECRET = ("api_keys", "corrections", "webhook_secret")
+POLL_SECONDS, POLL_SECONDS_BESIDE_WEBHOOK = 15.0, 300.0
 GRAPHS = ("checked", "fp32", "fp16", "int8")
 
 
@@ -23,6 +24,10 @@ class Settings:
 
     Attributes:
         bundle: Folders of bundles; empty: those inside the Bento (`serving/bundles/*`).
+        model: A registered model to follow, `models:/NAME@ALIAS`: what the alias points to is served, and bundles of
+            `bundle` only as long as the registry has given none. MLFLOW_TRACKING_URI says where the registry is.
+        follow_seconds: Seconds between two questions to the registry; None: 15, or 300 where a webhook is set.
+        webhook_secret: Secret of MLflow's webhook to `/webhooks/mlflow`; None: that path refuses everything.
         variant: The default variant; None: that of the first bundle.
         provider: Overrides the bundle's `provider`.
         graph: Overrides the bundle's graph for the device. `checked`: int8, and again in float32 what lies near a
@@ -55,6 +60,9 @@ class Settings:
     """
 
     bundle: tuple[Path, ...] = ()
+    model: str | None = None
+    follow_seconds: float | None = None
+    webhook_secret: str | None = None
     variant: str | None = None
     provider: str | None = None
     graph: str | None = None
@@ -78,6 +86,11 @@ class Settings:
     corrections_password: Path | None = None
     max_corrections: int = 100_000
     client_corrections: int = 1_000
+
+    @property
+    def follow_every(self) -> float:
+        """Seconds between two questions to the registry."""
+        return self.follow_seconds or (POLL_SECONDS_BESIDE_WEBHOOK if self.webhook_secret else POLL_SECONDS)
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -145,6 +158,9 @@ def _positive(kind: Callable[[str], Any], least: float = 1) -> Callable[[str], A
 
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "bundle": _paths,
+    "model": str,
+    "follow_seconds": _positive(float, 0.1),
+    "webhook_secret": str,
     "variant": str,
     "provider": _one_of(PROVIDERS),
     "graph": _one_of(GRAPHS),

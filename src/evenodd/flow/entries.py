@@ -211,8 +211,8 @@ STEPS = (
     ),
     Entry(
         "serve",
-        "the service and its page from the newest bundle, on http://localhost:3000",
-        ("home", "serve.provider", "run.model"),
+        "the service and its page, of the champion or of `model`, on http://localhost:3000",
+        ("home", "name", "serve.provider", "run.model"),
     ),
 )
 ENTRIES = {

@@ -55,7 +55,8 @@ class Exported:
     @property
     def text(self) -> str:
         """Where the bundle is, and what is done with it next."""
-        return f"bundle: {self.bundle}\n  serve: make serve    package: mlflow run . -e package --env-manager local"
+        package = "mlflow run . -e package --env-manager local"
+        return f"bundle: {self.bundle}\n  serve: make serve MODEL={self.bundle}    package: {package}"
 
 
 def run(request: Request) -> Exported:

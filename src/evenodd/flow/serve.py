@@ -1,50 +1,101 @@
-"""`serve`: the service and its page from the newest bundle, as `make serve` starts it."""
+"""`serve`: the service and its page, of a bundle's folder or of what an alias of the registry points to."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from pathlib import Path
 from typing import NoReturn
 
+from evenodd import tracking
+from evenodd.classifier.manifest import MANIFEST
 from evenodd.flow.package import service_folder
+from evenodd.flow.promote import CHAMPION
 from evenodd.settings import Request
 
 log = logging.getLogger(__name__)
 
+BUNDLE, MODEL, CORRECTIONS = "EVENODD_BUNDLE", "EVENODD_MODEL", "EVENODD_CORRECTIONS"
+OFF = "off"
+
 
 def run(request: Request) -> NoReturn:
-    """Replaces this process by `bentoml serve` over `model` (a bundle's folder; the newest one when not said).
+    """Replaces this process by `bentoml serve` over `model`.
+
+    That is a bundle's folder, or `models:/NAME@ALIAS`, which is followed; else what EVENODD_BUNDLE or EVENODD_MODEL
+    names; else the champion of the registry.
 
     Raises:
-        ValueError: there is no bundle yet.
+        ValueError: nothing says what to serve, or there is nothing there.
     """
     settings = request.settings
-    folder = Path(settings.run.model) if settings.run.model else newest_bundle(settings.home / "bundles")
-    if not (folder / "bundle.json").is_file():
-        raise ValueError(
-            f"model='{folder}': no bundle.json there. Export one: mlflow run . -e export --env-manager local"
-        )
-    os.environ["EVENODD_BUNDLE"] = str(folder.resolve())
+    environ = served_environment(request)
+    os.environ.update(environ)
     if settings.serve.provider != "auto":
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
     paths = (str(service_folder().parent), os.environ.get("PYTHONPATH", ""))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
     host = os.environ.setdefault("BENTOML_HOST", "127.0.0.1")  # BentoML's own choice is every address of the machine
-    log.info("serving %s on http://%s:%s", folder, host, os.environ.get("BENTOML_PORT", "3000"))
+    keep_corrections(host, settings.home)
+    what = os.environ.get(MODEL) or os.environ[BUNDLE]
+    log.info("serving %s on http://%s:%s", what, host, os.environ.get("BENTOML_PORT", "3000"))
     os.execvp(sys.executable, [sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd"])
 
 
-def newest_bundle(folder: Path) -> Path:
-    """The bundle written last.
+def served_environment(request: Request) -> dict[str, str]:
+    """The variables that tell the service what to serve.
 
     Raises:
-        ValueError: there is none.
+        ValueError: nothing says it, or there is nothing there.
     """
-    found = sorted(folder.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    asked = request.settings.run.model
+    if asked is None:
+        if os.environ.get(BUNDLE) or os.environ.get(MODEL):
+            return {}
+        return followed(champion(request))
+    if (Path(asked) / MANIFEST).is_file():
+        return {BUNDLE: str(Path(asked).resolve()), MODEL: ""}
+    named = re.fullmatch(r"(?:models:/)?([^@/.][^@/]*)(@[^@/]+|/\d+)", asked)
+    if named is None:
         raise ValueError(
-            f"no bundle in {folder}: run `make run`, or mlflow run . -e export --env-manager local, first."
+            f"model='{asked}': no bundle is there, and it names no version. Pass the folder of a bundle, or "
+            f"models:/NAME@ALIAS; what there is: evenodd ui."
         )
-    return found[-1].parent
+    tracking.find_version(asked.removeprefix("models:/"), named[1])
+    return followed(f"models:/{named[1]}{named[2]}")
+
+
+def followed(model: str) -> dict[str, str]:
+    """The variables with which the service follows a model where this process finds it."""
+    return {MODEL: model, "MLFLOW_TRACKING_URI": tracking.tracking_uri()}
+
+
+def champion(request: Request) -> str:
+    """The champion of `name`, where it has one; else that of the only name that has one.
+
+    Raises:
+        ValueError: none has one, or several have.
+    """
+    name, names = request.settings.name, tracking.names_with(CHAMPION)
+    if name in names:
+        return f"models:/{name}@{CHAMPION}"
+    if len(names) == 1 and not request.says("name"):
+        return f"models:/{names[0]}@{CHAMPION}"
+    if names:
+        raise ValueError(f"which model? {', '.join(names)} have a champion: pass model=models:/{names[0]}@{CHAMPION}.")
+    raise ValueError(
+        "no model has a champion here: pass model=FOLDER of a bundle (such as .evenodd/bundles/odd) or "
+        "model=models:/NAME@ALIAS, or promote a version: evenodd promote model=odd."
+    )
+
+
+def keep_corrections(host: str, home: Path) -> None:
+    """Corrections are kept in `home` where only this machine asks, unless EVENODD_CORRECTIONS says otherwise."""
+    if host in ("127.0.0.1", "localhost", "::1") and CORRECTIONS not in os.environ:
+        home.mkdir(parents=True, exist_ok=True)
+        os.environ[CORRECTIONS] = str((home / "corrections.db").resolve())
+        log.info("corrections are kept in %s; %s=off refuses them", os.environ[CORRECTIONS], CORRECTIONS)
+    elif os.environ.get(CORRECTIONS) == OFF:
+        os.environ[CORRECTIONS] = ""

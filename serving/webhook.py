@@ -1,0 +1,45 @@
+"""MLflow's webhook: told that the registry changed, the follower asks at once.
+
+A delivery only makes the service look; what it serves it learns from the registry itself. It is signed all the same, so
+that strangers cannot make it ask without end: HMAC-SHA256 over id, time and body, as MLflow signs (3.3 and later).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+import time
+from typing import Any
+
+from starlette.datastructures import Headers
+
+from .refusals import Refused
+
+SIGNATURE, TIMESTAMP, DELIVERY = "x-mlflow-signature", "x-mlflow-timestamp", "x-mlflow-delivery-id"
+VERSION = "v1"
+OLDEST_SECONDS = 300
+
+
+def check_delivery(secret: str, headers: Headers, body: bytes, now: float | None = None) -> None:
+    """Whether somebody who knows the secret sent the body, of late.
+
+    Raises:
+        Refused: 401, the signature is missing, wrong or old.
+    """
+    timestamp, given = headers.get(TIMESTAMP, ""), headers.get(SIGNATURE, "")
+    signed = f"{headers.get(DELIVERY, '')}.{timestamp}.".encode() + body
+    digest = base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
+    if not hmac.compare_digest(given.encode(), f"{VERSION},{digest}".encode()):
+        raise Refused(401, "the signature is not that of the secret in EVENODD_WEBHOOK_SECRET", reason="signature")
+    age = (time.time() if now is None else now) - (int(timestamp) if timestamp.isdecimal() else 0)
+    if abs(age) > OLDEST_SECONDS:
+        raise Refused(401, f"the delivery is {age:.0f} seconds old; send it again", reason="signature")
+
+
+def names_model(delivery: dict[str, Any], model: str) -> bool:
+    """Whether a delivery is about the followed model; one that names none is."""
+    data = delivery.get("data")
+    name = data.get("name") if isinstance(data, dict) else None
+    return name is None or name == re.split("[@/]", model.removeprefix("models:/"))[0]
