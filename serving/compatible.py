@@ -40,7 +40,7 @@ def moderation_answer(variant: Variant, scored: Sequence[Scored]) -> dict[str, A
     A category is a label (of two with a positive one among them, that alone). `review` and `decision` are ours.
     """
     answer = variant.answer(scored)
-    positive = variant.engine.decision.positive
+    positive = variant.bundle.task.positive
     results = []
     for result in answer["results"]:
         scores = result["probabilities"]

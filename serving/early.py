@@ -20,7 +20,7 @@ from .refusals import Refused, refusal_response
 from .runtime import Runtime
 from .settings import Settings
 
-WORK = frozenset(("/classify", "/explain", "/corrections"))
+WORK = frozenset(("/classify", "/v1/moderations", "/predict", "/explain", "/corrections"))
 
 
 class Early:

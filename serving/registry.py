@@ -34,7 +34,11 @@ INCOMING = "incoming"
 KEPT = 2
 LOOK_SECONDS = 0.2
 # MLflow itself would try for minutes; the next check is a better time.
-PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+MLFLOW = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
 
 
 class RegistryError(RuntimeError):
@@ -250,7 +254,7 @@ def open_follower(settings: Settings, folder: Path) -> Follower:
         ValueError: it is no reference.
         RuntimeError: MLflow is missing.
     """
-    for name, value in PATIENCE.items():
+    for name, value in MLFLOW.items():
         os.environ.setdefault(name, value)
     model = str(settings.model)
     registry: Any = MlflowRegistry(model)
@@ -258,8 +262,8 @@ def open_follower(settings: Settings, folder: Path) -> Follower:
         import mlflow  # noqa: F401
     except ImportError:
         raise RuntimeError(
-            f"EVENODD_MODEL={model}: the package mlflow is not installed here. Package with -P follow=true, or add "
-            "mlflow-skinny to the image (EXTRA=mlflow-skinny)."
+            f"EVENODD_MODEL={model}: the package mlflow is not installed here. Package with follow=true, "
+            "which adds mlflow-skinny."
         ) from None
     return Follower(model, folder, registry, lambda bundle: open_once(bundle, settings))
 

@@ -53,6 +53,7 @@ class FakeService:
         labels: two labels with `hate` positive, or more without a positive one.
         corrections: whether corrections are kept.
         synthetic: whether the models say that their data is synthetic.
+        warnings: why the models would not be promoted.
         words: what the bundle says for the page; None: those of the project's own suite, for its two labels.
     """
 
@@ -60,6 +61,7 @@ class FakeService:
     labels: tuple[str, ...] = ("noHate", "hate")
     corrections: bool = True
     synthetic: bool = True
+    warnings: tuple[str, ...] = ()
     words: dict[str, Any] | None = None
     stored: list[dict[str, Any]] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
@@ -137,6 +139,7 @@ class FakeService:
             "decision": decision,
             "data": {"name": "sample", "digest": "9d1c44f0ab37e5d2" * 4, "synthetic": self.synthetic},
             "limits": ["English only.", "Irony and quoted hate are often misread."],
+            "warnings": list(self.warnings),
             "page": self.page,
             "digests": {"model.onnx": "1f" * 32, "tokenizer.json": "be" * 32},
             "runtime": {"graph": "fp32", "provider": "cpu", "providers": ["CPUExecutionProvider"]},

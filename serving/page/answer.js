@@ -189,7 +189,7 @@ function select(model) {
 }
 
 /** Scrolls to the answer when its beginning is not on the screen. */
-function bringIntoView() {
+export function bringIntoView() {
   const { top } = byId("answer").getBoundingClientRect();
   if (top >= 0 && top < window.innerHeight * 0.75) return;
   const still = window.matchMedia("(prefers-reduced-motion: reduce)").matches;

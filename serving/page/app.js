@@ -3,7 +3,7 @@ import { ApiError, getInfo } from "./api.js";
 import { openBatch, wireBatch } from "./batch.js";
 import { byId, h, setBanner } from "./dom.js";
 import { defaultModel, readInfo } from "./info.js";
-import { openModel, syntheticBadge } from "./model.js";
+import { openModel, syntheticBadge, warningsOf } from "./model.js";
 import { openSingle, read, wireSingle } from "./single.js";
 import { modelName } from "./task.js";
 
@@ -59,8 +59,15 @@ function showServing(info) {
   );
 }
 
+function showWarning(info) {
+  const [first, ...more] = warningsOf(defaultModel(info));
+  if (!first) return setBanner("");
+  const rest = more.length ? ` And ${more.length} more.` : "";
+  return setBanner(`Not fit to decide by itself: ${first}${rest}`, { name: "What that means", run: () => showView("model", { focus: true }) });
+}
+
 function start(info) {
-  setBanner("");
+  showWarning(info);
   showServing(info);
   openSingle(info);
   openBatch(info);

@@ -5,6 +5,7 @@ import { write } from "./csv.js";
 import { announce, byId, h } from "./dom.js";
 import { count, duration, plural } from "./format.js";
 import { variantField } from "./info.js";
+import { openReview } from "./review.js";
 import { clear, current, wireSource } from "./source.js";
 import { ResultTable, groupOf } from "./table.js";
 import { decisionsOf, isBinary, kindOf, modelName, plainName, reviewBand, threshold } from "./task.js";
@@ -123,7 +124,9 @@ function start() {
     onShow: drawDownload,
   });
   batch = { ...source, rows, models, table, running: false };
+  byId("many-review").hidden = true;
   run();
+  byId("many-progress").scrollIntoView({ block: "start" });
 }
 
 function counts() {
@@ -252,7 +255,20 @@ function drawDownload(shown) {
           "download-shown",
         )
       : "",
+    batch.running || !batch.rows.some((row) => row.first)
+      ? ""
+      : h(
+          "button",
+          { type: "button", id: "review-open", class: "primary", "data-keep": "review-open", onClick: review },
+          "Review the doubtful ones",
+        ),
   );
+}
+
+/** The queue of this batch; what was decided in it stays with its rows. */
+function review() {
+  const { rows, header, column, name } = batch;
+  openReview({ rows, header, column, name, model: batch.models[0] });
 }
 
 function startOver() {
@@ -261,6 +277,7 @@ function startOver() {
   clear();
   byId("many-progress").hidden = true;
   byId("many-result").hidden = true;
+  byId("many-review").hidden = true;
   byId("many-text").focus();
 }
 

@@ -5,13 +5,14 @@ import { chip } from "./scale.js";
 import { decisionsOf, isBinary, modelName, reviewBand } from "./task.js";
 
 const FIGURES = {
-  f1_macro: "macro-F1",
-  average_precision: "average precision",
-  accuracy: "accuracy",
-  ece: "calibration error",
-  balanced_accuracy: "balanced accuracy",
-  majority_accuracy: "always the commonest label",
-  tfidf_f1_macro: "word counts with logistic regression, macro-F1",
+  f1_macro: "balance of right answers over the labels (macro-F1)",
+  average_precision: "how well scores put the right texts first (average precision)",
+  accuracy: "texts decided rightly (accuracy)",
+  ece: "how far scores are from the true share (calibration error)",
+  balanced_accuracy: "test sentences decided rightly, each kind counted alike (balanced accuracy)",
+  group_gap: "largest gap between groups of people",
+  majority_accuracy: "always the commonest label: texts decided rightly",
+  tfidf_f1_macro: "word counts with logistic regression: macro-F1",
   parameters: "parameters",
   trainable_parameters: "trainable parameters",
   train_seconds: "training, seconds",
@@ -103,6 +104,24 @@ function syntheticNote(model) {
   );
 }
 
+/** What a person has to know before they rely on an answer; empty when nothing stands against the model. */
+export function warningsOf(model) {
+  if (model.warnings?.length) return model.warnings;
+  const measured = Object.keys(model.metrics ?? {}).some((name) => name.startsWith("test/"));
+  return measured ? [] : ["Nothing was measured of this model on test rows."];
+}
+
+function warningNote(model) {
+  const warnings = warningsOf(model);
+  if (!warnings.length) return null;
+  return h(
+    "div",
+    { class: "notice is-warning" },
+    h("p", {}, h("strong", {}, "This version is not fit to decide by itself.")),
+    h("ul", {}, warnings.map((warning) => h("li", {}, warning))),
+  );
+}
+
 function panel(model, highest, isDefault) {
   const digests = Object.entries(model.digests ?? {}).map(([name, digest]) => [name, code(digest?.sha256 ?? digest)]);
   return h(
@@ -116,6 +135,7 @@ function panel(model, highest, isDefault) {
       isDefault && h("span", { class: "quiet default" }, "answers by default"),
     ),
     syntheticNote(model),
+    warningNote(model),
     layers(model, highest),
     h("h3", {}, "Where it comes from"),
     facts([

@@ -1,5 +1,5 @@
 /** One text: the form, the examples, and asking every variant. */
-import { showAnswer, showEmpty } from "./answer.js";
+import { bringIntoView, showAnswer, showEmpty } from "./answer.js";
 import { ApiError, classify } from "./api.js";
 import { announce, byId, h, setFault } from "./dom.js";
 import { examplesOf } from "./examples.js";
@@ -57,6 +57,7 @@ function showError(error) {
   }
   const again = h("button", { type: "button", class: "plain", onClick: submit }, "Try again");
   byId("answer-body").replaceChildren(h("div", { class: "notice is-error" }, h("p", {}, error.message), again));
+  bringIntoView();
   announce(error.message);
 }
 
@@ -67,6 +68,8 @@ async function submit() {
   const fault = faultIn(text);
   setFault(field, byId("one-error"), fault);
   if (fault) {
+    pending?.abort();
+    showEmpty(service);
     field.focus();
     announce(fault);
     return;

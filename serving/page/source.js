@@ -20,13 +20,13 @@ const lineTable = (text) =>
 
 /**
  * The texts chosen now, with what else their rows hold.
- * @returns {{header: string[], rows: {cells: string[], text: string}[], name: string} | null}
+ * @returns {{header: string[], rows: {cells: string[], text: string}[], column: number, name: string} | null}
  */
 export function current() {
   if (!file) {
     const rows = lineTable(byId("many-text").value);
     return rows.length
-      ? { header: ["text"], rows: rows.map((cells) => ({ cells, text: cells[0] })), name: "texts" }
+      ? { header: ["text"], rows: rows.map((cells) => ({ cells, text: cells[0] })), column: 0, name: "texts" }
       : null;
   }
   const { table, header, column } = file;
@@ -39,7 +39,7 @@ export function current() {
     cells: [...cells, ...Array(width - cells.length).fill("")],
     text: cells[column] ?? "",
   }));
-  return rows.length ? { header: names, rows, name: file.name.replace(/\.[^.]*$/, "") } : null;
+  return rows.length ? { header: names, rows, column, name: file.name.replace(/\.[^.]*$/, "") } : null;
 }
 
 function columnField(names) {

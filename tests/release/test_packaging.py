@@ -18,7 +18,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from evenodd.flow.entries import ENTRIES
-from evenodd.flow.package import SERVICE_PACKAGES, pinned_requirements
+from evenodd.flow.package import FOLLOWING_PACKAGES, SERVICE_PACKAGES, pinned_requirements
 from evenodd.release.sessions import installed_runtimes
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,11 +169,12 @@ def test_every_entry_point_has_its_module() -> None:
         assert (ROOT / "pipelines" / f"{name}.py").is_file(), name
 
 
-def test_the_bento_pins_everything_that_it_installs_to_the_lock() -> None:
+@pytest.mark.parametrize("more", [(), FOLLOWING_PACKAGES], ids=["plain", "follow"])
+def test_the_bento_pins_everything_that_it_installs_to_the_lock(more: tuple[str, ...]) -> None:
     """Resolved anew at every build, the service would run on versions that no test has seen."""
-    pins = {name: _exact(pin) for name, pin in on(LINUX, pinned_requirements()).items()}
+    pins = {name: _exact(pin) for name, pin in on(LINUX, pinned_requirements(*more)).items()}
     assert pins == {name: lock(LINUX).get(name, lock(PLATFORMS[-1]).get(name)) for name in pins}
-    assert {*SERVICE_PACKAGES, *installed_runtimes()} <= set(pins)
+    assert {*SERVICE_PACKAGES, *installed_runtimes(), *more} <= set(pins)
     for name in pins:
         for needed in map(Requirement, requires(name) or ()):
             if needed.marker is None or needed.marker.evaluate({"extra": ""}):

@@ -19,11 +19,12 @@ from mlflow.webhooks.delivery import _generate_hmac_signature
 from serving_bundle import KINDS, change_bundle, copy_bundle, shared_bundle
 from serving_process import ROOT, Served, serve
 from starlette.datastructures import Headers
+from tracking_store import mlflow_store
 
 from evenodd.classifier.choice import Choice
 from serving.following import FOLDER, State, Watcher, about, only_one, read_state, write_state
 from serving.refusals import Refused
-from serving.registry import Follower, Found, MlflowRegistry, RegistryError, open_once
+from serving.registry import Follower, Found, MlflowRegistry, RegistryError, follow, open_once
 from serving.settings import Settings
 from serving.webhook import check_delivery, names_model
 
@@ -310,16 +311,37 @@ def test_the_alias_moves_ten_times_under_load_and_nothing_is_lost(tmp_path: Path
     assert FOLDER not in os.environ
 
 
-@pytest.mark.slow
 def test_the_newest_export_of_a_fitted_version_is_served(tmp_path: Path) -> None:
-    """`champion` points to the fitted version; what serves is its export. By asking, where no webhook is."""
+    """`champion` points to the fitted version; what serves is its newest export."""
     store = Store(tmp_path)
     fitted = store.add(tmp_path / "nothing", kind="torch")
-    store.add(bundle(tmp_path / "first", "first"), kind="onnx", torch_version=fitted)
     store.point_at(fitted)
-    with following(store, tmp_path / "log", EVENODD_WEBHOOK_SECRET="", EVENODD_FOLLOW_SECONDS="0.2") as served:
-        seen = httpx.get(f"{served.url}/info").json()
-        assert (seen["model"]["version"], seen["following"]["version"]) == ("first", "1 exported as 2")
-        assert deliver(served) == 403
-        store.add(bundle(tmp_path / "second", "second"), kind="onnx", torch_version=fitted)
-        wait_for(lambda: httpx.get(f"{served.url}/info").json()["model"]["version"] == "second", "the newer export")
+    with mlflow_store(store.uri):
+        registry = MlflowRegistry(MODEL)
+        assert registry.find() == Found(fitted, None)
+        numbers = [store.add(bundle(tmp_path / n, n), kind="onnx", torch_version=fitted) for n in ("old", "new")]
+        assert registry.find() == Found(fitted, numbers[1])
+        assert registry.find().key == f"{fitted} exported as {numbers[1]}"
+        [found] = registry.fetch(numbers[1], tmp_path / "copy").rglob("bundle.json")
+        assert json.loads(found.read_text())["version"] == "new"
+        store.point_at(numbers[0])
+        assert registry.find() == Found(numbers[0], numbers[0])
+        with pytest.raises(RegistryError):
+            MlflowRegistry("models:/reviews@nobody").find()
+
+
+def test_the_registry_is_asked_until_input_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A webhook may never come, and a follower that outlives its worker would be one too many."""
+    asked = []
+
+    class Asking:
+        def look(self) -> None:
+            asked.append(time.monotonic())
+            if len(asked) == 3:
+                os.close(write)
+
+    read, write = os.pipe()
+    with os.fdopen(read) as stdin:
+        monkeypatch.setattr("sys.stdin", stdin)
+        follow(Asking(), tmp_path, 0.05)  # type: ignore[arg-type]
+    assert len(asked) == 3

@@ -29,6 +29,7 @@ MODEL_FIELDS = (
     "data",
     "metrics",
     "limits",
+    "warnings",
     "page",
 )
 

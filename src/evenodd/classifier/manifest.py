@@ -91,6 +91,7 @@ ALLOWED: dict[str, tuple[Check, str]] = {
     ),
     "metrics": (lambda value: isinstance(value, dict) and all(map(is_number, value.values())), "names with numbers"),
     "limits": (lambda value: isinstance(value, list) and all(map(_is_name, value)), "a list of sentences"),
+    "warnings": (lambda value: isinstance(value, list) and all(map(_is_name, value)), "a list of sentences"),
     "page": (_optional(lambda value: isinstance(value, dict)), "an object or null"),
     "reference": (_optional(_is_histogram), "edges that rise with counts between them, of score and length"),
 }

@@ -197,7 +197,7 @@ STEPS = (
     Entry(
         "package",
         "builds the Bento from an exported bundle",
-        (*COMMON, "run.model", "run.variants", "run.build", "export.signing_key"),
+        (*COMMON, "run.model", "run.variants", "run.build", "run.follow", "export.signing_key"),
     ),
     Entry(
         "evaluate",

@@ -31,6 +31,7 @@ from evenodd.release import (
     write_bundle,
 )
 from evenodd.release.checked import FAST
+from evenodd.release.gates import gates_of_fit
 from evenodd.release.sessions import installed_runtimes
 from evenodd.rows import Corpus
 from evenodd.settings import Request, Settings, flatten
@@ -111,7 +112,7 @@ def fingerprint_of(found: tracking.Version, settings: Settings) -> str:
     """Same version, settings, signer and version of the package: same fingerprint."""
     flat, key = flatten(settings), settings.export.signing_key
     page = settings.serve.page and Path(settings.serve.page).read_text(encoding="utf-8")
-    chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("export", "serve")}
+    chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("export", "serve", "gates")}
     parts = [found.name, found.version, found.run_id, chosen, page, settings.data.max_length, __version__, FORMAT]
     parts += [] if key is None else [signer_of(key)]
     return digest_of(parts)[:20]
@@ -240,6 +241,7 @@ def _contents(found: tracking.Version, facts: dict, settings: Settings) -> Bundl
         provider=settings.serve.provider,
         metrics={key: value for key, value in sorted(metrics.items()) if key.startswith(kept)},
         limits=tuple(facts["limits"]),
+        warnings=tuple(gate.text for gate in gates_of_fit(metrics, settings.gates) if not gate.passed),
         page=read_page(settings.serve.page, task) if settings.serve.page else facts.get("page"),
     )
 

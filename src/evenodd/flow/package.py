@@ -28,6 +28,7 @@ from evenodd.storage import digest_of, digests
 log = logging.getLogger(__name__)
 
 SERVICE_PACKAGES = ("bentoml", "cryptography", "tokenizers", "numpy")
+FOLLOWING_PACKAGES = ("mlflow-skinny",)
 NOT_BUILT = "not built"
 FASTER_HTTP = ("httptools", "uvloop")  # uvicorn uses them if installed; without them the service is slower
 
@@ -65,11 +66,14 @@ def package(references: tuple[str, ...], settings: Settings, *, nested: bool = F
         stage = Path(work)
         bundles = {name: exported_bundle(name, settings) for name in references}
         manifests = stage_service(stage, bundles, signing_key=settings.export.signing_key)
-        fingerprint = digest_of([digests(stage), pinned_requirements(), settings.run.build, __version__])[:20]
+        pins = pinned_requirements(*(FOLLOWING_PACKAGES if settings.run.follow else ()))
+        fingerprint = digest_of([digests(stage), pins, settings.run.build, __version__])[:20]
         with tracking.lease(f"package {fingerprint}", f"packaging {', '.join(references)}"):
             tag = find_bento(fingerprint)
             if tag is None:
-                tag = _package(references, manifests, stage, (fingerprint, settings.run.build), nested)
+                tag = _package(
+                    references, manifests, stage, (fingerprint, pins if settings.run.build else None), nested
+                )
             else:
                 log.info("package | reused: the same bundles, service and packages are in %s", tag)
     log.info("bento %s | %s", tag, ", ".join(f"{m['variant']} version {m['version']}" for m in manifests))
@@ -92,12 +96,12 @@ def bento_folder(tag: str) -> Path:
 
 
 def _package(
-    references: tuple[str, ...], manifests: list[dict], stage: Path, asked: tuple[str, bool], nested: bool
+    references: tuple[str, ...], manifests: list[dict], stage: Path, asked: tuple[str, list[str] | None], nested: bool
 ) -> str:
-    fingerprint, build = asked
+    fingerprint, pins = asked
     tags = {"stage": "package", "fingerprint": fingerprint}
     with tracking.start_run(f"package · {', '.join(references)}", tags=tags, nested=nested):
-        tag = build_bento(stage, manifests) if build else NOT_BUILT
+        tag = NOT_BUILT if pins is None else build_bento(stage, manifests, pins)
         tracking.set_tags({"bento": tag, "versions": ",".join(str(m["version"]) for m in manifests)})
         tracking.log_json({"bento": tag, "bundles": manifests}, "bento.json")
     return tag
@@ -156,14 +160,14 @@ def stage_service(stage: Path, bundles: dict[str, Path], *, signing_key: Path | 
     return manifests
 
 
-def pinned_requirements() -> list[str]:
-    """The service's packages and their dependencies at the installed versions, which are those of the lock.
+def pinned_requirements(*more: str) -> list[str]:
+    """The service's packages, further ones, and their dependencies at the installed versions, which the lock names.
 
     BentoML would resolve the dependencies again over the network, to versions that were not tested.
     """
     pins: dict[str, str] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *installed_runtimes(), *FASTER_HTTP)]
+    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *installed_runtimes(), *FASTER_HTTP, *more)]
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)
@@ -179,13 +183,13 @@ def _applies(needed: Requirement, extras: set[str]) -> bool:
     return needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
-def build_bento(stage: Path, manifests: list[dict]) -> str:
-    """Runs BentoML's build on a staged folder and returns the tag."""
+def build_bento(stage: Path, manifests: list[dict], pins: list[str] | None = None) -> str:
+    """Runs BentoML's build on a staged folder with pinned requirements and returns the tag."""
     import bentoml
 
     first = manifests[0]
     options = yaml.safe_load((service_folder() / "bentofile.yaml").read_text(encoding="utf-8"))
-    options["python"] = {"packages": pinned_requirements(), "lock_packages": False}
+    options["python"] = {"packages": pins or pinned_requirements(), "lock_packages": False}
     options["labels"] = {
         **options.get("labels", {}),
         "variant": first["variant"],

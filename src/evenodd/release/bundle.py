@@ -61,6 +61,7 @@ class BundleContents:
         provider: `auto`, `cpu`, `cuda` or `tensorrt`.
         metrics: name to value, as on the card.
         limits: one line each.
+        warnings: why it would not be promoted, a sentence each; empty: it passes its gates.
         page: texts about the task for the service's page; see `evenodd.classifier.page`.
         samples: texts to check at start, in addition to the built-in ones.
     """
@@ -78,6 +79,7 @@ class BundleContents:
     provider: str = "auto"
     metrics: dict[str, float] = field(default_factory=dict)
     limits: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     page: dict[str, Any] | None = None
     samples: tuple[str, ...] = ()
 
@@ -168,6 +170,7 @@ def _describe(work: Path, graphs: Graphs, contents: BundleContents, reference_te
         "layer_map": None if contents.layer_map is None else list(contents.layer_map),
         "metrics": contents.metrics,
         "limits": list(contents.limits),
+        "warnings": list(contents.warnings),
         "page": contents.page,
         "samples": scorer.samples([*SAMPLE_TEXTS, *contents.samples, *typical], list(graphs.paths)),
         "reference": scorer.reference(scored, encoder.lengths(reference_texts)),

@@ -32,6 +32,7 @@ SHORT_NAMES = {
     "vary_split": "evidence.vary_split",
     "provider": "serve.provider",
     "model": "run.model",
+    "follow": "run.follow",
     "suite": "evidence.suite",
     "predictions": "run.predictions",
     "variants": "run.variants",

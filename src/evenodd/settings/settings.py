@@ -339,6 +339,7 @@ class RunSettings(Frozen):
         description="address of a Ray cluster (ray://host:10001, auto); not set: RAY_ADDRESS, or this machine",
     )
     build: bool = Field(True, description="build the Bento, not only its folder")
+    follow: bool = Field(False, description="the Bento can follow a registered model: mlflow-skinny is installed in it")
     input: str | None = Field(
         None, description="input of `score`: a file, several files, a folder, a pattern, or URLs of these"
     )
