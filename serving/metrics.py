@@ -69,11 +69,18 @@ class Instruments:
             [*on, "provider", "graph", "version"],
             multiprocess_mode="livemax",
         )
-        live = {"multiprocess_mode": "livemax"}
-        self.checked = Gauge("evenodd_registry_checked_seconds", "When the registry answered last, since 1970", **live)
-        self.changed = Gauge("evenodd_model_since_seconds", "When the served version was found, since 1970", **live)
+        self.checked = Gauge(
+            "evenodd_registry_checked_seconds",
+            "When the registry answered last, since 1970",
+            multiprocess_mode="livemax",
+        )
+        self.changed = Gauge(
+            "evenodd_model_since_seconds", "When the served version was found, since 1970", multiprocess_mode="livemax"
+        )
         self.refusals = Gauge(
-            "evenodd_model_refusals", "Versions of the followed model refused since the service started", **live
+            "evenodd_model_refusals",
+            "Versions of the followed model refused since the service started",
+            multiprocess_mode="livemax",
         )
         self.drift = Gauge(
             "evenodd_drift_psi",
