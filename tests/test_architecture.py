@@ -32,8 +32,8 @@ BELOW["flow"] = set(BELOW)
 BELOW["project"] = {*BELOW}
 BELOW["console"] = {*BELOW} - {"project"}
 CLASSIFIER = {"numpy", "onnxruntime", "tokenizers"}
-ISLAND = {*CLASSIFIER, "bentoml", "mlflow", "prometheus_client", "psycopg", "pydantic", "serving", "starlette", "uvicorn"}
 ISLAND_OPTIONAL = {"mlflow", "psycopg"}
+ISLAND = {*CLASSIFIER, *ISLAND_OPTIONAL, "bentoml", "prometheus_client", "pydantic", "serving", "starlette", "uvicorn"}
 
 
 def sources(folder: Path) -> list[Path]:
