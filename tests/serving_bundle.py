@@ -23,6 +23,8 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedModel
 
+from evenodd.evidence.suites.own import own_page
+
 WORDS = tuple(
     """i you we they he she it hate love like people women men group all some no not never do the a to of and are is was
     my your their good bad day sun rain go away out here there what why this that post read said wrong right friend
@@ -212,6 +214,7 @@ def describe(kind: Kind) -> dict[str, Any]:
         "layer_map": [1, 3, 5],
         "metrics": {"test/f1_macro": 0.5},
         "limits": ["Random weights: for tests only."],
+        "page": own_page("hate", "noHate") if kind.positive == "hate" else None,
         "reference": {
             "score_edges": [i / 10 for i in range(11)],
             "score_counts": [10] * 10,
