@@ -42,10 +42,11 @@ def test_a_teacher_at_chance_is_refused_in_one_line(
     assert "odd" not in tracking.aliases("rows")
     (student,) = tracking.find_runs({"variant": "odd"}, finished=False)
     assert student.info.status == "FAILED"
-    (advised,) = re.findall(r"-P (teacher\.epochs=\d+)", line)
-    name, _, value = advised.partition("=")
+    ((name, value),) = re.findall(r"-P (teacher\.(?:epochs|min_steps))=(\d+)", line)
     followed = make_plan("odd", ENTRIES["distill_odd"].request({**said, name: value}))
     assert followed.teacher
-    assert followed.teacher.settings.train.epochs == int(value) > plan.teacher.settings.train.epochs
+    setting = name.removeprefix("teacher.")
+    before, after = (getattr(each.settings.train, setting) for each in (plan.teacher, followed.teacher))
+    assert after == int(value) > before
     assert followed.teacher.fingerprint(materials.corpus.digest, materials.encoder_digest) != fingerprint
     assert followed.settings.train == plan.settings.train

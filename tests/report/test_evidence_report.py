@@ -130,6 +130,9 @@ def test_risk_at_full_coverage_is_the_error_rate() -> None:
 
 def test_every_plot_is_a_free_figure() -> None:
     """pyplot keeps every figure of a long study in memory."""
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
     one, two = scored_run(1), scored_run(2)
     decision = decision_for(one)
     runs = pd.DataFrame(
@@ -152,8 +155,6 @@ def test_every_plot_is_a_free_figure() -> None:
     for figure in figures:
         assert isinstance(figure, Figure)
         assert figure.axes[0].lines or figure.axes[0].collections or figure.axes[0].patches
-    import matplotlib.pyplot as plt
-
     assert plt.get_fignums() == []
 
 
