@@ -129,13 +129,14 @@ def test_an_older_winner_does_not_stand_in_for_none(tracking, corpus, tmp_path) 
 
 
 def test_counterparts_differ_in_counterexamples_alone(tracking, corpus) -> None:
-    """A run with another learning rate beside it would credit the counterexamples with that."""
+    """A run with another learning rate, or on other rows, beside it would credit the counterexamples with that."""
     plain = add_finished(tracking, corpus, Made("odd"))
     same = add_finished(tracking, corpus, Made("odd", parameters=AUGMENTED))
     kinds = add_finished(tracking, corpus, Made("odd", parameters={**AUGMENTED, "data.augment_kinds": "threat"}))
     add_finished(tracking, corpus, Made("odd", parameters={**AUGMENTED, "learning_rate": "0.1"}))
     add_finished(tracking, corpus, Made("odd", seed=1, parameters=AUGMENTED))
     add_finished(tracking, corpus, Made("even", parameters=AUGMENTED))
+    add_finished(tracking, corpus, Made("odd"), validation_digest="of other rows")
     assert {run.run_id for run in counterparts([read_run(plain)])} == {same, kinds}
     assert {run.run_id for run in counterparts([read_run(same)])} == {plain, kinds}
 

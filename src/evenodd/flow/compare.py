@@ -161,7 +161,8 @@ def counterparts(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
 def _counterparts_of(run: FinishedRun) -> list[str]:
     own = _settings_of(tracking.get_run(run.run_id).data.params)
     found: dict[tuple[str, ...], str] = {tuple(own[1]): run.run_id}
-    for other in tracking.find_runs({"variant": run.variant, "seed": str(run.seed)}):
+    alike = {key: run.tags[key] for key in ("variant", "seed", "validation_digest")}  # rows are only added to training
+    for other in tracking.find_runs(alike):
         settings, augment = _settings_of(other.data.params)
         if "model_uri" in other.data.tags and settings == own[0]:
             found.setdefault(tuple(augment), other.info.run_id)
