@@ -13,8 +13,7 @@ from evenodd.settings.names import (
 )
 from evenodd.settings.request import Layer, Request
 from evenodd.settings.resolve import make_request, resolve_settings
-from evenodd.settings.settings import (
-    VARIANT_DEFAULTS,
+from evenodd.settings.sections import (
     DataSettings,
     DecisionSettings,
     DistillSettings,
@@ -25,11 +24,11 @@ from evenodd.settings.settings import (
     ModelSettings,
     RunSettings,
     ServeSettings,
-    Settings,
     TrainSettings,
     TuneSettings,
     VariantSettings,
 )
+from evenodd.settings.settings import VARIANT_DEFAULTS, Settings
 
 __all__ = [
     "SHORT_NAMES",

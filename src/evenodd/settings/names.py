@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from evenodd.settings.settings import Settings, TrainSettings
+from evenodd.settings.sections import TrainSettings
+from evenodd.settings.settings import Settings
 
 # Short names for `-P name=value`; every dotted name (`train.learning_rate`) works too.
 SHORT_NAMES = {
