@@ -19,7 +19,7 @@ from evenodd.flow.fit_variant import log_data_report
 from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import DEFAULT_VARIANTS, Plan
 from evenodd.flow.schedule.fits import Fits, Progress, fit_plans
-from evenodd.flow.schedule.places import FAULTS, in_one_line
+from evenodd.flow.schedule.places import FAULTS, message_of
 from evenodd.flow.tune import tune
 from evenodd.settings import TEACHER, Layer, Request, Settings
 
@@ -116,7 +116,7 @@ def study_plans(
         except FAULTS as error:
             if name == TEACHER:
                 raise
-            faults[name, "tuning"] = in_one_line(error)
+            faults[name, "tuning"] = message_of(error)
             log.warning("%s | tuning failed, the variant is left out | %s", name, faults[name, "tuning"])
             progress.total -= units
             continue

@@ -16,6 +16,7 @@ from typing import Protocol
 import torch
 
 from evenodd import search, tracking
+from evenodd.flow.faults import in_one_line
 from evenodd.flow.fit_variant import FittedRun, fit_variant
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
@@ -110,13 +111,13 @@ def outcome_of(fitting: Callable[[], FittedRun]) -> Outcome:
     try:
         return fitting()
     except FAULTS as error:
-        return in_one_line(error)
+        return message_of(error)
     finally:
         gc.collect()  # models lie in cycles of references, which would add up over the fits
 
 
-def in_one_line(error: Exception) -> str:
-    """The message of a fault; the fault itself is raised where tracebacks are asked for."""
+def message_of(error: Exception) -> str:
+    """The message of a fit's error in one line; the error itself is raised where tracebacks are asked for."""
     if os.environ.get("EVENODD_TRACEBACK"):
         raise error
-    return " ".join(str(error).split()) or type(error).__name__
+    return in_one_line(error)
