@@ -254,7 +254,7 @@ def test_killed_at_every_write_and_resumed_the_results_are_those_of_an_undisturb
 ) -> None:
     """A row lost, twice, or a file half written, after whichever write the process dies."""
     scored(many, tmp_path / "whole", columns="id,text")
-    original, writes = Folder.new, 0
+    original, writes, alive = Folder.new, 0, []
 
     @contextmanager
     def fatal(self: Folder, name: str) -> Iterator[Hashed]:
@@ -268,7 +268,11 @@ def test_killed_at_every_write_and_resumed_the_results_are_those_of_an_undisturb
         if mine == last:
             raise Killed
 
-    monkeypatch.setattr(Folder, "new", fatal)
+    def kept(self: Folder, name: str) -> Any:
+        alive.append(fatal(self, name))  # collected as garbage, it would clean up, which a killed process does not
+        return alive[-1]
+
+    monkeypatch.setattr(Folder, "new", kept)
     monkeypatch.setattr(Collector, "drop", lambda self: None)  # a process that is killed drops nothing
     monkeypatch.setattr(flow_score, "SECONDS_BETWEEN_NOTES", 0.0)
     kills, last = 0, 1
