@@ -1,13 +1,14 @@
 """Takes the pictures of README and the guides from a real run: `make pictures`. Needs Debian's chromium.
 
 The chain runs on the bundled sample in a folder of its own (argument 1, else a temporary one; finished fits there are
-reused) with the settings of the other arguments (`data.limit=600 epochs=2` for a slow machine). Then the page, MLflow's
-UI and the report are opened in headless Chromium.
+reused) with the settings of the other arguments (`data.limit=600 epochs=2` for a slow machine). Then the page, the
+report and MLflow's UI are opened in headless Chromium, as wide as a desktop and as narrow as a phone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -18,15 +19,22 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
+from mlflow import MlflowClient
+from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = Path(__file__).with_name("pictures")
 CHROMIUM = "/usr/bin/chromium"
-WINDOW = {"width": 1280, "height": 800}
+DESKTOP, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
+WINDOWS = {"": DESKTOP, "-phone": PHONE}
+"""Sizes in CSS pixels, by the end of a picture's name."""
 FOR_MLFLOW = 8000
-"""Milliseconds that MLflow's charts take to be drawn: the UI tells nobody when it is done."""
+"""Milliseconds that MLflow takes to draw a page: nothing in the page shows when it is done."""
+MODEL = "hate-speech"
+COMPARED = ("teacher", "odd", "even", "lora")
 
 
 def main() -> None:
@@ -48,35 +56,59 @@ def main() -> None:
 
 
 def picture_report(browser: Browser, folder: Path) -> None:
-    """The newest report's first screens."""
+    """The first screen of the newest report."""
     report = max(folder.glob(".evenodd/reports/*/report.html"), key=lambda path: path.stat().st_mtime)
-    page = browser.new_page(viewport={"width": 1280, "height": 1400})
-    page.goto(report.as_uri())
-    _save(page, "report")
+    for end, window in WINDOWS.items():
+        page = browser.new_page(viewport=window)
+        page.goto(report.as_uri())
+        _save(page, f"report{end}")
 
 
 def picture_service(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
     """The page with an answer."""
     port = _free_port()
-    command = [sys.executable, "-m", "pipelines", "serve"]
+    command = [sys.executable, "-m", "pipelines", "serve", "model=champion"]
     with _running(command, folder, {**environ, "BENTOML_PORT": str(port)}, f"http://127.0.0.1:{port}/readyz"):
-        page = browser.new_page(viewport=WINDOW)
-        page.goto(f"http://127.0.0.1:{port}/")
-        page.fill("#one-text", "I never said that immigrants are lazy, and nobody should.")
-        page.press("#one-text", "Control+Enter")
-        page.wait_for_load_state("networkidle")
-        _save(page, "page")
+        for end, window in WINDOWS.items():
+            page = browser.new_page(viewport=window)
+            page.goto(f"http://127.0.0.1:{port}/")
+            page.fill("#one-text", "I never said that immigrants are lazy, and nobody should.")
+            page.press("#one-text", "Control+Enter")
+            page.wait_for_load_state("networkidle")
+            _save(page, f"page{end}")
 
 
 def picture_mlflow(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
-    """The experiment's runs and charts."""
+    """The list of runs, the compared variants, the run of the chain, and the registered model."""
     address = f"http://127.0.0.1:{_free_port()}"
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
     with _running(command, folder, environ, f"{address}/health"):
-        page = browser.new_page(viewport=WINDOW)
-        page.goto(f"{address}/#/experiments/1/runs?compareRunsMode=CHART")
-        page.wait_for_timeout(FOR_MLFLOW)
-        _save(page, "mlflow")
+        for name, route in _routes(environ["MLFLOW_TRACKING_URI"]).items():
+            for end, window in WINDOWS.items():
+                page = browser.new_page(viewport=window)
+                page.goto(f"{address}/#/{route}")
+                page.wait_for_timeout(FOR_MLFLOW)
+                _save(page, f"mlflow-{name}{end}")
+
+
+def _routes(store: str) -> dict[str, str]:
+    """Pages of MLflow's UI by name."""
+    client = MlflowClient(store)
+    (main_run, *_), experiment = _newest(client, "tags.stage = 'main'")
+    variants = {run.data.tags["variant"]: run.info.run_id for run in _newest(client, "tags.variant != ''")[0][::-1]}
+    chosen = [variants[name] for name in COMPARED if name in variants]
+    return {
+        "experiment": f"experiments/{experiment}/runs?workflowType=machine_learning",
+        "compare": f"compare-runs?runs={quote(json.dumps(chosen))}&experiments={quote(json.dumps([experiment]))}",
+        "run": f"experiments/{experiment}/runs/{main_run.info.run_id}",
+        "model": f"models/{MODEL}",
+    }
+
+
+def _newest(client: MlflowClient, condition: str) -> tuple[list[Run], str]:
+    """The runs of the chain's experiment under a condition, newest first, and the experiment's id."""
+    experiment = client.get_experiment_by_name(MODEL).experiment_id
+    return list(client.search_runs([experiment], condition, order_by=["attributes.start_time DESC"])), experiment
 
 
 def _save(page: Page, name: str) -> None:

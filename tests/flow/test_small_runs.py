@@ -239,10 +239,8 @@ def test_a_study_over_varied_splits_pairs_variants_within_each(store):
     compare.run(make_request(varied))
     again = only_run(tracking, stage="compare")
     assert again.info.run_id != compared.info.run_id
-    tables = [
-        pd.read_csv(tracking.download(run.info.run_id, "tables/comparison.csv")).sort_values("variant", ignore_index=True)
-        for run in (again, compared)
-    ]
+    files = [tracking.download(run.info.run_id, "tables/comparison.csv") for run in (again, compared)]
+    tables = [pd.read_csv(file).sort_values("variant", ignore_index=True) for file in files]
     assert {"odd", "teacher"} <= set(tables[0]["variant"])
     pd.testing.assert_frame_equal(*tables)
 
