@@ -117,6 +117,32 @@ def test_where_no_variant_may_ship_the_strongest_can_be_tried(tracking, corpus, 
     assert "NOT PROMOTED: no variant may ship. even has the highest score" in done.text
 
 
+def test_a_comparison_of_the_same_runs_is_reused_within_main(tracking, corpus, tmp_path) -> None:
+    """A rerun of a finished `main` would draw and log the same report again, or show an outdated or damaged one."""
+    runs = [add_finished(tracking, corpus, Made(name, skill=skill)) for name, skill in (("odd", 1.0), ("even", 2.0))]
+
+    def nested(ids: list[str], **said: str) -> Compared:
+        settings = resolve_settings({**FAST, "home": str(tmp_path / "home"), **said})
+        with tracking.start_run("main", tags={"stage": "main"}):
+            return compare_runs(ids, materials_of(corpus, tmp_path), settings, nested=True)
+
+    first, again = nested(runs), nested(runs)
+    assert again.run_id == first.run_id
+    assert (again.text, again.winner_version) == (first.text, first.winner_version)
+    other = nested(runs, **{"gates.min_behaviour": "0.1"})
+    assert other.run_id != first.run_id
+    back = nested(runs)  # not the newest any more, whose winner `export` takes
+    assert back.run_id not in (first.run_id, other.run_id)
+    assert nested(runs[:1]).run_id != back.run_id
+    last = nested(runs)
+    page = Path(tracking.get_run(last.run_id).info.artifact_uri.removeprefix("file://")) / "report.html"
+    page.write_text("", encoding="utf-8")
+    repaired = nested(runs)
+    assert repaired.run_id != last.run_id
+    assert "<h1>" in repaired.report.read_text(encoding="utf-8")
+    assert compare(corpus, runs, tmp_path).run_id != repaired.run_id
+
+
 def test_an_older_winner_does_not_stand_in_for_none(tracking, corpus, tmp_path) -> None:
     """`export` and `promote` would ship what the newest comparison did not name."""
     with pytest.raises(ValueError, match="nothing was compared yet"):

@@ -7,18 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from evenodd import tracking
+from evenodd import __version__, tracking
 from evenodd.evidence.floors import mean_floors
 from evenodd.evidence.verdict import LATENCY, LATENCY_SPREAD, OPERATIONS, PARAMETERS, Candidate, Verdict
 from evenodd.evidence.winner import choose_winner
 from evenodd.flow.findings import carry, next_steps
 from evenodd.flow.materials import Materials, divisions, gather
 from evenodd.flow.plan import NOT_THE_RESULT
-from evenodd.flow.report import Comparison, Shown, present
+from evenodd.flow.report import PAGE, Comparison, Shown, present, table_of
 from evenodd.flow.runs import FinishedRun, newest_runs, read_run
 from evenodd.flow.slices import with_slices
 from evenodd.release.gates import Gate, failed, gates_of_fit
-from evenodd.settings import Request, Settings
+from evenodd.rows import Corpus
+from evenodd.settings import Request, Settings, flatten
+from evenodd.storage import DamagedError, digest_of
 
 log = logging.getLogger(__name__)
 
@@ -104,14 +106,46 @@ def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Setting
         "winner_version": best.version if best else "",
         "synthetic": str(corpus.synthetic).lower(),
     }
-    with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
-        tracking.log_settings(settings, ("evidence", "gates"), materials.parameters)
-        tests = [each.corpus.test for each in divided]
-        compared = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
-        shown = present(compared, materials, settings, settings.home / "reports" / run_id)
-        carry(compared, shown, materials, "compare", next_steps(verdict, settings.data.source, settings.name))
+    tests = [each.corpus.test for each in divided]
+    found = Comparison(runs, verdict, gates, floors, tests, counterparts(runs))
+    tags["fingerprint"] = fingerprint_of(found, settings, corpus)
+    earlier = find_compared(tags["fingerprint"], settings) if nested else None
+    if earlier is None:
+        with tracking.start_run(f"compare · {corpus.name}", tags=tags, nested=nested) as run_id:
+            tracking.log_settings(settings, ("evidence", "gates"), materials.parameters)
+            shown = present(found, materials, settings, settings.home / "reports" / run_id)
+            carry(found, shown, materials, "compare", next_steps(verdict, settings.data.source, settings.name))
+    else:
+        run_id, page = earlier
+        shown = Shown(table_of(found, corpus), page)
+        log.info("compare | reused from run %s", run_id)
     strongest = shipped[verdict.strongest].version
-    return Compared(run_id, best.version if best else None, strongest, compared, shown)
+    return Compared(run_id, best.version if best else None, strongest, found, shown)
+
+
+def fingerprint_of(compared: Comparison, settings: Settings, corpus: Corpus) -> str:
+    """Same runs, rows, evidence and gates: same fingerprint."""
+    flat = flatten(settings)
+    chosen = {key: str(value) for key, value in flat.items() if key.partition(".")[0] in ("evidence", "gates")}
+    rows = [corpus.name, corpus.digest, [test.digest for test in compared.tests], settings.data.slices]
+    runs = [[run.run_id for run in group] for group in (compared.runs, compared.counterparts)]
+    return digest_of([runs, rows, chosen, __version__])[:20]
+
+
+def find_compared(fingerprint: str, settings: Settings) -> tuple[str, Path] | None:
+    """The newest comparison and its page; None if it has another fingerprint, or a damaged page.
+
+    An older comparison is never reused: `export` takes the winner of the newest one.
+    """
+    newest = next(iter(tracking.find_runs({"stage": "compare"})), None)
+    if newest is None or newest.data.tags.get("fingerprint") != fingerprint:
+        return None
+    run_id = newest.info.run_id
+    try:
+        return run_id, tracking.download(run_id, PAGE, settings.home / "reports" / run_id)
+    except (ValueError, DamagedError) as fault:
+        log.warning("%s The comparison is repeated.", fault)
+        return None
 
 
 def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:

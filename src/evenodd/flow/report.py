@@ -85,14 +85,16 @@ class Shown:
     page: Path
 
 
+def table_of(compared: Comparison, corpus: Corpus) -> ComparisonTable:
+    """The comparison's table, floors included."""
+    floors, winner = compared.floors.metrics, compared.verdict.winner
+    return comparison_table(compared.frame, floors, task=corpus.task, winner=winner, synthetic=corpus.synthetic)
+
+
 def present(compared: Comparison, materials: Materials, settings: Settings, folder: Path) -> Shown:
     """Logs the comparison as text, Markdown, HTML, tables and plots, and writes its page."""
-    corpus, verdict = materials.corpus, compared.verdict
-    frame = compared.frame
-    task = corpus.task
-    table = comparison_table(
-        frame, compared.floors.metrics, task=task, winner=verdict.winner, synthetic=corpus.synthetic
-    )
+    corpus, frame = materials.corpus, compared.frame
+    table = table_of(compared, corpus)
     augmented = augmentation(compared, materials, settings)
     _log_tables(table, compared, augmented)
     sliced = _log_slices(compared, corpus)
