@@ -447,7 +447,7 @@ def test_card_is_read_by_the_hubs_own_parser() -> None:
     assert (result.dataset_name, result.dataset_split, result.task_type) == ("sample", "test", "text-classification")
     assert card.data.model_name == "hate-speech-odd"
     assert "synthetic-data" in card.data.tags
-    for words in ("layers 1, 3, 5", "English only.", "0.400", "Synthetic data", "d1", "train.epochs", "17,400,000"):
+    for words in ("layers 1, 3, 5", "English only.", "0.400", "Synthetic data", "d1", "train.epochs", "| parameters | 17,400,000 |"):
         assert words in card.text
 
 

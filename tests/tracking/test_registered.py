@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -93,6 +95,21 @@ def test_exact_scores_depend_on_no_text_beside_them() -> None:
     alone = [model.predict(text)["score"].item() for text in texts]
     assert model.predict(texts, params={"exact": True})["score"].tolist() == pytest.approx(alone, abs=1e-7)
     assert model.predict(texts)["score"].tolist() != pytest.approx(alone, abs=1e-7)
+
+
+def test_the_code_on_a_model_card_runs(study: Path) -> None:
+    """Who copies it from the card into a notebook would get an error, or another model's answers."""
+    run_id = tracking.find_version("odd", "two").run_id
+    card = tracking.artifact_text(run_id, "model_card.md") or ""
+    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+    given: dict[str, Any] = {}
+    exec(code, given)
+    texts = ["one text", "another"]
+    assert given["classifier"].predict(texts).equals(mlflow.pyfunc.load_model("models:/two@odd").predict(texts))
+    assert given["model"].config.num_hidden_layers == 2
+    (command,) = re.findall(r"```sh\nevenodd (.*?)\n```", card, re.DOTALL)
+    entry, *settings = shlex.split(command)
+    assert ENTRIES[entry].request(dict(word.split("=", 1) for word in settings)).settings.run.model == "odd"
 
 
 def test_mlflow_evaluates_it_with_our_figures(uri: str, study: Path) -> None:

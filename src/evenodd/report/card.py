@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import yaml
 
+from evenodd.report.behaviour_plot import in_words
+from evenodd.report.sections import COSTS
 from evenodd.task import Task
 
 TASK = "text-classification"
@@ -16,7 +19,8 @@ METRICS = {
     "average_precision": ("average_precision", "Average precision"),
     "ece": ("ece", "Expected calibration error"),
 }
-SHOWN = ("f1_macro", "average_precision", "accuracy", "ece", "log_loss")
+SHOWN = {key: words for key, (_, words) in METRICS.items()} | {"log_loss": "Log loss (nats)"}
+BY_LABEL = {"f1": "F1", "precision": "Precision", "recall": "Recall"}
 SYNTHETIC = "**Synthetic data**: the rows were made from templates; the figures say nothing about real texts."
 
 
@@ -40,7 +44,7 @@ def model_card(facts: Mapping[str, Any]) -> str:
     if missing:
         raise ValueError(f"facts has no {', '.join(missing)}: a card needs name, variant, task, data and metrics.")
     head = yaml.safe_dump(card_metadata(facts), sort_keys=False, allow_unicode=True, width=100)
-    parts = (_summary, _decision, _results, _origin, _limits, _settings)
+    parts = (_summary, _usage, _intended_use, _limits, _decision, _results, _origin, _settings)
     return f"---\n{head}---\n\n" + "\n\n".join(text for part in parts if (text := part(facts))) + "\n"
 
 
@@ -86,6 +90,38 @@ def _summary(facts: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _usage(facts: Mapping[str, Any]) -> str:
+    address = f"models:/{facts['name']}@{facts['variant']}"
+    lines = (
+        "## Usage",
+        "",
+        "```python",
+        "import mlflow",
+        "",
+        f'classifier = mlflow.pyfunc.load_model("{address}")',
+        'classifier.predict(["one text", "another"])  # label, decision, score, a probability per label',
+        f'model = mlflow.transformers.load_model("{address}").model  # in torch, to train on',
+        "```",
+        "",
+        "```sh",
+        f"evenodd score input=texts.csv output=labels.csv model={facts['variant']} name={shlex.quote(facts['name'])}",
+        "```",
+    )
+    return "\n".join(lines)
+
+
+def _intended_use(facts: Mapping[str, Any]) -> str:
+    data, decision = facts["data"], facts.get("decision")
+    lines = [
+        f"Texts like those of {data['name']}, of the same source and language. On other texts, measure first: "
+        "`evenodd evaluate data=labelled.csv`.",
+    ]
+    if decision and decision["review"][1] > decision["review"][0]:
+        lines.append("With people who decide the texts that it sends to review.")
+    lines.append("Not as the only basis of a decision about a person.")
+    return "## Intended use\n\n" + "\n".join(f"- {line}" for line in lines)
+
+
 def _decision(facts: Mapping[str, Any]) -> str:
     decision = facts.get("decision")
     if not decision:
@@ -105,17 +141,24 @@ def _decision(facts: Mapping[str, Any]) -> str:
 def _results(facts: Mapping[str, Any]) -> str:
     metrics = facts["metrics"]
     task = Task.from_dict(facts["task"])
-    named = {key: key for key in SHOWN}
+    named = dict(SHOWN)
     for name, label in zip(task.labels, task.label_keys, strict=True):
-        named |= {f"{kind}_label_{label}": f"{kind} of `{name}`" for kind in ("f1", "precision", "recall")}
+        named |= {f"{kind}_label_{label}": f"{words} of `{name}`" for kind, words in BY_LABEL.items()}
     rows = []
     for key, words in named.items():
         cells = [_figure(metrics.get(f"{split}/{key}")) for split in ("validation", "test")]
         if any(cells):
             rows.append((words, *cells))
-    behaviour = [(key, "", _figure(value)) for key, value in metrics.items() if key.startswith("behaviour/")]
-    costs = [(key, "", _figure(value)) for key, value in metrics.items() if key.startswith("cost/")]
-    return f"## Figures\n\n{_table(('figure', 'validation', 'test'), [*rows, *behaviour, *costs])}"
+    parts = ["## Figures", _table(("figure", "validation", "test"), rows)]
+    behaviour = [
+        (in_words(key.removeprefix("behaviour/")), _figure(value))
+        for key, value in metrics.items()
+        if key.startswith("behaviour/")
+    ]
+    parts += [_table(("behaviour suite", "value"), behaviour)] if behaviour else []
+    costs = [(words, _figure(metrics[key])) for key, words in COSTS.items() if key in metrics]
+    parts += [_table(("cost", "value"), costs)] if costs else []
+    return "\n\n".join(parts)
 
 
 def _figure(value: Any) -> str:
