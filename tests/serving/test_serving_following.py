@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 from mlflow import MlflowClient
 from mlflow.webhooks.delivery import _generate_hmac_signature
 from serving_bundle import KINDS, change_bundle, copy_bundle, shared_bundle
-from serving_process import ROOT, Served, serve
+from serving_process import ROOT, Served, free_port, serve, started
 from starlette.datastructures import Headers
 from tracking_store import mlflow_store
 
@@ -208,12 +210,18 @@ def test_a_delivery_about_another_model_is_let_go() -> None:
 
 
 class Store:
-    """A registry in SQLite, with a version for each bundle."""
+    """A registry with a version for each bundle."""
 
-    def __init__(self, folder: Path) -> None:
-        self.uri = f"sqlite:///{folder / 'mlflow.db'}"
-        self._client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
-        self._client.create_registered_model("reviews")
+    def __init__(self, uri: str) -> None:
+        self.uri = uri
+        self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+    @classmethod
+    def new(cls, folder: Path) -> Store:
+        """An empty one in SQLite."""
+        store = cls(f"sqlite:///{folder / 'mlflow.db'}")
+        store._client.create_registered_model("reviews")
+        return store
 
     def add(self, folder: Path, **tags: str) -> str:
         made = self._client.create_model_version("reviews", source=folder.as_uri(), tags=tags)
@@ -221,6 +229,9 @@ class Store:
 
     def point_at(self, version: str) -> None:
         self._client.set_registered_model_alias("reviews", "champion", version)
+
+    def notify(self, address: str, secret: str) -> None:
+        self._client.create_webhook("evenodd", address, ["model_version_alias.created"], secret=secret)
 
 
 @dataclass
@@ -275,7 +286,7 @@ def following(store: Store, log_file: Path, **environ: str) -> Iterator[Served]:
 @pytest.mark.slow
 def test_the_alias_moves_ten_times_under_load_and_nothing_is_lost(tmp_path: Path) -> None:
     """A change of model in the night must not be seen by anybody who asks; a damaged version must not be served."""
-    store = Store(tmp_path)
+    store = Store.new(tmp_path)
     kinds = ["binary", "even"]
     numbers = [store.add(bundle(tmp_path / str(n), str(n), kinds[n % 2]), kind="onnx") for n in range(1, 12)]
     damaged = bundle(tmp_path / "damaged", "12", "even")
@@ -311,9 +322,50 @@ def test_the_alias_moves_ten_times_under_load_and_nothing_is_lost(tmp_path: Path
     assert FOLDER not in os.environ
 
 
+@contextlib.contextmanager
+def tracking_server(folder: Path) -> Iterator[str]:
+    """`mlflow server` on SQLite with webhooks to this machine allowed; gives its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder / 'mlflow.db'}",
+        "--artifacts-destination",
+        str(folder / "kept"),
+    ]
+    environ = {
+        **os.environ,
+        "MLFLOW_WEBHOOK_ALLOWED_SCHEMES": "http,https",
+        "MLFLOW_WEBHOOK_ALLOW_PRIVATE_IPS": "true",
+        "MLFLOW_WEBHOOK_SECRET_ENCRYPTION_KEY": Fernet.generate_key().decode(),
+    }
+    with started(command, port, folder, folder / "mlflow.log", environ) as server:
+        server.wait_ready(path="/health")
+        yield server.url
+
+
+@pytest.mark.slow
+def test_the_webhook_of_a_real_server_moves_the_service(tmp_path: Path) -> None:
+    """Names, routes and signatures of MLflow's deliveries are MLflow's: with others the next look is minutes away."""
+    store = Store.new(tmp_path)
+    numbers = [store.add(bundle(tmp_path / n, n), kind="onnx") for n in ("1", "2")]
+    store.point_at(numbers[0])
+    with tracking_server(tmp_path) as uri:
+        server = Store(uri)
+        with following(server, tmp_path / "log", EVENODD_FOLLOW_SECONDS="3600") as served:
+
+            def version() -> str:
+                return str(httpx.get(f"{served.url}/info").json()["following"]["version"])
+
+            assert version() == numbers[0]
+            server.notify(f"{served.url}/webhooks/mlflow", SECRET)
+            server.point_at(numbers[1])
+            wait_for(lambda: version() == numbers[1], "the version that the webhook tells of answers")
+
+
 def test_the_newest_export_of_a_fitted_version_is_served(tmp_path: Path) -> None:
     """`champion` points to the fitted version; what serves is its newest export."""
-    store = Store(tmp_path)
+    store = Store.new(tmp_path)
     fitted = store.add(tmp_path / "nothing", kind="torch")
     store.point_at(fitted)
     with mlflow_store(store.uri):
