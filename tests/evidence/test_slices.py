@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from evenodd.evidence.slices import LEAST, NO_VALUE, OTHERS, slice_gaps, slice_metrics, slice_names, slice_table
-from evenodd.task import Task
 
-TASK = Task.single_label(("ham", "spam"), "spam")
+BINARY = {"classes": 2, "positive": 1}
 
 
 def columns(**counts: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -24,7 +23,7 @@ def columns(**counts: tuple[int, int, int, int]) -> tuple[np.ndarray, np.ndarray
 def test_rates_and_gaps_are_those_of_the_counts() -> None:
     """A gate on a wrong rate would let a version pass that treats a group worse."""
     labels, called, names = columns(web=(18, 4, 2, 36), app=(15, 20, 15, 20))
-    table = slice_table(labels, called, {"client": names}, TASK).set_index("value")
+    table = slice_table(labels, called, {"client": names}, **BINARY).set_index("value")
     assert (table.loc["web", "rows"], table.loc["app", "positives"]) == (60, 30)
     assert table.loc["web", "recall"] == pytest.approx(0.9)
     assert table.loc["web", "false_positive_rate"] == pytest.approx(0.1)
@@ -40,7 +39,7 @@ def test_rates_and_gaps_are_those_of_the_counts() -> None:
 def test_a_slice_of_few_rows_makes_no_gap() -> None:
     """Two rows that both went wrong would stop every version."""
     labels, called, names = columns(web=(30, 3, 0, 27), rare=(0, LEAST - 1, LEAST - 1, 0))
-    table = slice_table(labels, called, {"client": names}, TASK)
+    table = slice_table(labels, called, {"client": names}, **BINARY)
     assert len(table) == 2
     assert slice_gaps(table).empty
     assert slice_metrics(table) == pytest.approx({"slices/max_false_positive_rate": 0.1})
@@ -51,7 +50,7 @@ def test_labels_without_a_positive_one_are_told_by_accuracy() -> None:
     labels = np.array([0, 1, 2] * 20)
     called = np.where(np.arange(60) < 30, labels, 0)
     sliced = {"half": ["first"] * 30 + ["second"] * 30}
-    table = slice_table(labels, called, sliced, Task.single_label(("a", "b", "c"), None))
+    table = slice_table(labels, called, sliced, classes=3, positive=None)
     assert "recall" not in table
     assert slice_gaps(table)["gap"].tolist() == pytest.approx([1 - 10 / 30])
 

@@ -112,6 +112,18 @@ def test_the_code_on_a_model_card_runs(study: Path) -> None:
     assert ENTRIES[entry].request(dict(word.split("=", 1) for word in settings)).settings.run.model == "odd"
 
 
+def test_slices_of_an_evaluation_add_up_to_its_figures(study: Path) -> None:
+    """`slices` was accepted and had no effect; a table of other rows would be worse."""
+    found = Project(**GIVEN).evaluate("two@odd", data="two.jsonl", slices="author")
+    run = tracking.find_runs({"stage": "evaluate"})[0]
+    table = pd.read_csv(tracking.download(run.info.run_id, "tables/slices.csv"))
+    assert table["rows"].sum() == 960
+    assert np.average(table["accuracy"], weights=table["rows"]) == pytest.approx(found.figures["evaluate/accuracy"])
+    counted = table[table["false_positive_rate_counts"]]
+    assert found.figures["slices/max_false_positive_rate"] == pytest.approx(counted["false_positive_rate"].max())
+    assert "false-positive rate" in found.text
+
+
 def test_mlflow_evaluates_it_with_our_figures(uri: str, study: Path) -> None:
     """Two tables of figures for one model, of which one is wrong."""
     rows = pd.read_json(study / "two.jsonl", lines=True)[["text", "label"]].head(200)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from evenodd.evidence.metrics import IntArray, f1_macro
-from evenodd.task import Task
 
 LEAST = 20
 """Rows of a label that a rate needs before it counts in a gap."""
@@ -46,14 +45,17 @@ def _quarters(numbers: pd.Series) -> pd.Series:
     return cut.map(lambda part: f"{part.left:g} to {part.right:g}").astype("object")
 
 
-def slice_table(labels: IntArray, called: IntArray, columns: Mapping[str, Values], task: Task) -> pd.DataFrame:
+def slice_table(
+    labels: IntArray, called: IntArray, columns: Mapping[str, Values], *, classes: int, positive: int | None
+) -> pd.DataFrame:
     """Figures of each slice.
 
     Args:
         labels: int, (rows,).
         called: int, (rows,): the label that the decision gives each row.
         columns: by name, each row's value.
-        task: with a positive label there are recall and false-positive rate of that label.
+        classes: number of labels.
+        positive: index of the positive label, which recall and false-positive rate are of; None: there is none.
 
     Returns:
         One row per column and value: `column`, `value`, `rows`, `accuracy`, `f1_macro`, then `positives`, `recall`,
@@ -65,16 +67,15 @@ def slice_table(labels: IntArray, called: IntArray, columns: Mapping[str, Values
         names = slice_names(values)
         for name in pd.unique(names):
             here = names == name
-            rows.append({"column": column, "value": name, **_figures(labels[here], called[here], task)})
+            rows.append({"column": column, "value": name, **_figures(labels[here], called[here], classes, positive)})
     table = pd.DataFrame(rows)
     return table.sort_values(["column", "rows"], ascending=[True, False], kind="stable", ignore_index=True)
 
 
-def _figures(labels: IntArray, called: IntArray, task: Task) -> dict[str, float]:
+def _figures(labels: IntArray, called: IntArray, classes: int, positive: int | None) -> dict[str, float]:
     right = called == labels
-    found: dict[str, float] = {"rows": len(labels), "f1_macro": f1_macro(labels, called, len(task.labels))}
+    found: dict[str, float] = {"rows": len(labels), "f1_macro": f1_macro(labels, called, classes)}
     found |= _rate("accuracy", right)
-    positive = task.positive_index
     if positive is not None:
         hits = labels == positive
         found |= {"positives": int(hits.sum())}

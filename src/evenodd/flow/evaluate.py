@@ -13,11 +13,15 @@ import pandas as pd
 
 from evenodd import tracking
 from evenodd.evidence import classification_metrics, decision_metrics
+from evenodd.evidence.slices import slice_metrics
 from evenodd.evidence.suites.behaviour import score_suite
 from evenodd.evidence.suites.own import OWN, near_sentences, open_suite
 from evenodd.flow.measure import unseen_cases
 from evenodd.flow.scorer import Scorer, said_model, scorer_of
+from evenodd.flow.slices import table_of_slices
 from evenodd.report.behaviour_plot import plot_behaviour
+from evenodd.report.sections import slice_rows
+from evenodd.report.slice_plot import plot_slices
 from evenodd.rows import load_corpus, load_rows
 from evenodd.settings import Request, Settings
 
@@ -26,7 +30,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Results of an evaluation: figures by name, and a suite's table by functionality."""
+    """Results of an evaluation: figures by name, and a table by functionality of a suite or by slice."""
 
     title: str
     figures: dict[str, float]
@@ -105,7 +109,7 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
 
 
 def score_file(scorer: Scorer, settings: Settings) -> Evaluated:
-    """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest."""
+    """Labelled rows: accuracy, macro-F1, F1 of each label, average precision and the rest; the same by slice."""
     rows = load_rows(settings.data, label_names=scorer.label_names, cache=settings.home / "cache")
     texts = list(rows.texts)
     probabilities, decision = scorer.probabilities(texts), scorer.decision
@@ -121,7 +125,14 @@ def score_file(scorer: Scorer, settings: Settings) -> Evaluated:
     if settings.run.predictions:
         truth = [scorer.label_names[number] for number in rows.labels]
         write_predictions(Path(settings.run.predictions), texts, scorer, probabilities, truth)
-    return Evaluated(f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)", named)
+    title = f"{scorer.name} on {settings.data.source} ({len(texts):,} rows)"
+    if not settings.data.slices:
+        return Evaluated(title, named)
+    sliced = table_of_slices(rows, settings.data.slices, decision, probabilities)
+    tracking.log_table("slices", sliced)
+    tracking.log_figures({"slices": plot_slices(sliced)})
+    tracking.log_metrics(gaps := slice_metrics(sliced))
+    return Evaluated(title, named | gaps, slice_rows(sliced))
 
 
 def write_predictions(

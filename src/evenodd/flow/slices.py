@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -36,8 +37,23 @@ def slices_of(run: FinishedRun, split: Split, corpus: Corpus) -> pd.DataFrame | 
     if scored.logits is None or not np.array_equal(scored.ids, split.row_ids):
         return None
     decision = Decision.from_dict(tracking.artifact_json(run.run_id, "decision.json"), corpus.task)
-    called = decision.labels(decision.probabilities(scored.logits))
-    return slice_table(scored.labels, called, {name: split.slice_values(name) for name in corpus.slices}, corpus.task)
+    return table_of_slices(split, corpus.slices, decision, decision.probabilities(scored.logits))
+
+
+def table_of_slices(
+    split: Split, columns: Sequence[str], decision: Decision, probabilities: np.ndarray
+) -> pd.DataFrame:
+    """Figures of each slice of scored rows.
+
+    Args:
+        split: the rows.
+        columns: whose values are the slices.
+        decision: gives each row its label.
+        probabilities: float, (rows, labels).
+    """
+    values = {name: split.slice_values(name) for name in columns}
+    called, classes = decision.labels(probabilities), len(decision.label_names)
+    return slice_table(split.labels, called, values, classes=classes, positive=decision.positive)
 
 
 def all_slices(run: FinishedRun, corpus: Corpus) -> pd.DataFrame | None:

@@ -224,7 +224,7 @@ def slices_section(found: pd.DataFrame, winner: str) -> Section:
     alt = f"Rates of {winner} on test by slice, with 95 % intervals; the table holds the same figures."
     tables = (
         ("Gaps", _gap_rows(pd.concat(gaps, ignore_index=True))),
-        (f"Slices of {winner}", _slice_rows(own)),
+        (f"Slices of {winner}", slice_rows(own)),
     )
     return Section("Slices", (words,), (Picture(figure, alt),), tuple(each for each in tables if len(each[1])))
 
@@ -239,9 +239,10 @@ def _gap_rows(gaps: pd.DataFrame) -> pd.DataFrame:
     return wide.reindex(columns=["variant", "column", "rate", "validation", "test"]).fillna("–")
 
 
-def _slice_rows(own: pd.DataFrame) -> pd.DataFrame:
-    """One row per slice and split, each rate with its interval."""
-    shown = own[["column", "value", "split", "rows", "f1_macro"]].rename(columns={"f1_macro": "macro-F1"})
+def slice_rows(own: pd.DataFrame) -> pd.DataFrame:
+    """A `slice_table` for people: one row per slice, and per split where there are several; rates with intervals."""
+    named = [name for name in ("column", "value", "split", "rows", "f1_macro") if name in own]
+    shown = own[named].rename(columns={"f1_macro": "macro-F1"})
     for rate in (name for name in RATES if name in own):
         numbers = own[[rate, f"{rate}_low", f"{rate}_high"]].to_numpy(dtype=float)
         told = [f"{value:.3f} ({low:.3f} to {high:.3f})" if value == value else "–" for value, low, high in numbers]
