@@ -63,7 +63,10 @@ def test_the_headline_says_what_may_be_lost_against_the_teacher() -> None:
     verdict = equal_shapes({"teacher": 30.0, "odd": 9.0, "even": 9.0}, lower=1.9)
     headline = verdict.sentences[0]
     assert verdict.reference == "teacher"
-    assert f"It loses at most {verdict.may_lose:.3f} macro-F1 against teacher, with 95 % confidence" in headline
+    assert (
+        f"It loses at most {verdict.may_lose:.3f} macro-F1 on validation against teacher, with 95 % confidence"
+        in headline
+    )
     assert "validation macro-F1" in headline
     assert verdict.may_lose > verdict.losses.loss["odd"]
     gap = verdict.scores.f1_macro["teacher"] - verdict.scores.f1_macro["odd"]
@@ -87,7 +90,7 @@ def test_a_variant_that_may_lose_more_than_is_allowed_cannot_win() -> None:
     variants = [candidate("teacher", 2.1, 6, 0), candidate("odd", 2.0, 3, 1)]
     strict = choose_winner(variants, FAST.model_copy(update={"max_loss": 0.001}), floor=0.3, positive=1)
     assert strict.winner == "teacher"
-    assert strict.excluded["odd"].endswith("macro-F1 against teacher, and evidence.max_loss=0.001")
+    assert strict.excluded["odd"].endswith("macro-F1 on validation against teacher, and evidence.max_loss=0.001")
     assert "may not ship: it may lose up to" in strict.text
     loose = choose_winner(variants, FAST.model_copy(update={"max_loss": 0.5}), floor=0.3, positive=1)
     assert loose.winner == "odd"

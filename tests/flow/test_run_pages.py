@@ -54,7 +54,7 @@ def test_the_experiment_says_first_what_ships(tracking, corpus, tmp_path) -> Non
     experiment = client.get_run(compared.run_id).info.experiment_id
     first = client.get_experiment(experiment).tags["mlflow.note.content"].splitlines()[0]
     assert first.startswith("**odd ships** · macro-F1 **")
-    assert f"loses at most **{compared.verdict.may_lose:.3f}**" in first
+    assert f"loses ≤ **{compared.verdict.may_lose:.3f}** (validation)" in first
     assert first.endswith("costs **50%** of teacher")
     assert len(first.replace("*", "")) < 90
 

@@ -329,7 +329,10 @@ def test_the_first_screen_says_what_ships_and_what_it_costs() -> None:
     shown = {each.words: each.value for each in highlights(verdict, runs)}
     assert shown["ships"] == verdict.winner == "odd"
     assert shown["macro-F1 on test"] == "0.700"
-    assert shown["largest loss of macro-F1 against teacher, with 95% confidence"] == f"{verdict.may_lose:.3f}"
+    assert (
+        shown["largest loss of macro-F1 on validation against teacher, with 95% confidence"]
+        == f"{verdict.may_lose:.3f}"
+    )
     assert shown["operations per token, 50% of teacher's"] == "10.7 M"
 
 
@@ -447,7 +450,15 @@ def test_card_is_read_by_the_hubs_own_parser() -> None:
     assert (result.dataset_name, result.dataset_split, result.task_type) == ("sample", "test", "text-classification")
     assert card.data.model_name == "hate-speech-odd"
     assert "synthetic-data" in card.data.tags
-    for words in ("layers 1, 3, 5", "English only.", "0.400", "Synthetic data", "d1", "train.epochs", "| parameters | 17,400,000 |"):
+    for words in (
+        "layers 1, 3, 5",
+        "English only.",
+        "0.400",
+        "Synthetic data",
+        "d1",
+        "train.epochs",
+        "| parameters | 17,400,000 |",
+    ):
         assert words in card.text
 
 

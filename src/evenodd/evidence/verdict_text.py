@@ -46,7 +46,7 @@ def _headline(verdict: Verdict, by_name: Mapping[str, Candidate], seeds: int) ->
     loss = ""
     if winner != reference:
         level = f"{100 * verdict.confidence:.3g} % confidence"
-        loss = f" It loses at most {verdict.may_lose:.3f} macro-F1 against {reference}, with {level}."
+        loss = f" It loses at most {verdict.may_lose:.3f} macro-F1 on validation against {reference}, with {level}."
     return f"{winner} ships: {score}.{loss}{_cost_words(by_name[winner], by_name[reference])}"
 
 

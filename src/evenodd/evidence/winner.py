@@ -88,13 +88,9 @@ def _loses_too_much(losses: pd.DataFrame, reference: str, most: float | None) ->
     """Variants whose loss may exceed `max_loss`, with the reason; empty if `max_loss` is not set."""
     if most is None:
         return {}
-    return {
-        str(
-            name
-        ): f"it may lose up to {row['at_most']:.3f} macro-F1 against {reference}, and evidence.max_loss={most:g}"
-        for name, row in losses.iterrows()
-        if row["at_most"] > most
-    }
+    words = f"macro-F1 on validation against {reference}, and evidence.max_loss={most:g}"
+    too_much = losses[losses["at_most"] > most]
+    return {str(name): f"it may lose up to {bound:.3f} {words}" for name, bound in too_much["at_most"].items()}
 
 
 def _worse(pairs: pd.DataFrame, name: str, best: str) -> bool:

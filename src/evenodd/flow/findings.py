@@ -58,10 +58,10 @@ def first_line(compared: Comparison) -> str:
     if winner is None:
         return f"**{verdict.sentences[0]}**"
     own = compared.means(winner)
-    parts = [f"**{winner} ships**", f"macro-F1 **{own['test/f1_macro']:.3f}** on test"]
+    parts = [f"**{winner} ships**", f"macro-F1 **{own['test/f1_macro']:.3f}** (test)"]
     if winner != reference:
         cost = own[OPERATIONS] / compared.means(reference)[OPERATIONS]
-        parts += [f"loses at most **{verdict.may_lose:.3f}**", f"costs **{cost:.0%}** of {reference}"]
+        parts += [f"loses ≤ **{verdict.may_lose:.3f}** (validation)", f"costs **{cost:.0%}** of {reference}"]
     return " · ".join(parts)
 
 

@@ -42,7 +42,7 @@ def fit_figures(fitted: Fit, measured: Measured, corpus: Corpus, plan: Plan) -> 
         "confusion": plot_confusion(test, corpus.label_names),
         "precision_recall": plot_precision_recall(test, measured.decision),
         "reliability": plot_reliability(_uncalibrated(test), test),
-        "risk_coverage": plot_risk_coverage(validation, measured.decision),
+        "risk_coverage": plot_risk_coverage(validation, measured.decision, split="validation"),
     }
     if measured.behaviour:
         figures["behaviour"] = plot_behaviour(measured.behaviour)

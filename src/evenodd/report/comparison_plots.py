@@ -95,12 +95,12 @@ def plot_differences(pairs: pd.DataFrame) -> Figure:
         ax.plot(estimate, row, "o", color=colour, markersize=8, markerfacecolor=colour if significant else "white")
     ax.set_yticks(range(len(pairs)), [f"{a} - {b}" for a, b in zip(pairs["first"], pairs["second"], strict=True)])
     ax.set_ylim(len(pairs) - 0.4, -0.6)
-    label_axes(ax, "Difference in macro-F1 (filled: significant)", "", "Paired differences")
+    label_axes(ax, "Difference in macro-F1 on validation (filled: significant)", "", "Paired differences")
     return figure
 
 
 def plot_pareto(table: pd.DataFrame, *, cost: str, words: str, quality: str = "f1_macro") -> Figure:
-    """Quality against cost, one mark per variant, with a line through the Pareto front.
+    """Quality on test against cost, one mark per variant, with a line through the Pareto front.
 
     Args:
         table: one row per variant (its index), with both columns; `parameters`, if present, is the area.
@@ -126,7 +126,7 @@ def plot_pareto(table: pd.DataFrame, *, cost: str, words: str, quality: str = "f
         )
     ax.margins(0.25)
     note = " (area: parameters)" if size.any() else ""
-    label_axes(ax, words, SCORES.get(quality, quality), f"Quality against cost{note}")
+    label_axes(ax, words, f"{SCORES.get(quality, quality)} (test)", f"Quality against cost{note}")
     return figure
 
 

@@ -27,7 +27,8 @@ def highlights(verdict: Verdict, runs: pd.DataFrame) -> tuple[Highlight, ...]:
         Highlight(f"{own['test/f1_macro']:.3f}", "macro-F1 on test"),
     ]
     if verdict.winner != verdict.reference:
-        words = f"largest loss of macro-F1 against {verdict.reference}, with {verdict.confidence:.0%} confidence"
+        level = f"with {verdict.confidence:.0%} confidence"
+        words = f"largest loss of macro-F1 on validation against {verdict.reference}, {level}"
         shown.append(Highlight(f"{verdict.may_lose:.3f}", words))
     for key, words in ((OPERATIONS, "operations per token"), (PARAMETERS, "parameters")):
         if key in means and own[key] == own[key]:

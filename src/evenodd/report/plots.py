@@ -134,8 +134,8 @@ def plot_curves(history: pd.DataFrame, variant: str) -> Figure:
     return figure
 
 
-def plot_confusion(scored: Scored, label_names: Sequence[str]) -> Figure:
-    """Counts of true against predicted label, shaded by the share of the true label."""
+def plot_confusion(scored: Scored, label_names: Sequence[str], *, split: str = "test") -> Figure:
+    """Counts of true against predicted label, shaded by the share of the true label; `split` is for the title."""
     classes = len(label_names)
     few = classes <= CELLS_WITH_TEXT
     counts = confusion(scored.labels, scored.predictions, classes)
@@ -153,12 +153,15 @@ def plot_confusion(scored: Scored, label_names: Sequence[str]) -> Figure:
     long = not few or sum(map(len, names)) > 30
     ax.set_xticks(range(classes), names, rotation=60 if long else 0, ha="right" if long else "center", fontsize=size)
     ax.set_yticks(range(classes), names, fontsize=size)
-    label_axes(ax, "Predicted", "True", f"macro-F1 {rates(counts)[2].mean():.3f}")
+    label_axes(ax, "Predicted", "True", f"Macro-F1 {rates(counts)[2].mean():.3f} ({split})")
     return figure
 
 
-def plot_precision_recall(scored: Scored, decision: Decision) -> Figure:
-    """Precision against recall of the positive label with the threshold; for more than two labels, of every label."""
+def plot_precision_recall(scored: Scored, decision: Decision, *, split: str = "test") -> Figure:
+    """Precision against recall of the positive label with the threshold; for more than two labels, of every label.
+
+    `split` is for the title.
+    """
     found = _average_precisions(scored, decision)
     hardest = sorted(found, key=lambda label: found[label])[:FEW_LABELS]
     figure, (ax,) = new_figure(height=3.8 + 0.18 * len(hardest))
@@ -172,7 +175,7 @@ def plot_precision_recall(scored: Scored, decision: Decision) -> Figure:
         _draw_threshold(ax, scored, decision.positive, decision.threshold)
     ax.set(xlim=(0, 1.01), ylim=(0, 1.02))
     hidden = f" of the {len(hardest)} hardest of {len(found)} labels" if len(found) > len(hardest) else ""
-    label_axes(ax, "Recall", "Precision", f"Precision and recall{hidden}")
+    label_axes(ax, "Recall", "Precision", f"Precision and recall{hidden} ({split})")
     legend_beneath(figure, ax)
     return figure
 
@@ -201,8 +204,8 @@ def _draw_threshold(ax: Axes, scored: Scored, positive: int, threshold: float) -
     ax.plot(recall, precision, "o", color=COLOURS[1], markersize=9, markeredgecolor="white", label=words, zorder=5)
 
 
-def plot_reliability(before: Scored, after: Scored) -> Figure:
-    """Accuracy against confidence, before and after calibration, in bins of equal size."""
+def plot_reliability(before: Scored, after: Scored, *, split: str = "test") -> Figure:
+    """Accuracy against confidence, before and after calibration, in bins of equal size; `split` is for the title."""
     figure, (ax,) = new_figure()
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
     lowest = 1.0
@@ -214,7 +217,7 @@ def plot_reliability(before: Scored, after: Scored) -> Figure:
         lowest = min(lowest, table[:, :2].min())
     edge = max(0.0, lowest - 0.05)
     ax.set(xlim=(edge, 1.01), ylim=(edge, 1.02))
-    label_axes(ax, "Confidence in the label", "Accuracy", "Reliability")
+    label_axes(ax, "Confidence in the label", "Accuracy", f"Reliability ({split})")
     legend_beneath(figure, ax)
     return figure
 
@@ -238,8 +241,8 @@ def risk_coverage(scored: Scored, decision: Decision) -> tuple[FloatArray, Float
     return taken / len(wrong), np.cumsum(wrong) / taken
 
 
-def plot_risk_coverage(scored: Scored, decision: Decision) -> Figure:
-    """Error rate against the share of automatic decisions, with the current review band."""
+def plot_risk_coverage(scored: Scored, decision: Decision, *, split: str = "test") -> Figure:
+    """Error rate against the share of automatic decisions, with the current review band; `split` is for the title."""
     coverage, risk = risk_coverage(scored, decision)
     start = min(len(coverage) - 1, max(20, len(coverage) // 50))
     figure, (ax,) = new_figure()
@@ -253,5 +256,5 @@ def plot_risk_coverage(scored: Scored, decision: Decision) -> Figure:
         legend_beneath(figure, ax)
     ax.set_xlim(0, 1.02)
     ax.set_ylim(0, max(1.0, 130 * float(risk[start:].max())))
-    label_axes(ax, "Share decided automatically", "Errors among them (%)", "Risk and coverage")
+    label_axes(ax, "Share decided automatically", "Errors among them (%)", f"Risk and coverage ({split})")
     return figure
