@@ -97,7 +97,7 @@ def plain_client(served: Served) -> Iterator[Beside]:
     request = post("/classify", {"texts": ["sun and rain"]})
 
     def go() -> None:
-        while not stop.wait(0.05):
+        while not found.statuses or not stop.wait(0.05):  # at least once, however short the attack is
             status, seconds = ask(served, request, BESIDE)
             found.statuses.append(status)
             found.seconds.append(seconds)

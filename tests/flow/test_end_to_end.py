@@ -38,11 +38,19 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environ(store: Path) -> dict[str, str]:
+def temporary(store: Path) -> Path:
+    """The temporary folder of every command."""
+    (folder := store / "tmp").mkdir()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environ(store: Path, temporary: Path) -> dict[str, str]:
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW_", "EVENODD_"))},
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}",
+        "TMPDIR": str(temporary),
         "BENTOML_HOME": str(store / "bentoml"),
         "HF_HUB_OFFLINE": "1",
         "BENTOML_DO_NOT_TRACK": "true",
@@ -84,6 +92,11 @@ def test_main_goes_from_rows_to_a_champion_and_a_bento(chain, environ) -> None:
     assert "make serve" in chain.stdout
 
 
+def test_nothing_is_left_in_the_temporary_folder(chain, temporary: Path) -> None:
+    """Every comparison left a folder for each artifact that it read."""
+    assert [*temporary.glob("evenodd*"), *temporary.glob("tmp*/*")] == []  # `mlflow run` itself leaves an empty folder
+
+
 def test_runs_line_up_for_the_compare_view(chain, environ) -> None:
     """Variants that name a metric differently cannot be compared in the UI."""
     runs = {run.data.tags["variant"]: run for run in search(environ, "tags.model_uri LIKE 'models:/%'")}
@@ -108,6 +121,7 @@ def test_a_second_run_reuses_what_is_finished(chain, store, environ) -> None:
     again = mlflow_run("main", environ, **SMALL, home=str(store / "home"), run__build="false")
     assert again.returncode == 0, again.stderr[-3000:]
     assert again.stderr.count("seed 0 | reused from run") == 2
+    assert "compare | reused from run" in again.stderr
     assert "export odd | reused from run" in again.stderr
     assert len(search(environ, "tags.model_uri LIKE 'models:/%'")) == 2
 

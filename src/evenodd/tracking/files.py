@@ -6,11 +6,11 @@ import json
 import logging
 from pathlib import Path
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from evenodd.storage import DamagedError, check_digests, digests
+from evenodd.tracking.downloads import model_folder
 from evenodd.tracking.store import answering
 
 log = logging.getLogger(__name__)
@@ -22,7 +22,7 @@ WRITTEN_BY_READERS = ("registered_model_meta",)
 
 def record_files(uri: str) -> None:
     """Records the digests of all files of a model that was just logged: weights, tokenizer, configuration, task."""
-    found = digests(Path(mlflow.artifacts.download_artifacts(uri)), without=WRITTEN_BY_READERS)
+    found = digests(_folder(uri), without=WRITTEN_BY_READERS)
     MlflowClient().set_logged_model_tags(_model_id(uri), {FILES_TAG: json.dumps(found)})
 
 
@@ -38,7 +38,7 @@ def sound_files(uri: str) -> Path:
     """
     try:
         with answering():
-            folder, recorded = Path(mlflow.artifacts.download_artifacts(uri)), recorded_files(uri)
+            folder, recorded = _folder(uri), recorded_files(uri)
     except (MlflowException, OSError) as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {first_line(error)}") from error
     if not recorded:
@@ -49,6 +49,10 @@ def sound_files(uri: str) -> Path:
     except DamagedError as error:
         raise RuntimeError(f"model '{uri}' cannot be loaded: {error} Fit it again, or name another version.") from error
     return folder
+
+
+def _folder(uri: str) -> Path:
+    return model_folder(uri, str(MlflowClient().get_logged_model(_model_id(uri)).artifact_location))
 
 
 def recorded_files(uri: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from mlflow.exceptions import MlflowException
 
 from evenodd.storage import DamagedError, file_digest
 from evenodd.tracking import store
+from evenodd.tracking.downloads import download_run_file
 from evenodd.tracking.names import called
 
 DONE_TAG = "evenodd.done"
@@ -25,7 +26,7 @@ FIGURES, SETTINGS = "figures.json", "settings.yaml"
 
 
 def download(run_id: str, path: str, folder: Path | None = None) -> Path:
-    """A run's artifact as a local path.
+    """A run's artifact as a local path, in `folder` or in a folder that is deleted when this process ends.
 
     Raises:
         ValueError: the run has no such artifact.
@@ -33,17 +34,17 @@ def download(run_id: str, path: str, folder: Path | None = None) -> Path:
     """
     try:
         with store.answering():
-            local = mlflow.artifacts.download_artifacts(run_id=run_id, artifact_path=path, dst_path=_made(folder))
+            local = download_run_file(run_id, path, folder)
     except (MlflowException, OSError) as error:
         raise ValueError(f"run {run_id} has no artifact '{path}'.") from error
     run = get_run(run_id)
     written = json.loads(run.data.tags.get(DIGESTS_TAG, "{}")).get(path)
-    if written is not None and not file_digest(Path(local)).startswith(written):
+    if written is not None and not file_digest(local).startswith(written):
         raise DamagedError(
-            f"run {run_id}: its artifact '{path}' is damaged: SHA-256 {file_digest(Path(local))[:12]}… instead of "
+            f"run {run_id}: its artifact '{path}' is damaged: SHA-256 {file_digest(local)[:12]}… instead of "
             f"{written[:12]}…. Fit it again (-P fresh=true), or restore {run.info.artifact_uri}/{path}."
         )
-    return Path(local)
+    return local
 
 
 def check_artifacts(run: Run, names: tuple[str, ...]) -> None:
@@ -126,9 +127,3 @@ def settings_of(run_id: str) -> dict[str, Any]:
 def tracking_uri() -> str:
     """Where runs are kept."""
     return str(mlflow.get_tracking_uri())
-
-
-def _made(folder: Path | None) -> str | None:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-    return str(folder) if folder else None
