@@ -135,6 +135,7 @@ def _quieten() -> None:
         "mlflow.system_metrics",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("mlflow.tracking.fluent").setLevel(logging.WARNING)  # that an experiment is created
 
 
 def experiment_name() -> str:

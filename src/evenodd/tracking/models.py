@@ -158,8 +158,7 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     Raises:
         RuntimeError: its files are gone or damaged, or it names code that is not this package's.
     """
-    folder = sound_files(uri)
-    refuse_foreign(uri, folder)
+    folder = _own_files(uri)
     try:
         return load_weights(folder), load_tokenizer(folder)
     except (SafetensorError, OSError, ValueError, RuntimeError) as error:
@@ -172,12 +171,18 @@ def model_metadata(uri: str) -> dict[str, Any]:
     Raises:
         RuntimeError: its files are gone or damaged, or it names code that is not this package's.
     """
-    folder = sound_files(uri)
-    refuse_foreign(uri, folder)
+    folder = _own_files(uri)
     try:
         return read_facts(folder)
     except ValueError as error:
         raise RuntimeError(f"model '{uri}' cannot be read: {first_line(error)}") from error
+
+
+def _own_files(uri: str) -> Path:
+    """Folder of a logged model's files, which are undamaged and name no foreign code."""
+    folder = sound_files(uri)
+    refuse_foreign(uri, folder)
+    return folder
 
 
 def refuse_foreign(uri: str, folder: Path) -> None:
