@@ -38,11 +38,11 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.figures import write_figures
 from benchmarks.models import registered
 from benchmarks.serving import read_texts
+from evenodd.classifier.session import open_session
 from evenodd.encoders import encoder_layers
 from evenodd.release.encode import Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import graph_inputs, lean_graph, trace_graph
 from evenodd.release.quantize import INT8_RECIPES, write_int8
-from evenodd.release.sessions import open_session, run_session
 
 BATCH = 32
 VOCABULARY = "the people who live here say that this is not what they want and some of them went away again last year"
@@ -153,10 +153,10 @@ def graphs(model: Any, folder: Path, calibration: list[Feeds]) -> Iterator[tuple
 
 
 def _graph_run(path: Path, batches: list[Feeds]) -> Run:
-    session = open_session(path, "cpu", threads=torch.get_num_threads())
+    session = open_session(path, threads=torch.get_num_threads())
     names = graph_inputs(path)
     feeds = [{name: batch[name] for name in names} for batch in batches]
-    return lambda: np.concatenate([run_session(session, batch) for batch in feeds])
+    return lambda: np.concatenate([session.run(batch) for batch in feeds])
 
 
 def measure(found: list[Contender], count: int, repeats: int) -> pd.DataFrame:

@@ -67,7 +67,7 @@ def picture_report(browser: Browser, folder: Path) -> None:
 def picture_service(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
     """The page with an answer."""
     port = _free_port()
-    command = [sys.executable, "-m", "pipelines", "serve", "model=champion"]
+    command = [sys.executable, "-m", "pipelines", "serve"]
     with _running(command, folder, {**environ, "BENTOML_PORT": str(port)}, f"http://127.0.0.1:{port}/readyz"):
         for end, window in WINDOWS.items():
             page = browser.new_page(viewport=window)

@@ -71,6 +71,17 @@ def test_model_names_a_folder_or_a_version(store: str, tmp_path: Path) -> None:
             served(tmp_path, model=model)
 
 
+def test_an_alias_or_a_version_is_that_of_the_model_with_a_champion(store: str, tmp_path: Path) -> None:
+    """Every other command takes `model=odd`."""
+    MlflowClient().set_registered_model_alias("reviews", "champion", "1")
+    MlflowClient().set_registered_model_alias("reviews", "odd", "1")
+    assert served(tmp_path, model="odd")[MODEL] == "models:/reviews@odd"
+    assert served(tmp_path, model="1", name="reviews")[MODEL] == "models:/reviews/1"
+    for model in ("even", "2"):
+        with pytest.raises(ValueError, match="not in the registry"):
+            served(tmp_path, model=model)
+
+
 def test_variables_say_it_as_well(store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A container is told by its environment."""
     monkeypatch.setenv(MODEL, "models:/reviews@odd")

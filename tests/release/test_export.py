@@ -12,6 +12,7 @@ import torch
 from release_models import BUILDERS, TEXTS, tiny_model, tiny_tokenizer
 from sklearn.metrics import f1_score
 
+from evenodd.classifier.session import open_session
 from evenodd.flow.export import recommend
 from evenodd.release import export
 from evenodd.release.checked import Checked
@@ -21,7 +22,6 @@ from evenodd.release.first_token import keep_first_token
 from evenodd.release.graph import count_operators, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import check_parity, compare_logits, session_logits
 from evenodd.release.quantize import INT8_RECIPES, Int8Recipe, head_products, write_int8
-from evenodd.release.sessions import open_session
 from evenodd.settings import ExportSettings, resolve_settings
 
 MANY = [f"{a} {b} {c}" for a in ("i", "we", "they") for b in ("hate", "love", "like") for c in TEXTS]
@@ -40,12 +40,12 @@ def test_lean_graph_says_what_torch_says(family: str, tmp_path: Path) -> None:
     """A restriction pushed through the wrong axis still runs; for one length or one row it can even be right."""
     model, plain, encoder = plain_graph(family, tmp_path)
     lean = lean_graph(plain, tmp_path / "lean.onnx", model.config)
-    report = check_parity(model, open_session(lean, "cpu"), encoder, TEXTS, ExportSettings())
+    report = check_parity(model, open_session(lean), encoder, TEXTS, ExportSettings())
     assert report.max_abs_diff < 1e-5
     for width, rows in ((1, 1), (2, 3), (40, 2)):
         feeds = encoder.pad([list(range(5, 5 + width))] * rows)
-        expected = open_session(plain, "cpu").run(None, feeds)[0]
-        np.testing.assert_allclose(open_session(lean, "cpu").run(None, feeds)[0], expected, atol=1e-4)
+        expected = open_session(plain).session.run(None, feeds)[0]
+        np.testing.assert_allclose(open_session(lean).session.run(None, feeds)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "distilbert", "electra"])
@@ -58,7 +58,7 @@ def test_last_layer_works_on_the_first_token_only(family: str, tmp_path: Path) -
     graph.graph.output.extend(onnx.helper.make_tensor_value_info(name, 1, None) for name in names)
     onnx.save(graph, str(tmp_path / "probed.onnx"))
     shapes = [
-        x.shape for x in open_session(tmp_path / "probed.onnx", "cpu").run(names, encoder.pad([[2, *range(5, 15), 3]]))
+        x.shape for x in open_session(tmp_path / "probed.onnx").session.run(names, encoder.pad([[2, *range(5, 15), 3]]))
     ]
     restricted = [shape for shape in shapes if shape[-2] == 1]
     assert len(restricted) == 6, "query, scores, context, attention output and the two feed-forward products"
@@ -84,8 +84,8 @@ def test_int8_stores_products_in_eight_bits_and_stays_close(recipe: Int8Recipe, 
     source = lean_graph(plain, tmp_path / "lean.onnx", model.config)
     calibration = [feeds for _, feeds in sorted_batches(encoder.encode(MANY), encoder, 8)]
     path = write_int8(source, tmp_path / "int8.onnx", recipe, calibration)
-    expected = session_logits(open_session(source, "cpu"), encoder, MANY)
-    report = compare_logits("int8", expected, session_logits(open_session(path, "cpu"), encoder, MANY), LOOSE)
+    expected = session_logits(open_session(source), encoder, MANY)
+    report = compare_logits("int8", expected, session_logits(open_session(path), encoder, MANY), LOOSE)
     assert 0 < report.max_abs_diff < 0.5
     assert report.flip_share < 0.15
     left = [
@@ -242,7 +242,7 @@ def test_parity_reads_every_validation_text_by_default(tmp_path: Path) -> None:
             validation_labels=labels,
         )
         assert graphs.chosen["fp32"].texts == texts + len(PROBE_TEXTS)
-        predicted = session_logits(open_session(graphs.paths["fp32"], "cpu"), graphs.encoder, MANY).argmax(axis=1)
+        predicted = session_logits(open_session(graphs.paths["fp32"]), graphs.encoder, MANY).argmax(axis=1)
         assert graphs.f1_macro == pytest.approx(f1_score(labels, predicted, average="macro"))
 
 

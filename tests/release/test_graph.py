@@ -12,10 +12,10 @@ import pytest
 import torch
 from release_models import BUILDERS, FULLY_FUSED, TEXTS, tiny_model, tiny_tokenizer
 
+from evenodd.classifier.session import open_session
 from evenodd.release.encode import TextEncoder, plain_tokenizer
 from evenodd.release.graph import count_operators, fuse_graph, graph_inputs, merge_adapter, model_inputs, trace_graph
 from evenodd.release.parity import check_parity, session_logits, torch_logits
-from evenodd.release.sessions import open_session
 from evenodd.settings import ExportSettings
 
 
@@ -42,10 +42,10 @@ def test_graph_says_what_torch_says(family: str, fused: bool, tmp_path: Path) ->
     model = tiny_model(family)
     path = trace_graph(model, model_inputs(model, tiny_tokenizer()), tmp_path / "plain.onnx")
     path = fuse_graph(path, tmp_path / "fused.onnx", model.config) if fused else path
-    report = check_parity(model, open_session(path, "cpu"), encoder_of(path), TEXTS, ExportSettings())
+    report = check_parity(model, open_session(path), encoder_of(path), TEXTS, ExportSettings())
     assert report.passed
     assert report.max_abs_diff < 1e-5
-    logits = session_logits(open_session(path, "cpu"), encoder_of(path), TEXTS)
+    logits = session_logits(open_session(path), encoder_of(path), TEXTS)
     assert np.ptp(logits, axis=0).min() > 0.01, "texts must differ in score, or parity shows nothing"
 
 
@@ -98,7 +98,7 @@ def test_a_model_in_training_mode_is_traced_without_dropout(tmp_path: Path) -> N
     model = tiny_model().train()
     path = trace_graph(model, model_inputs(model, tiny_tokenizer()), tmp_path / "plain.onnx")
     assert model.training
-    assert check_parity(model, open_session(path, "cpu"), encoder_of(path), TEXTS, ExportSettings()).passed
+    assert check_parity(model, open_session(path), encoder_of(path), TEXTS, ExportSettings()).passed
     assert model.training
 
 
@@ -117,7 +117,7 @@ def test_merged_adapter_gives_the_adapters_logits(family: str, tmp_path: Path) -
     path = trace_graph(merged, model_inputs(merged, tiny_tokenizer()), tmp_path / "plain.onnx")
     encoder = encoder_of(path)
     expected = torch_logits(model, encoder, TEXTS)
-    np.testing.assert_allclose(session_logits(open_session(path, "cpu"), encoder, TEXTS), expected, atol=1e-4)
+    np.testing.assert_allclose(session_logits(open_session(path), encoder, TEXTS), expected, atol=1e-4)
     assert np.abs(expected - torch_logits(tiny_model(family), encoder, TEXTS)).max() > 0.1
 
 

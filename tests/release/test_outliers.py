@@ -11,6 +11,7 @@ import pytest
 import torch
 from release_models import BUILDERS, tiny_model, tiny_tokenizer
 
+from evenodd.classifier.session import open_session
 from evenodd.release.encode import Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.outliers import (
@@ -24,7 +25,6 @@ from evenodd.release.outliers import (
 )
 from evenodd.release.parity import session_logits
 from evenodd.release.quantize import INT8_RECIPES, write_int8
-from evenodd.release.sessions import open_session
 
 TEXTS = [" ".join(f"w{(i * 7 + j * j) % 40}" for j in range(3 + i % 9)) for i in range(60)]
 RECIPES = {recipe.name: recipe for recipe in INT8_RECIPES}
@@ -59,8 +59,8 @@ def test_the_float_graphs_result_does_not_change(tmp_path: Path) -> None:
     assert len(feed_forwards(graph)) == layers
     assert len(set_outliers_apart(graph, widest_values(path, batches))) == 2 * layers
     onnx.save(graph, str(tmp_path / "apart.onnx"))
-    found = session_logits(open_session(tmp_path / "apart.onnx", "cpu"), encoder, TEXTS)
-    np.testing.assert_allclose(found, session_logits(open_session(path, "cpu"), encoder, TEXTS), atol=2e-5)
+    found = session_logits(open_session(tmp_path / "apart.onnx"), encoder, TEXTS)
+    np.testing.assert_allclose(found, session_logits(open_session(path), encoder, TEXTS), atol=2e-5)
 
 
 def test_what_products_read_is_narrow_afterwards(tmp_path: Path) -> None:
@@ -94,11 +94,11 @@ def test_query_key_and_value_read_one_copy(tmp_path: Path) -> None:
 def test_int8_comes_closer(tmp_path: Path) -> None:
     """What it is for."""
     path, encoder, batches = lean(with_outliers(), tmp_path)
-    expected = session_logits(open_session(path, "cpu"), encoder, TEXTS)
+    expected = session_logits(open_session(path), encoder, TEXTS)
     error = {}
     for name in ("dynamic", "dynamic, outliers apart"):
         written = write_int8(path, tmp_path / "int8.onnx", RECIPES[name], batches)
-        error[name] = np.std(session_logits(open_session(written, "cpu"), encoder, TEXTS) - expected)
+        error[name] = np.std(session_logits(open_session(written), encoder, TEXTS) - expected)
     assert error["dynamic, outliers apart"] < 0.5 * error["dynamic"]
 
 
@@ -110,8 +110,8 @@ def test_graphs_of_every_family_are_left_as_good(family: str, tmp_path: Path) ->
     widest = {name: np.where(np.arange(len(v)) == 1, 100.0, v) for name, v in widest_values(path, batches).items()}
     set_outliers_apart(graph, widest)
     onnx.save(graph, str(tmp_path / "apart.onnx"))
-    found = session_logits(open_session(tmp_path / "apart.onnx", "cpu"), encoder, TEXTS)
-    np.testing.assert_allclose(found, session_logits(open_session(path, "cpu"), encoder, TEXTS), atol=1e-4)
+    found = session_logits(open_session(tmp_path / "apart.onnx"), encoder, TEXTS)
+    np.testing.assert_allclose(found, session_logits(open_session(path), encoder, TEXTS), atol=1e-4)
 
 
 def test_outliers_are_channels_far_wider_than_the_rest() -> None:

@@ -19,7 +19,7 @@ from packaging.utils import canonicalize_name
 
 from evenodd.flow.entries import ENTRIES
 from evenodd.flow.package import FOLLOWING_PACKAGES, SERVICE_PACKAGES, pinned_requirements
-from evenodd.release.sessions import installed_runtimes
+from evenodd.release.runtime import installed_runtime
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -174,7 +174,7 @@ def test_the_bento_pins_everything_that_it_installs_to_the_lock(more: tuple[str,
     """Resolved anew at every build, the service would run on versions that no test has seen."""
     pins = {name: _exact(pin) for name, pin in on(LINUX, pinned_requirements(*more)).items()}
     assert pins == {name: lock(LINUX).get(name, lock(PLATFORMS[-1]).get(name)) for name in pins}
-    assert {*SERVICE_PACKAGES, *installed_runtimes(), *more} <= set(pins)
+    assert {*SERVICE_PACKAGES, installed_runtime(), *more} <= set(pins)
     for name in pins:
         for needed in map(Requirement, requires(name) or ()):
             if needed.marker is None or needed.marker.evaluate({"extra": ""}):

@@ -1,13 +1,13 @@
-"""Gates, sessions and speed: what counts as equal, what really runs, and how fast it is."""
+"""Gates and speed: what counts as equal, and how fast it is."""
 
 from __future__ import annotations
 
 import dataclasses
 import time
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 import pandas as pd
 import pytest
 import torch
@@ -15,13 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from release_models import tiny_model
 
-from evenodd.release import sessions
 from evenodd.release.bench import latency_p50_ms, latency_table, pareto_front, pareto_points, plot_pareto
 from evenodd.release.checked import Checked
 from evenodd.release.export import Candidate, Graphs
 from evenodd.release.graph import trace_graph
 from evenodd.release.parity import compare_logits
-from evenodd.release.sessions import installed_runtimes, open_session
+from evenodd.release.runtime import installed_runtime
 from evenodd.settings import ExportSettings
 
 SETTINGS = ExportSettings()
@@ -102,42 +101,19 @@ def test_nothing_to_compare_is_refused() -> None:
         compare_logits("fp32", np.zeros((2, 2)), np.zeros((2, 3)), SETTINGS)
 
 
-def test_exactly_one_runtime_is_installed() -> None:
-    """onnxruntime and onnxruntime-gpu overwrite each other's files; the last one installed wins."""
-    assert len(installed_runtimes()) == 1
+@pytest.mark.parametrize("installed", [(), ("onnxruntime", "onnxruntime-gpu")])
+def test_none_or_two_runtimes_are_refused(installed: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime and onnxruntime-gpu overwrite each other's files: CUDA disappears after an unrelated pip install."""
+    assert installed_runtime() in ("onnxruntime", "onnxruntime-gpu")
 
+    def version(name: str) -> str:
+        if name not in installed:
+            raise metadata.PackageNotFoundError(name)
+        return "1.0"
 
-def test_two_runtimes_are_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """CUDA that vanishes after an unrelated pip install is a day's search."""
-    monkeypatch.setattr(sessions.metadata, "version", lambda name: "1.0")
-    with pytest.raises(RuntimeError, match="onnxruntime and onnxruntime-gpu are both installed"):
-        open_session(graph, "cpu")
-
-
-@pytest.mark.parametrize("provider", ["cuda", "tensorrt"])
-def test_a_gpu_provider_without_gpu_is_refused(graph: Path, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """ONNX Runtime lists CUDA as available and falls back to the CPU silently."""
-    monkeypatch.setattr(sessions, "has_gpu", lambda: False)
-    with pytest.raises(RuntimeError, match=rf"provider={provider}: it did not start; .* Pass provider=cpu\."):
-        open_session(graph, provider)  # type: ignore[arg-type]
-
-
-def test_a_provider_that_silently_fell_back_is_refused(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A device can exist without the libraries: only the session's own list shows it."""
-    if "CUDAExecutionProvider" not in ort.get_available_providers() or sessions.has_gpu():
-        pytest.skip("needs onnxruntime-gpu on a machine without a device")
-    monkeypatch.setattr(sessions, "has_gpu", lambda: True)
-    monkeypatch.setattr(sessions, "_preload", lambda: None)
-    with pytest.raises(RuntimeError, match="there is a device, but the libraries of CUDA 13 and cuDNN 9 did not load"):
-        open_session(graph, "cuda")
-
-
-def test_auto_takes_the_cpu_where_there_is_no_gpu(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`auto` must start everywhere."""
-    monkeypatch.setattr(sessions, "has_gpu", lambda: False)
-    assert open_session(graph, "auto").get_providers() == ["CPUExecutionProvider"]
-    with pytest.raises(ValueError, match=r"provider='gpu': unknown\. Allowed: auto, cpu, cuda, tensorrt"):
-        open_session(graph, "gpu")  # type: ignore[arg-type]
+    monkeypatch.setattr(metadata, "version", version)
+    with pytest.raises(RuntimeError, match="both installed and overwrite" if installed else "no ONNX Runtime"):
+        installed_runtime()
 
 
 def test_latency_is_measured_for_models_and_graphs_alike(graph: Path) -> None:

@@ -85,13 +85,13 @@ def missing_for_cuda() -> str | None:
     return None
 
 
-def open_session(path: Path, *, asked: str, threads: int) -> GraphSession:
+def open_session(path: Path, *, asked: str = "cpu", threads: int = 0) -> GraphSession:
     """Opens a session on the requested provider.
 
     Args:
         path: the graph.
         asked: `auto`, `cpu`, `cuda` or `tensorrt`.
-        threads: ONNX Runtime threads on the CPU.
+        threads: ONNX Runtime threads on the CPU; 0: one per core.
 
     Raises:
         ValueError: ONNX Runtime cannot load the file.

@@ -32,7 +32,7 @@ from evenodd.release import (
 )
 from evenodd.release.checked import FAST
 from evenodd.release.gates import gates_of_fit
-from evenodd.release.sessions import installed_runtimes
+from evenodd.release.runtime import installed_runtime
 from evenodd.rows import Corpus
 from evenodd.settings import Request, Settings, flatten
 from evenodd.storage import digest_of, discard, unsealed_folder
@@ -284,6 +284,6 @@ def _register(folder: Path, found: tracking.Version) -> str:
         description=f"{variant}, exported from version {found.version}: the graphs that the service runs. It takes "
         "texts and needs no torch.",
         tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
-        requirements=tuple(f"{name}=={version(name)}" for name in (*installed_runtimes(), *SERVED_PACKAGES)),
+        requirements=tuple(f"{name}=={version(name)}" for name in (installed_runtime(), *SERVED_PACKAGES)),
     )
     return tracking.register(tracking.log_bundle(folder, entry, read_bundle(folder).task.labels), entry)

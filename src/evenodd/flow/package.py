@@ -21,7 +21,7 @@ from evenodd.classifier.manifest import MANIFEST
 from evenodd.classifier.signature import sign
 from evenodd.flow.bundles import bundle_of
 from evenodd.flow.promote import CHAMPION
-from evenodd.release.sessions import installed_runtimes
+from evenodd.release.runtime import installed_runtime
 from evenodd.settings import Request, Settings
 from evenodd.storage import digest_of, digests
 
@@ -167,7 +167,7 @@ def pinned_requirements(*more: str) -> list[str]:
     """
     pins: dict[str, str] = {}
     seen: set[tuple[str, tuple[str, ...]]] = set()
-    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, *installed_runtimes(), *FASTER_HTTP, *more)]
+    waiting = [Requirement(name) for name in (*SERVICE_PACKAGES, installed_runtime(), *FASTER_HTTP, *more)]
     while waiting:
         wanted = waiting.pop()
         name = canonicalize_name(wanted.name)

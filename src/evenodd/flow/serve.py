@@ -24,8 +24,8 @@ OFF = "off"
 def run(request: Request) -> NoReturn:
     """Replaces this process by `bentoml serve` over `model`.
 
-    That is a bundle's folder, or `models:/NAME@ALIAS`, which is followed; else what EVENODD_BUNDLE or EVENODD_MODEL
-    names; else the champion of the registry.
+    That is a bundle's folder, or an alias, a version or `models:/NAME@ALIAS`, which is followed; without `model`, what
+    EVENODD_BUNDLE or EVENODD_MODEL names; else the champion of the registry.
 
     Raises:
         ValueError: nothing says what to serve, or there is nothing there.
@@ -54,17 +54,22 @@ def served_environment(request: Request) -> dict[str, str]:
     if asked is None:
         if os.environ.get(BUNDLE) or os.environ.get(MODEL):
             return {}
-        return followed(champion(request))
+        return followed(f"models:/{name_with_champion(request)}@{CHAMPION}")
     if (Path(asked) / MANIFEST).is_file():
         return {BUNDLE: str(Path(asked).resolve()), MODEL: ""}
-    named = re.fullmatch(r"(?:models:/)?([^@/.][^@/]*)(@[^@/]+|/\d+)", asked)
+    reference = asked.removeprefix("models:/")
+    named = re.fullmatch(r"([^@/.][^@/]*)(@[^@/]+|/\d+)?", reference)
     if named is None:
         raise ValueError(
-            f"model='{asked}': no bundle is there, and it names no version. Pass the folder of a bundle, or "
-            f"models:/NAME@ALIAS; what there is: evenodd ui."
+            f"model='{asked}': no bundle is there, and it names no version. Pass the folder of a bundle, an alias, or "
+            f"models:/NAME@ALIAS; `make ui` shows what is registered."
         )
-    tracking.find_version(asked.removeprefix("models:/"), named[1])
-    return followed(f"models:/{named[1]}{named[2]}")
+    name, which = named.groups()
+    if which is None:
+        name = request.settings.name if request.says("name") else name_with_champion(request)
+        which = f"{'/' if reference.isdecimal() else '@'}{reference}"
+    tracking.find_version(name + which, name)
+    return followed(f"models:/{name}{which}")
 
 
 def followed(model: str) -> dict[str, str]:
@@ -72,17 +77,17 @@ def followed(model: str) -> dict[str, str]:
     return {MODEL: model, "MLFLOW_TRACKING_URI": tracking.tracking_uri()}
 
 
-def champion(request: Request) -> str:
-    """The champion of `name`, where it has one; else that of the only name that has one.
+def name_with_champion(request: Request) -> str:
+    """The `name`, if that model has a champion; otherwise the only registered name that has one.
 
     Raises:
         ValueError: none has one, or several have.
     """
     name, names = request.settings.name, tracking.names_with(CHAMPION)
     if name in names:
-        return f"models:/{name}@{CHAMPION}"
+        return name
     if len(names) == 1 and not request.says("name"):
-        return f"models:/{names[0]}@{CHAMPION}"
+        return names[0]
     if names:
         raise ValueError(f"which model? {', '.join(names)} have a champion: pass model=models:/{names[0]}@{CHAMPION}.")
     raise ValueError(

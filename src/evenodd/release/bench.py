@@ -13,10 +13,10 @@ import torch
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from evenodd.classifier.session import open_session
 from evenodd.release.encode import Feeds
 from evenodd.release.export import Graphs
 from evenodd.release.graph import INPUT_NAMES
-from evenodd.release.sessions import open_session, run_session
 
 Predict = Callable[[Feeds], object]
 
@@ -102,11 +102,11 @@ def _cell(name: str, batch: int, tokens: int, times: np.ndarray) -> dict[str, ob
     }
 
 
-def _predictor(target: torch.nn.Module | Path, threads: int | None = None) -> tuple[Predict, tuple[str, ...]]:
+def _predictor(target: torch.nn.Module | Path, threads: int = 0) -> tuple[Predict, tuple[str, ...]]:
     """A callable for padded feeds, and its inputs."""
     if isinstance(target, Path):
-        session = open_session(target, "cpu", threads=threads)
-        return (lambda feeds: run_session(session, feeds)), tuple(i.name for i in session.get_inputs())
+        session = open_session(target, threads=threads)
+        return session.run, tuple(each.name for each in session.session.get_inputs())
     model = target
 
     def predict(feeds: Feeds) -> object:

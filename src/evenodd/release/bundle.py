@@ -17,12 +17,12 @@ import numpy as np
 
 from evenodd.classifier.bundle import CARD, FORMAT, file_digest, outcome_of, read_bundle
 from evenodd.classifier.manifest import CHECKED, EXACT, MANIFEST, TOKENIZER
+from evenodd.classifier.session import open_session
 from evenodd.classifier.signature import sign
 from evenodd.classifier.text import fitting_overlap
 from evenodd.release.encode import TextEncoder
 from evenodd.release.export import FILES, Graphs
 from evenodd.release.parity import rows_logits
-from evenodd.release.sessions import open_session
 from evenodd.storage import replace_folder
 from evenodd.task import Decision, Task
 
@@ -187,7 +187,7 @@ class _Scorer:
         """float64, (n, labels); with `alone` each window runs by itself, because int8's scores depend on the batch."""
         windows = self.encoder.windows(texts)
         flat = [window for parts in windows for window in parts]
-        session = open_session(self.work / FILES[kind], "cpu")
+        session = open_session(self.work / FILES[kind])
         batches = [[window] for window in flat] if alone else [flat]
         logits = np.concatenate([rows_logits(session, self.encoder, batch) for batch in batches])
         labels = self.contents.task.labels

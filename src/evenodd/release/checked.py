@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
 from evenodd.classifier.manifest import EXACT
+from evenodd.classifier.scoring import Session
+from evenodd.classifier.session import open_session
 from evenodd.release.encode import TextEncoder
 from evenodd.release.parity import rows_logits
-from evenodd.release.sessions import open_session, run_session
 from evenodd.task import Decision
 from evenodd.task.decision import log_odds
 
@@ -85,8 +85,8 @@ def measure_checked(
         raise ValueError("texts is empty: the margin of int8 is measured on the validation split.")
     rows = [window for windows in encoder.windows(texts) for window in windows]
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(len(rows), MAX_WINDOWS)).astype(int)]
-    exact = decision.probabilities(rows_logits(open_session(graphs[EXACT], "cpu"), encoder, rows))
-    session = open_session(graphs[FAST], "cpu")
+    exact = decision.probabilities(rows_logits(open_session(graphs[EXACT]), encoder, rows))
+    session = open_session(graphs[FAST])
     fast = np.stack([decision.probabilities(logits) for logits in _kinds_of_batches(session, encoder, rows)])
     found = compare(fast, exact, decision)
     log.info(
@@ -179,13 +179,11 @@ def exceedance(errors: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.where(sizes > threshold, tail, counted)
 
 
-def _kinds_of_batches(
-    session: ort.InferenceSession, encoder: TextEncoder, rows: Sequence[Sequence[int]]
-) -> Iterator[np.ndarray]:
+def _kinds_of_batches(session: Session, encoder: TextEncoder, rows: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
     """Logits, (windows, labels), in batches sorted by length, in random batches, and of single windows."""
     yield rows_logits(session, encoder, rows)
     order = np.random.default_rng(0).permutation(len(rows))
     for size in (MIXED_BATCH, 1):
         starts = range(0, len(rows), size)
-        parts = [run_session(session, encoder.pad([rows[i] for i in order[s : s + size]])) for s in starts]
+        parts = [session.run(encoder.pad([rows[i] for i in order[s : s + size]])) for s in starts]
         yield np.concatenate(parts)[np.argsort(order)]

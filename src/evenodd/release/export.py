@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime as ort
 import pandas as pd
 
 from evenodd.classifier.manifest import DEVICES, EXACT
+from evenodd.classifier.scoring import Session
+from evenodd.classifier.session import open_session
 from evenodd.encoders.check import position_limit
 from evenodd.release.checked import Checked
 from evenodd.release.encode import PROBE_TEXTS, Feeds, TextEncoder, plain_tokenizer, sorted_batches
 from evenodd.release.graph import fuse_graph, graph_inputs, lean_graph, model_inputs, trace_graph
 from evenodd.release.parity import ParityReport, compare_logits, f1_macro, session_logits, torch_logits
 from evenodd.release.quantize import INT8_RECIPES, write_fp16, write_int8
-from evenodd.release.sessions import open_session, run_session
 from evenodd.settings import ExportSettings
 
 log = logging.getLogger(__name__)
@@ -183,7 +183,7 @@ class _Export:
         self.sources["fused"] = fuse_graph(plain, self.work / "fused.onnx", config)
         self.sources["lean"] = lean_graph(plain, self.work / "lean.onnx", config)
         for name, path in list(self.sources.items()):
-            session = open_session(path, "cpu")
+            session = open_session(path)
             logits = session_logits(session, self.encoder, texts)
             if len(chosen) == len(self.data.validation):
                 self.seen[path] = logits[np.argsort(chosen)]
@@ -216,7 +216,7 @@ class _Export:
 
     def _compare(self, kind: str, recipe: str, path: Path) -> None:
         """Scores a reduced graph on the validation split and records it."""
-        session = open_session(path, "cpu")
+        session = open_session(path)
         logits = session_logits(session, self.encoder, self.data.validation)
         report = compare_logits(kind, self.expected, logits, self.settings, self.data.labels)
         self._note(kind, recipe, path, report, session)
@@ -229,7 +229,7 @@ class _Export:
         return (
             self.seen[path]
             if path in self.seen
-            else session_logits(open_session(path, "cpu"), self.encoder, self.data.validation)
+            else session_logits(open_session(path), self.encoder, self.data.validation)
         )
 
     @cached_property
@@ -239,7 +239,7 @@ class _Export:
         rows = self.encoder.encode([texts[at] for at in _spread(texts, CALIBRATION_TEXTS)]) if texts else []
         return [feeds for _, feeds in sorted_batches(rows, self.encoder, batch_size=8)]
 
-    def _note(self, kind: str, recipe: str, path: Path, report: ParityReport, session: ort.InferenceSession) -> None:
+    def _note(self, kind: str, recipe: str, path: Path, report: ParityReport, session: Session) -> None:
         """Measures a graph and adds it to the candidates."""
         candidate = Candidate(
             kind=kind,
@@ -282,16 +282,16 @@ class _Export:
         return reason
 
 
-def session_speed(session: ort.InferenceSession, encoder: TextEncoder, texts: Sequence[str]) -> float:
+def session_speed(session: Session, encoder: TextEncoder, texts: Sequence[str]) -> float:
     """Sentences per second, batches of 32 sorted by length, best of three passes over at most 128 texts."""
     chosen = [texts[at] for at in _spread(texts, SPEED_TEXTS)]
     batches = [feeds for _, feeds in sorted_batches(encoder.encode(chosen), encoder)]
-    run_session(session, batches[-1])
+    session.run(batches[-1])
     best = float("inf")
     for _ in range(SPEED_REPEATS):
         start = time.perf_counter()
         for feeds in batches:
-            run_session(session, feeds)
+            session.run(feeds)
         best = min(best, time.perf_counter() - start)
     return min(len(texts), SPEED_TEXTS) / best
 

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import onnxruntime as ort
 import torch
 from scipy.special import softmax
 from sklearn.metrics import f1_score
 
+from evenodd.classifier.scoring import Session
 from evenodd.registered.fitted import TorchSession
 from evenodd.release.encode import TextEncoder, sorted_batches
-from evenodd.release.sessions import run_session
 from evenodd.settings import ExportSettings
 
 
@@ -48,24 +47,19 @@ class ParityReport:
 
 def torch_logits(model: torch.nn.Module, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """Logits of a transformers classifier in float32 and eval mode: float32, (n, labels)."""
-    rows = encoder.encode(texts)
-    out: dict[int, np.ndarray] = {}
-    session = TorchSession(model)
-    for index, feeds in sorted_batches(rows, encoder):
-        out.update(zip(index, session.run(feeds), strict=True))
-    return np.stack([out[i] for i in range(len(rows))])
+    return session_logits(TorchSession(model), encoder, texts)
 
 
-def session_logits(session: ort.InferenceSession, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
+def session_logits(session: Session, encoder: TextEncoder, texts: Sequence[str]) -> np.ndarray:
     """Logits of a graph for texts cut at `max_length`, batches of 32 sorted by length: float32, (n, labels)."""
     return rows_logits(session, encoder, encoder.encode(texts))
 
 
-def rows_logits(session: ort.InferenceSession, encoder: TextEncoder, rows: Sequence[Sequence[int]]) -> np.ndarray:
+def rows_logits(session: Session, encoder: TextEncoder, rows: Sequence[Sequence[int]]) -> np.ndarray:
     """Logits of a graph for rows of token ids, in the order given: float32, (n, labels)."""
     out: dict[int, np.ndarray] = {}
     for index, feeds in sorted_batches(rows, encoder):
-        out.update(zip(index, run_session(session, feeds), strict=True))
+        out.update(zip(index, session.run(feeds), strict=True))
     return np.stack([out[i] for i in range(len(rows))])
 
 
@@ -131,7 +125,7 @@ def _failure(report: ParityReport, settings: ExportSettings) -> str:
 
 def check_parity(
     model: torch.nn.Module,
-    session: ort.InferenceSession,
+    session: Session,
     encoder: TextEncoder,
     texts: Sequence[str],
     settings: ExportSettings,
