@@ -1,10 +1,10 @@
 """New connections go to the worker that holds the fewest.
 
-Workers listen on one socket, and whichever wakes first takes what is there: of 16 connections opened together one of
-two workers was seen to take all, and the other core stood idle as long as they lasted. Here each worker writes down how
-many connections it holds, and one that holds more than another leaves a new one to it for a moment. Where one holds far
-fewer, having just started perhaps, the others end some of theirs with their next answer, so that their clients come
-again.
+All workers listen on one socket, and the first to wake up accepts every waiting connection: of 16 connections opened
+together, one of two workers accepted all, and the other core stayed idle. Here each worker publishes how many
+connections it holds, and a worker that holds more than another briefly leaves a new connection to it. If one worker
+holds far fewer, for example because it has just started, the others close some of theirs after the next answer, and
+the clients reconnect.
 """
 
 from __future__ import annotations
@@ -48,14 +48,14 @@ CLOSE = (b"connection", b"close")
 
 
 class Board:
-    """Connections of each worker of one service, in memory that they share.
+    """Number of connections of each worker of a service, in shared memory.
 
     Args:
-        path: a file of the service's own; made when missing.
+        path: a file of this service; created if it does not exist.
         slot: number of this worker, from 0.
 
     Raises:
-        OSError: the file cannot be made.
+        OSError: the file cannot be created.
     """
 
     def __init__(self, path: Path, slot: int) -> None:
@@ -66,7 +66,7 @@ class Board:
             self._memory = mmap.mmap(file.fileno(), SLOT.size * SLOTS)
 
     def write(self, connections: int) -> None:
-        """What this worker holds now."""
+        """Publishes how many connections this worker holds."""
         SLOT.pack_into(self._memory, self._slot * SLOT.size, time.monotonic(), connections)
 
     def others(self) -> list[int]:
@@ -76,15 +76,15 @@ class Board:
         return [held for slot, (beat, held) in slots if slot != self._slot and 0 <= now - beat < ALIVE_SECONDS]
 
     def leave(self) -> None:
-        """This worker takes no more; the last one removes the file."""
+        """This worker accepts no more connections; the last worker removes the file."""
         SLOT.pack_into(self._memory, self._slot * SLOT.size, GONE, 0)
         if not self.others():
             self.path.unlink(missing_ok=True)
 
 
 class Acceptor:
-    """Takes connections from a listening socket, one at a time and only as many as the others; uvicorn's `Server` sees
-    it as one of its own.
+    """Accepts connections from a listening socket, one at a time and no more than the other workers; uvicorn's
+    `Server` treats it as one of its servers.
     """
 
     def __init__(
@@ -109,8 +109,8 @@ class Acceptor:
         self._listen()
 
     def close(self) -> None:
-        """Takes no more. The last worker ends the listening, so that whoever comes later is refused at once: the
-        parent holds the socket too, and would let them wait for nothing.
+        """Stops accepting. The last worker closes the listening socket, so that later clients are refused at once:
+        the parent process also holds the socket, and they would wait in vain.
         """
         self._loop.remove_reader(self.sockets[0].fileno())
         self._heart.cancel()
@@ -125,7 +125,7 @@ class Acceptor:
             self.sockets[0].shutdown(socket.SHUT_RDWR)
 
     async def wait_closed(self) -> None:
-        """There is nothing to wait for."""
+        """Nothing to wait for."""
 
     @property
     def _held(self) -> int:
@@ -137,8 +137,8 @@ class Acceptor:
         self._even_out()
 
     def _even_out(self) -> None:
-        """Gives this worker's part of what another has too few of: connections that are being answered now are told to
-        close after that, so that a client which waits for its answers loses nothing.
+        """Hands connections over to a worker that has too few: those that are being answered now are closed after the
+        answer, so that no client loses one.
         """
         others = self._board.others()
         missing = self._held - min(others, default=self._held)
@@ -148,13 +148,13 @@ class Acceptor:
         staying = [cycle for cycle in asked if cycle.keep_alive]
         for cycle in staying[: max(missing // (len(others) + 1) - (len(asked) - len(staying)), 0)]:
             cycle.keep_alive = False
-            cycle.scope["headers"].append(CLOSE)  # uvicorn's h11 tells the client only if the client had asked for it
+            cycle.scope["headers"].append(CLOSE)  # uvicorn's h11 sends the header only if the client asked for it
 
     def _listen(self) -> None:
         self._loop.add_reader(self.sockets[0].fileno(), self._ready)
 
     def _ready(self) -> None:
-        """Connections are there: take one, or several in a flood, or leave them to another worker for a moment."""
+        """Connections are waiting: accept one, or several in a flood, or briefly leave them to another worker."""
         for _ in range(MOST_AT_ONCE):
             if self._is_ahead() and self._left < MOST_PATIENCE:
                 self._left += 1
@@ -172,13 +172,13 @@ class Acceptor:
                 return
 
     def _is_ahead(self) -> bool:
-        """Whether another worker holds fewer, and by more than what is nothing where many are held."""
+        """Whether another worker holds considerably fewer."""
         self._board.write(self._held)
         fewest = min(self._board.others(), default=self._held)
         return self._held > fewest + max(fewest - MANY, 0) // UNEVEN_SHARE
 
     def _accept(self) -> bool:
-        """Take a connection, if one waits; where there are as many as there may be, an idle one makes room."""
+        """Accepts a waiting connection; at the limit an idle connection is closed first."""
         try:
             connection, _ = self.sockets[0].accept()
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
@@ -224,8 +224,8 @@ class Acceptor:
 
 
 def _cycle(connection: Any) -> Any:
-    """uvicorn's state of the connection's request, when it is there as a whole, none follows it yet, and no byte of its
-    answer is under way.
+    """uvicorn's state of the connection's request if it has arrived completely, no other follows, and its answer has
+    not begun.
     """
     cycle = getattr(connection, "cycle", None)
     busy = cycle is None or cycle.response_started or cycle.more_body or getattr(connection, "pipeline", ())
@@ -233,7 +233,7 @@ def _cycle(connection: Any) -> Any:
 
 
 def end_with_parent() -> None:
-    """On Linux, this worker is told to stop when its parent ends, however: an orphan would hold the port."""
+    """Linux stops this worker when its parent ends for any reason: an orphan would keep the port."""
     if sys.platform != "linux":
         return
     parent = os.getppid()
@@ -243,7 +243,7 @@ def end_with_parent() -> None:
 
 
 def most_connections() -> int:
-    """Connections that a worker can hold: file descriptors bound them, of which it takes as many as it may."""
+    """Number of connections that a worker can hold: limited by file descriptors, whose limit is raised first."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = MOST_CONNECTIONS + SPARE_DESCRIPTORS
     limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
@@ -253,7 +253,7 @@ def most_connections() -> int:
 
 
 def share_connections(slot: int, keep_alive: float, early: Refuse | None = None) -> None:
-    """From now on uvicorn's servers of this process take their part of the connections and no more.
+    """Makes uvicorn's servers in this process accept only their share of the connections.
 
     Args:
         slot: number of this worker, from 0. Workers of one service have the same parent.

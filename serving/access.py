@@ -1,4 +1,4 @@
-"""Who may ask what, and how often: known paths, host names, API keys and a rate for each client."""
+"""Access control: known paths, host names, API keys, and a rate limit per client."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BURST_SECONDS = 5.0
 
 
 class Rates:
-    """Requests of each client, so many a second with a burst of a few seconds' worth."""
+    """Rate limit per client, with bursts of a few seconds' worth of requests."""
 
     def __init__(self, per_second: float) -> None:
         self._step = 1.0 / per_second
         self._full_at: OrderedDict[str, float] = OrderedDict()
 
     def take(self, client: str) -> float:
-        """Count a request. Returns 0, or the seconds after which it would be taken."""
+        """Counts a request. Returns 0, or the seconds after which it would be accepted."""
         now = time.monotonic()
         full_at = max(self._full_at.pop(client, now), now) + self._step
         excess = full_at - now - max(BURST_SECONDS, self._step)
@@ -45,13 +45,13 @@ class Rates:
 
 
 class Gate:
-    """Answers what goes no further, and writes down who the client is.
+    """Refuses requests that may not pass, and records who the client is.
 
     Args:
-        app: what is behind.
-        settings: `hosts`, `api_keys`, `rate` and `proxies` count here.
-        paths: those that exist.
-        early: refuses what no queue has room for, by method, path and client; None: nothing does.
+        app: the application behind it.
+        settings: `hosts`, `api_keys`, `rate` and `proxies` are used.
+        paths: existing paths.
+        early: refuses requests that no queue has room for, by method, path and client; None: no such check.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Gate:
         return client
 
     def _address(self, scope: Scope, headers: Headers) -> str:
-        """The client's address: the last one that no trusted proxy stands for."""
+        """The client's address: the last one that is not a trusted proxy's."""
         address = (scope.get("client") or ("", 0))[0]
         forwarded = headers.get("x-forwarded-for", "") if self._settings.proxies else ""
         for hop in reversed([part.strip() for part in forwarded.split(",") if part.strip()]):

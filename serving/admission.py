@@ -1,6 +1,6 @@
-"""How much may wait: what is accepted is answered in time, and the rest is turned away at once.
+"""Admission control: accepted requests are answered in time, and the others are refused at once.
 
-The queue is bounded in seconds, not in requests: tokens that wait, over the rate at which tokens were answered of late.
+The queue is limited in seconds, not in requests: waiting tokens divided by the recent rate of tokens per second.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
-# Tokens after which a request's turn is over, whatever it still holds; see Batcher._fill_round.
+# Tokens after which a request's turn ends, even if it has more; see Batcher._fill_round.
 TURN_TOKENS = 1024
-# Of the queue, what one client may fill while others find it open.
+# Share of the queue that one client may fill, so that others find room.
 CLIENT_SHARE = 0.75
 # On a slow machine seconds are few tokens: a client may still have one long request and some short ones in the queue,
 # and another finds room beside them.
@@ -24,11 +24,11 @@ SILENT_SECONDS = 2.0
 
 
 class OverloadedError(RuntimeError):
-    """More waits than can be answered in time.
+    """The queue holds more than can be answered in time.
 
     Attributes:
-        reason: `queue` (all of it is full), `client` (this client's share is), or `closing`.
-        seconds: after which it is worth another try.
+        reason: `queue` (it is full), `client` (this client's share is full), or `closing`.
+        seconds: after which the client should retry.
     """
 
     def __init__(self, reason: str, seconds: float) -> None:
@@ -38,17 +38,17 @@ class OverloadedError(RuntimeError):
 
 
 class TooLargeError(ValueError):
-    """One request holds more work than is done for one request."""
+    """One request holds more work than the limit for a request."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one worker takes on.
+    """Limits of one worker.
 
     Attributes:
         max_tokens: tokens of one request.
-        max_wait: seconds that a request may stand behind others.
-        timeout: seconds within which it is answered.
+        max_wait: seconds that a request may wait for others.
+        timeout: seconds within which a request is answered.
     """
 
     max_tokens: int
@@ -57,10 +57,10 @@ class Limits:
 
 
 class Rate:
-    """Tokens per second of late, while there is work.
+    """Recent tokens per second, while there is work.
 
-    A short round says little: most of its time is not spent on tokens. It counts only when it took longer than a full
-    turn would.
+    A short round says little, because most of its time is overhead. It counts only if it took longer than a full turn
+    would.
     """
 
     def __init__(self, tokens_per_second: float) -> None:
@@ -72,11 +72,11 @@ class Rate:
         return max(self._tokens / self._seconds, LEAST_RATE)
 
     def expect(self, tokens_per_second: float) -> None:
-        """Start from so many, if they are more than were measured."""
+        """Sets a starting value, if it is higher than the measured rate."""
         self._tokens = max(self._tokens, tokens_per_second * self._seconds)
 
     def add(self, tokens: int, seconds: float) -> None:
-        """A round of so many tokens took so long."""
+        """Adds a round: its tokens and seconds."""
         if tokens < TURN_TOKENS // 2 and seconds * self.value < TURN_TOKENS:
             return
         kept = max(0.0, 1.0 - seconds / RATE_SECONDS)
@@ -85,7 +85,7 @@ class Rate:
 
 
 class Admission:
-    """Decides what enters the queue, and keeps count of what is in it. Its owner guards it with a lock."""
+    """Decides what enters the queue, and counts what is in it. The owner guards it with a lock."""
 
     def __init__(self, limits: Limits, tokens_per_second: float) -> None:
         self.limits = limits
@@ -97,7 +97,7 @@ class Admission:
         self._accepted = self._refused = -SILENT_SECONDS
 
     def full(self, client: str | None) -> OverloadedError | None:
-        """Why not even a short request of a client would be taken now, or None. Refusals count as refused.
+        """Reason why not even a short request of a client would be accepted now, or None. Refusals are counted.
 
         Args:
             client: None: whoever it is.
@@ -110,7 +110,7 @@ class Admission:
         return None
 
     def enter(self, cost: int, client: str) -> None:
-        """Count a request of about `cost` tokens in.
+        """Adds a request of about `cost` tokens.
 
         Raises:
             OverloadedError: it would not be answered in time.
@@ -124,11 +124,11 @@ class Admission:
         self._count(cost, client, 1)
 
     def correct(self, cost: int, true_cost: int, client: str) -> None:
-        """A request that is in the queue turns out to be of another size.
+        """Corrects the size of a queued request.
 
         Raises:
-            OverloadedError: it will not be answered in time. It is still counted with its old cost, as below.
-            TooLargeError: it would not be answered in time by a service that has nothing else to do.
+            OverloadedError: it will not be answered in time. It keeps its old cost, as in the next case.
+            TooLargeError: it would not be answered in time even by an idle service.
         """
         self._count(cost, client, -1)
         try:
@@ -140,17 +140,17 @@ class Admission:
         self._count(true_cost, client, 1)
 
     def leave(self, cost: int, client: str) -> None:
-        """Count a request out."""
+        """Removes a request."""
         self._count(cost, client, -1)
 
     @property
     def wait(self) -> float:
-        """Seconds that a short request would stand behind others now."""
+        """Seconds that a short request would wait now."""
         return self._turns / self.rate.value
 
     @property
     def takes_no_more(self) -> bool:
-        """Whether for some time requests came and none was accepted."""
+        """Whether requests have arrived for some time and none was accepted."""
         now = time.monotonic()
         return now - self._refused < SILENT_SECONDS <= now - self._accepted
 
@@ -174,7 +174,7 @@ class Admission:
             raise TooLargeError(f"more tokens than are classified in {self.limits.timeout:g} seconds (about {tokens})")
 
     def _check_finish(self, cost: int) -> None:
-        """Requests take turns, so each before it runs at most as long as it does itself."""
+        """Requests take turns, so each request ahead delays this one by at most its own cost."""
         ahead = min(self.pending, self.jobs * max(cost, TURN_TOKENS))
         seconds = (ahead + cost) / self.rate.value
         if self.jobs and seconds > SAFETY * self.limits.timeout:

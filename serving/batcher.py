@@ -1,12 +1,12 @@
 """Merging the texts of concurrent requests into batches.
 
-One thread per session takes what waits, splits it into token windows, and runs the graph round after round. A round
-holds about `token_budget` tokens, and each waiting request gives to it in turn a few windows, so a single text does
-not stand behind a request of 256 or behind a text of 10,000 words. Nothing waits for a batch to fill: while one round
-runs, the next one gathers, so batches grow with the load and a lone request runs at once; only those who were just
-answered, several together, get a moment to ask again. Tokenisation happens in this thread too, off the event loop, a
-slice of characters between two rounds: a request's tokens are counted before any of them runs, and a request that is
-too large, too late or given up is let go at the next slice or round.
+One thread per session takes waiting requests, splits them into token windows, and runs the graph in rounds. A round
+holds about `token_budget` tokens, and each waiting request contributes a few windows in turn, so a single text does
+not wait for a request of 256 texts or a text of 10,000 words. No request waits for a batch to fill: while one round
+runs, the next one is gathered, so batches grow with the load and a lone request runs at once; only if several clients
+were just answered does the thread wait a moment for their next requests. Tokenisation also runs in this thread,
+outside the event loop, one slice of characters between two rounds: a request's tokens are counted before any of them
+runs, and a request that is too large, too late or cancelled is dropped at the next slice or round.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ IDLE_SECONDS = 1.0
 class Batcher:
     """A queue in front of one engine, and the thread that empties it.
 
-    `submit` and `score` are for the event loop; everything with the engine happens in the thread.
+    `submit` and `score` are called from the event loop; the engine is used only in the thread.
 
     Args:
         engine: warm.
         metrics: of the variant.
-        limits: what is taken on.
-        exact: every score is the text's own; see Engine.score_windows.
+        limits: limits of the queue.
+        exact: scores do not depend on the other texts; see Engine.score_windows.
     """
 
     def __init__(self, engine: Engine, metrics: Metrics, *, limits: Limits, exact: bool = False) -> None:
@@ -67,24 +67,24 @@ class Batcher:
 
     @property
     def pending(self) -> int:
-        """Tokens that wait or run; of texts that were not read yet, estimated."""
+        """Tokens that wait or run; estimated for texts that are not tokenised yet."""
         return self.admission.pending
 
     @property
     def still_seconds(self) -> float:
-        """For how long requests have waited and nothing was done."""
+        """Seconds since the last progress while requests wait."""
         return time.monotonic() - self._moved if self._jobs else 0.0
 
     def submit(
         self, texts: Sequence[str], *, client: str = "", exact: bool = False, follow: Follow | None = None
     ) -> Job:
-        """Put texts into the queue. The job's future gives the answers in their order, or raises TooLargeError.
+        """Queues texts. The job's future returns the answers in their order, or raises TooLargeError.
 
         Args:
             texts: the texts.
-            client: who asks.
-            exact: no score depends on the texts beside it; see Engine.score_windows.
-            follow: further texts of the request, known when the tokens of `texts` are; may raise TooLargeError.
+            client: name of the client.
+            exact: scores do not depend on the other texts; see Engine.score_windows.
+            follow: gives further texts of the request once the tokens of `texts` are known; may raise TooLargeError.
 
         Raises:
             OverloadedError: it would not be answered in time.
@@ -109,11 +109,11 @@ class Batcher:
         return job
 
     async def score(self, texts: Sequence[str]) -> list[Scored]:
-        """Submit and wait. Cancelling the call takes its texts out of the queue.
+        """Submits and waits. Cancelling the call removes its texts from the queue.
 
         Raises:
             OverloadedError: the queue is full.
-            TooLargeError: it is more than one request may hold.
+            TooLargeError: it exceeds the limit of one request.
             RuntimeError: the graph failed on these texts.
         """
         job = self.submit(texts)
@@ -124,7 +124,7 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Finish what was accepted, then end the thread."""
+        """Finishes accepted requests, then ends the thread."""
         with self._wake:
             self._closing = True
             self._wake.notify()
@@ -151,7 +151,7 @@ class Batcher:
             self._fail([*self._active, *self._unread, *self._waiting], RuntimeError("the queue has ended"))
 
     def _gather(self) -> bool:
-        """Wait for work. False: closing, and nothing is left."""
+        """Waits for work. False: the batcher is closing and empty."""
         with self._wake:
             while not (self._waiting or self._unread or self._active):
                 if self._closing:
@@ -159,12 +159,12 @@ class Batcher:
                 if not self._wake.wait(IDLE_SECONDS if self._large else None):
                     self._large = False
                     _give_memory_back()
-            self._unread.extendleft(reversed(self._waiting))  # before those that need more than a slice
+            self._unread.extendleft(reversed(self._waiting))  # before jobs that need more than a slice
             self._waiting.clear()
         return True
 
     def _read_some(self) -> None:
-        """Tokenise a few slices of what was not read yet, one request after the other."""
+        """Tokenises a few slices, one request after the other."""
         room = SLICES_PER_ROUND * SLICE_CHARS
         while self._unread and room > 0:
             job = self._unread.popleft()
@@ -178,7 +178,7 @@ class Batcher:
                 self._go_on(job)
 
     def _go_on(self, job: Job) -> None:
-        """Let the job take its turns when all of it is read."""
+        """Lets the job take turns once it is tokenised."""
         if len(job.counts) < len(job.texts):
             self._unread.append(job)
             return
@@ -186,7 +186,7 @@ class Batcher:
         self._active.append(job)
 
     def _read_slice(self, job: Job) -> int:
-        """Tokenise some of the job's texts, and note its true cost when they are read. Returns their characters."""
+        """Tokenises some of the job's texts, and corrects its cost afterwards. Returns their number of characters."""
         chars = read_slice(job, self._engine, self.admission.limits.max_tokens)
         if len(job.counts) == len(job.texts):
             cost = ask_further(job)
@@ -209,16 +209,18 @@ class Batcher:
         deliver(answers)
 
     def _note(self, tokens: int, seconds: float) -> None:
-        """Something was done: it says how fast, and that the queue moves."""
+        """Records progress: the rate, and that the queue moves."""
         with self._wake:
             self._moved = time.monotonic()
             if tokens:
                 self.admission.rate.add(tokens, seconds)
 
     def _let_follow(self, answered: int) -> None:
-        """Under load, lets those who were just answered ask again before the next round, so that rounds are not halves.
+        """Under load, waits for the next requests of clients that were just answered, so that rounds are not half
+        empty.
 
-        As long as requests come in a millisecond apart, and no more of them than were answered or than fill a round.
+        It waits while requests arrive within a millisecond of each other, and until as many have arrived as were
+        answered or as fill a round.
         """
         if answered < FOLLOWERS:
             return
@@ -230,7 +232,7 @@ class Batcher:
                 self._wake.wait(FOLLOW_SECONDS)
 
     def _turn_away(self, job: Job, fault: OverloadedError | TooLargeError) -> None:
-        """The job is more than may be run."""
+        """Refuses a job that is too large."""
         self._metrics.shed(fault.reason if isinstance(fault, OverloadedError) else "size", len(job.texts))
         self._fail([job], fault)
 
@@ -242,7 +244,7 @@ class Batcher:
         deliver([(job, fault) for job in jobs])
 
     def _drop(self, job: Job) -> bool:
-        """Whether nobody waits for the job any more; then it leaves the queue."""
+        """Whether the job's client is gone; if so, the job leaves the queue."""
         if job.abandoned:
             self._metrics.abandoned(len(job.texts))
             self._release([job])
@@ -259,7 +261,7 @@ class Batcher:
 
 
 def _give_memory_back() -> None:
-    """The C library keeps what was freed unless it is told; Linux with glibc only."""
+    """Returns freed memory to the system, which the C library keeps otherwise; Linux with glibc only."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

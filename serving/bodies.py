@@ -1,4 +1,4 @@
-"""Bodies of requests: read within a deadline, at a least rate, and within a budget of memory for all of them."""
+"""Request bodies: read within a deadline, at a minimum rate, and within a memory budget for all of them."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from .settings import Settings
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 
-# A body may take this long, and longer by what it brings at the least rate.
+# A body may take this long, plus its bytes divided by the minimum rate.
 GRACE_SECONDS = 10.0
 LEAST_BYTES_PER_SECOND = 65_536
-# Bodies up to this size are not counted: connections bound them, and a plain request gets in beside large ones.
+# Bodies up to this size are not counted: connections limit them, and short requests pass beside large ones.
 SMALL_BYTES = 16_384
 CLIENT_SHARE = 0.5
 
 
 class Bodies:
-    """Bytes of bodies that one worker holds, of all and of each client.
+    """Bytes of request bodies in one worker, in total and per client.
 
     Args:
-        limit: bytes of all.
+        limit: total bytes.
     """
 
     def __init__(self, limit: int) -> None:
@@ -37,11 +37,11 @@ class Bodies:
         self.held = 0
 
     def hold(self, client: str) -> Held:
-        """A request's part, given back when the block ends."""
+        """A request's share of the budget, released when the block ends."""
         return Held(self, client)
 
     def add(self, client: str, size: int) -> bool:
-        """Count bytes in, if they fit."""
+        """Adds bytes, if they fit."""
         fits = self.held + size <= self._limit and self._by_client[client] + size <= CLIENT_SHARE * self._limit
         if fits:
             self.held += size
@@ -49,7 +49,7 @@ class Bodies:
         return fits
 
     def give_back(self, client: str, size: int) -> None:
-        """Count bytes out."""
+        """Removes bytes."""
         self.held -= size
         self._by_client[client] -= size
         if not self._by_client[client]:
@@ -57,7 +57,7 @@ class Bodies:
 
 
 class Held:
-    """What one request holds of the budget."""
+    """One request's share of the budget."""
 
     def __init__(self, bodies: Bodies, client: str) -> None:
         self._bodies, self._client = bodies, client
@@ -71,7 +71,7 @@ class Held:
             self._bodies.give_back(self._client, self._counted)
 
     def add(self, size: int) -> None:
-        """So many bytes more.
+        """Adds bytes.
 
         Raises:
             Refused: 503, the budget is used up.
@@ -101,7 +101,7 @@ async def read_json(receive: Receive, headers: Headers, settings: Settings, held
 
 
 async def read_body(receive: Receive, headers: Headers, settings: Settings, held: Held) -> bytes:
-    """The body of a request that says it is JSON.
+    """The body of a request with the content type JSON.
 
     Raises:
         Refused, ClientGone: as `read_json`.
@@ -118,7 +118,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     """A body as a JSON object.
 
     Raises:
-        Refused: 400, it is none.
+        Refused: 400, it is not a JSON object.
     """
     try:
         value = json.loads(body)

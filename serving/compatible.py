@@ -1,5 +1,5 @@
-"""Answers in the shapes of other services, so that clients written for them work: OpenAI's moderations, and `/predict`
-of Hugging Face's text-embeddings-inference.
+"""Routes compatible with other services, so that their clients work: OpenAI's moderations, and `/predict` of Hugging
+Face's text-embeddings-inference.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def moderation_texts(body: dict[str, Any]) -> list[Any]:
     """The texts of a request to `/v1/moderations`: `input`, a string, a list of them, or parts of the type `text`.
 
     Raises:
-        Refused: 400, there is no input, or a part is no text.
+        Refused: 400, there is no input, or a part is not a text.
     """
     given = body.get("input")
     if isinstance(given, str):
@@ -28,16 +28,16 @@ def moderation_texts(body: dict[str, Any]) -> list[Any]:
 
 
 def moderation_variant(body: dict[str, Any], runtime: Runtime) -> Variant:
-    """The variant that `model` names; the default one where it names a model of OpenAI's, as its clients do."""
+    """The variant that `model` names; the default one if it names one of OpenAI's models, as its clients do."""
     named = body.get("model")
     known = isinstance(named, str) and named in runtime.variants
     return runtime.variants[str(named) if known else runtime.default]
 
 
 def moderation_answer(variant: Variant, scored: Sequence[Scored]) -> dict[str, Any]:
-    """OpenAI's answer: a text is flagged where the decision is the positive label; without one, nothing is.
+    """OpenAI's answer: a text is flagged if the decision is the positive label; without a positive label no text is.
 
-    A category is a label (of two with a positive one among them, that alone). `review` and `decision` are ours.
+    Each label is a category; of two labels with a positive one, only that one. `review` and `decision` are additions.
     """
     answer = variant.answer(scored)
     positive = variant.bundle.task.positive
@@ -63,7 +63,7 @@ def predict_texts(body: dict[str, Any]) -> tuple[list[Any], bool]:
     """The texts of a request to `/predict`, and whether they are a batch: `"text"`, `["text"]` or `[["text"], ...]`.
 
     Raises:
-        Refused: 400, another form, a pair of texts, or raw scores.
+        Refused: 400, another form, a pair of texts, or `raw_scores`.
     """
     if body.get("raw_scores"):
         raise Refused(400, "raw_scores is not supported: scores are calibrated probabilities", "raw_scores")
@@ -79,7 +79,7 @@ def predict_texts(body: dict[str, Any]) -> tuple[list[Any], bool]:
 
 
 def predict_answer(variant: Variant, scored: Sequence[Scored], batch: bool) -> list[Any]:
-    """Labels with their scores, the best first; a list of them for each text of a batch."""
+    """Labels with scores, the highest first; one such list for each text of a batch."""
     rows = [
         sorted(
             ({"score": p, "label": name} for name, p in result["probabilities"].items()), key=lambda one: -one["score"]

@@ -1,8 +1,8 @@
-"""The store behind "This is wrong": texts with the label that a person gave.
+"""The store behind "This is wrong": texts with the label that a person chose.
 
-Off unless EVENODD_CORRECTIONS names a place, because it keeps what people typed. SQLite by default, PostgreSQL by URL
-(needs the package psycopg). A correction is `new` until somebody who answers for the data accepts or refuses it, and
-only accepted ones become training rows: see `python -m serving.review`.
+Off unless EVENODD_CORRECTIONS names a database, because it stores what people typed. SQLite by default, PostgreSQL by
+URL (needs the package psycopg). A correction is `new` until a person responsible for the data accepts or refuses it.
+Only accepted ones become training rows: see `python -m serving.review`.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ WAIT_SECONDS = 2
 
 
 class StoreFullError(RuntimeError):
-    """As many corrections as may wait for review do so already, of this client or of all."""
+    """The limit of corrections that wait for review is reached, for this client or in total."""
 
 
 class Connection(Protocol):
-    """What SQLite's and psycopg's connections share."""
+    """Common interface of SQLite's and psycopg's connections."""
 
     def execute(self, query: str, parameters: Any = ...) -> Any: ...
     def commit(self) -> None: ...
@@ -50,17 +50,17 @@ class Connection(Protocol):
 
 
 class Store:
-    """Corrections in a database. A connection lives for one call, so a database may come and go.
+    """Corrections in a database. Each call opens a connection, so the database may be restarted.
 
-    How many of them are new is kept beside them, for each client and for all, so that a limit costs no count.
+    The numbers of new corrections, per client and in total, are stored too, so that checking a limit needs no count.
 
     Args:
         connect: opens a connection.
-        faults: what the database raises.
-        mark: place of a value in a statement.
-        key: type of a key that counts by itself.
-        limit: new corrections of all.
-        client_limit: new corrections of one client.
+        faults: exceptions of the database.
+        mark: placeholder of a value in a statement.
+        key: type of an auto-incrementing key.
+        limit: new corrections in total.
+        client_limit: new corrections per client.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Store:
         self._made = False
 
     def add(self, correction: dict[str, Any]) -> None:
-        """Keep one correction. Keys are those of COLUMNS; `created` and `state` are set here.
+        """Stores a correction. Keys are those of COLUMNS; `created` and `state` are set here.
 
         Raises:
             StoreFullError: a limit is reached.
@@ -95,7 +95,7 @@ class Store:
             connection.execute(statement, tuple(row.get(name) for name in COLUMNS))
 
     def rows(self, state: str | None = None) -> list[dict[str, Any]]:
-        """Corrections with their `id`, of one state or all, oldest first."""
+        """Corrections with their `id`, in one state or all, oldest first."""
         names = ("id", *COLUMNS)
         chosen, values = ("", ()) if state is None else (f" WHERE state = {self._mark}", (state,))
         with self._transaction() as connection:
@@ -103,7 +103,7 @@ class Store:
             return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
     def review(self, number: int, state: str) -> bool:
-        """Accept or refuse a new correction. Returns whether there was one of that number."""
+        """Accepts or refuses a new correction. Returns whether it existed."""
         with self._transaction() as connection:
             mark = self._mark
             found = connection.execute(
@@ -119,7 +119,7 @@ class Store:
             return True
 
     def make(self) -> None:
-        """Make the tables, or the columns that an older table has not.
+        """Creates the tables, and columns that an older table lacks.
 
         Raises:
             RuntimeError: the database cannot be reached.
@@ -128,7 +128,7 @@ class Store:
             pass
 
     def _count_new(self, connection: Connection, whose: str) -> None:
-        """One more, unless that is one too many."""
+        """Adds one to the counts, unless a limit is reached."""
         limit = self._limits.get(whose, self._client_limit)
         statement = (
             f"INSERT INTO corrections_new (client, rows) VALUES ({self._mark}, 1) ON CONFLICT (client) "
@@ -159,7 +159,7 @@ class Store:
         for name, column in zip(COLUMNS, columns, strict=True):
             if name not in there:
                 connection.execute(f"ALTER TABLE corrections ADD COLUMN {column}")
-        if "state" not in there:  # of a table without it, all rows are new
+        if "state" not in there:  # in a table without it, all rows are new
             connection.execute(f"UPDATE corrections SET state = '{NEW}' WHERE state IS NULL")
             connection.execute(
                 f"INSERT INTO corrections_new SELECT '{EVERYBODY}', count(*) FROM corrections WHERE state = '{NEW}'"
@@ -171,13 +171,13 @@ class Store:
 
 
 def open_store(place: str | None, limit: int, client_limit: int, password: Path | None = None) -> Store | None:
-    """The store at a file, `sqlite:///FILE` or `postgresql://...`; None when no place is named.
+    """The store in a file, `sqlite:///FILE` or `postgresql://...`; None if no database is named.
 
-    A file that cannot be written is refused; a database server that is away is not, as it may come. `password` is a
-    file that holds the server's; it is read at each connection, so that it can change.
+    A file that cannot be written is refused; an unreachable database server is not, because it may come back.
+    `password` is a file with the server's password, which is read for every connection, so that it can be changed.
 
     Raises:
-        ValueError: another kind of URL.
+        ValueError: the URL has another scheme.
         RuntimeError: the file cannot be opened, or psycopg is not installed.
     """
     if not place:

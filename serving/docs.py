@@ -1,4 +1,4 @@
-"""`/docs.json`: what BentoML says of the API methods, and the paths that it does not know of."""
+"""`/docs.json`: BentoML's specification of the API methods, and the paths that it does not know."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ PREDICTED = {
 
 
 class Described:
-    """A specification as BentoML's own has it: something with `asdict`."""
+    """A specification in the form of BentoML's: an object with `asdict`."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
         self._spec = spec
@@ -108,11 +108,11 @@ class Described:
 
 
 def complete(spec: dict[str, Any], description: str) -> Described:
-    """BentoML's specification with our refusals, and with the paths of ours that it does not know.
+    """BentoML's specification with the refusals and paths that it does not know.
 
     Args:
         spec: BentoML's own, as JSON values.
-        description: what the service is, in place of BentoML's badges.
+        description: description of the service, which replaces BentoML's badges.
     """
     paths = dict(spec["paths"])
     for path in ("/classify", "/explain"):
@@ -138,7 +138,7 @@ def complete(spec: dict[str, Any], description: str) -> Described:
 
 
 def _refusals(*statuses: str) -> dict[str, Any]:
-    """Those refusals, or all of them."""
+    """The named refusals, or all of them."""
     found: dict[str, Any] = {}
     for status in statuses or REFUSALS:
         found |= _refusal(status, REFUSALS[status])

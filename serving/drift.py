@@ -1,4 +1,4 @@
-"""How far live scores and lengths have moved from those that the model was validated on."""
+"""Drift of live scores and lengths from those of the validation rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LEAST = 200
 def population_stability(reference: np.ndarray, live: np.ndarray) -> float:
     """Population stability index: sum over bins of (q - p) ln(q / p), with half a count added to each bin.
 
-    Below 0.1 is commonly read as stable, above 0.25 as moved.
+    Values below 0.1 are commonly read as stable, above 0.25 as a shift.
 
     Args:
         reference: counts, (bins,).
@@ -28,7 +28,7 @@ def population_stability(reference: np.ndarray, live: np.ndarray) -> float:
 
 
 class Drift:
-    """Live counts in the reference's bins, forgetting slowly: about the last `MEMORY` texts count."""
+    """Live counts in the reference's bins, with decay: about the last `MEMORY` texts count."""
 
     def __init__(self, edges: Sequence[float], counts: Sequence[float]) -> None:
         self._inner_edges = np.asarray(edges, dtype=np.float64)[1:-1]
@@ -37,7 +37,7 @@ class Drift:
         self.seen = 0
 
     def add(self, values: Sequence[float]) -> None:
-        """Count values; what lies beyond the outer edges goes into the outer bins."""
+        """Counts values; those beyond the outer edges go into the outer bins."""
         bins = np.searchsorted(self._inner_edges, np.asarray(values, dtype=np.float64), side="right")
         self._live *= max(0.0, 1.0 - len(values) / MEMORY)
         self._live += np.bincount(bins, minlength=len(self._live))

@@ -1,8 +1,9 @@
-"""Refusing before reading: what the queue has no room for is turned away by its path and its client alone.
+"""Refuses requests that the queue has no room for, by path and client, before their bodies are read.
 
-Under ten times the load nine of ten requests are refused, and what a refusal costs is taken from the others. So nothing
-is made of such a request: no body is read or parsed, no task started. `Early.answer` is asked by the connection as soon
-as the head is there; where keys or proxies name the client, or another protocol is in use, the gate asks later.
+Under ten times the load nine of ten requests are refused, and the cost of a refusal reduces the throughput of the
+others. So no body is read or parsed, and no task is started. The connection calls `Early.answer` as soon as the head
+of the request has arrived; if keys or proxies identify the client, or another protocol is in use, the gate calls it
+later.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ WORK = frozenset(("/classify", "/v1/moderations", "/predict", "/explain", "/corr
 
 
 class Early:
-    """Whether a request is refused unread.
+    """Refuses requests before they are read.
 
     Args:
-        runtime: gives the runtime; RuntimeError before the service has started.
+        runtime: returns the runtime; raises RuntimeError before the service has started.
         settings: of the service.
     """
 
@@ -36,12 +37,12 @@ class Early:
         self._by_address = not settings.api_keys and not settings.proxies
 
     def refuse(self, method: str, path: str, client: str | None) -> Refused | None:
-        """The refusal of a request that no queue has room for, or None.
+        """The refusal of a request that no queue has room for; otherwise None.
 
         Args:
             method: of HTTP.
             path: of the request.
-            client: None: not known yet, and only a queue that is full for everybody counts.
+            client: None: not known yet; only a queue that is full for all clients counts.
         """
         if method != "POST" or path not in WORK:
             return None
@@ -49,7 +50,7 @@ class Early:
         return None if fault is None else busy(fault)
 
     def answer(self, scope: Any) -> bytes | None:
-        """The refusal as bytes for the wire, counted, or None."""
+        """The refusal as bytes to send, which is counted; otherwise None."""
         client = str(scope["client"][0]) if self._by_address and scope["client"] else None
         refusal = self.refuse(scope["method"], scope["path"], client)
         if refusal is None:
@@ -59,7 +60,7 @@ class Early:
 
 
 def busy(fault: OverloadedError) -> Refused:
-    """The refusal of what would not be answered in time."""
+    """The refusal of a request that would not be answered in time."""
     wait = {"retry-after": str(max(math.ceil(fault.seconds), 1))}
     return Refused(429, "the service is busy; try again in a moment", reason=fault.reason, headers=wait)
 
@@ -70,6 +71,6 @@ def _busy_bytes(seconds: int) -> bytes:
 
 
 def on_the_wire(response: Response) -> bytes:
-    """A whole HTTP/1.1 answer that has its length in a header."""
+    """A complete HTTP/1.1 response with a content length."""
     head = b"".join(b"%s: %s\r\n" % header for header in response.raw_headers)
     return b"HTTP/1.1 %d \r\n%s\r\n%s" % (response.status_code, head, bytes(response.body))

@@ -1,4 +1,4 @@
-"""What of a text is left out, part by part, so that an explanation costs no more than its budget."""
+"""Explanations by leaving out parts of a text, within a budget of tokens."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ SENTENCE_ENDS = (".", "!", "?", "…", "。", "！", "？")
 
 
 class Explanation:
-    """The parts of a text: its words, or its sentences, or passages where that would be too much.
+    """The parts of a text: its words, or sentences or passages if words exceed the budget.
 
     Args:
         text: to explain.
-        budget: tokens that all runs together may hold.
+        budget: maximal tokens of all runs together.
 
     Attributes:
         by: `word`, `sentence` or `passage`.
-        parts: in the order of the text; empty until `follow` was called.
+        parts: in the order of the text; empty before `follow` is called.
     """
 
     def __init__(self, text: str, budget: int) -> None:
@@ -32,13 +32,13 @@ class Explanation:
         self._budget = budget
 
     def follow(self, tokens: int) -> list[str]:
-        """For each part the text without it.
+        """The text without each part, one by one.
 
         Args:
             tokens: of the whole text.
 
         Raises:
-            TooLargeError: not even halves of the text can be left out within the budget.
+            TooLargeError: even leaving out halves of the text exceeds the budget.
         """
         cost = max(tokens, len(self.text) // CHARS_PER_TOKEN, 1)
         runs = self._budget // cost
@@ -58,7 +58,7 @@ class Explanation:
         return "passage", [self._join(group) for group in _even(words, most)]
 
     def _at_least_two(self, sentences: list[Word], words: list[Word], most: int) -> list[Word]:
-        """One sentence alone says nothing: then it is cut into passages."""
+        """A single sentence is split into passages, because leaving it out explains nothing."""
         return sentences if len(sentences) > 1 else [self._join(group) for group in _even(words, most)]
 
     def _join(self, words: Sequence[Word]) -> Word:
@@ -75,6 +75,6 @@ def _sentences(words: Sequence[Word]) -> Iterator[Sequence[Word]]:
 
 
 def _even(words: Sequence[Word], count: int) -> Iterator[Sequence[Word]]:
-    """Groups of like size."""
+    """Groups of similar size."""
     for i in range(count):
         yield words[len(words) * i // count : len(words) * (i + 1) // count]

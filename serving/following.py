@@ -1,8 +1,8 @@
-"""Following a registered model: what workers know of it, and the change from one version to the next.
+"""Following a registered model: its state, and the switch from one version to the next.
 
-One process of the service (`registry.py`) asks the registry, downloads a version, opens it once to see that it answers
-as it says, and only then writes it into a small file. Every worker reads that file, opens the version beside the one
-that answers, and changes over. So MLflow is imported in no worker, and a version that is refused reaches none.
+One process of the service (`registry.py`) polls the registry, downloads a version, opens it once to check its sample
+answers, and only then writes it to a small state file. Every worker reads that file, opens the new version beside the
+old one, and switches. So no worker imports MLflow, and a refused version reaches no worker.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .settings import Settings
 
 logger = logging.getLogger(__name__)
 
-# Variable in which the parent hands the folder to its workers.
+# Variable in which the parent passes the folder to its workers.
 FOLDER = "EVENODD_FOLLOWING"
 STATE, LOCK, NUDGE = "state.json", "lock", "nudge"
 WATCH_SECONDS, ALIVE_SECONDS, FIRST_SECONDS = 0.2, 5.0, 300.0
@@ -37,10 +37,10 @@ WATCH_SECONDS, ALIVE_SECONDS, FIRST_SECONDS = 0.2, 5.0, 300.0
 
 @dataclass(frozen=True)
 class Refusal:
-    """A version that does not answer, and why.
+    """A refused version, and the reason.
 
     Attributes:
-        version: in the registry.
+        version: number in the registry.
         reason: a sentence.
         at: seconds since 1970.
     """
@@ -52,18 +52,18 @@ class Refusal:
 
 @dataclass(frozen=True)
 class State:
-    """What is known of the followed model; times are seconds since 1970.
+    """State of the followed model; times are seconds since 1970.
 
     Attributes:
         model: what is followed, such as `models:/reviews@champion`.
-        version: whose bundle may be served; None: none was found yet.
+        version: version to serve; None: none was found yet.
         folder: of that bundle.
-        choice: of its graph, measured once for all workers; the fields of `Choice`.
+        choice: chosen graph, measured once for all workers; the fields of `Choice`.
         since: when the version was found.
-        checked: when the registry answered last.
-        error: why it did not, if it did not.
-        refused: the last version that was refused.
-        refusals: how many were, since the service started.
+        checked: when the registry last answered.
+        error: why it did not answer, if so.
+        refused: the last refused version.
+        refusals: number of refused versions since the service started.
     """
 
     model: str
@@ -78,7 +78,7 @@ class State:
 
 
 def read_state(folder: Path) -> State | None:
-    """What the follower wrote last, or None before it has written anything."""
+    """The state that the follower last wrote; None before the first."""
     try:
         values = json.loads((folder / STATE).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -88,23 +88,23 @@ def read_state(folder: Path) -> State | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Replace the file in one step: a reader sees the old or the new state, whole."""
+    """Replaces the file atomically."""
     written = folder / f"{STATE}.new"
     written.write_text(json.dumps(asdict(state)), encoding="utf-8")
     written.replace(folder / STATE)
 
 
 def following_folder() -> Path | None:
-    """The folder that the parent made, if a model is followed."""
+    """The folder that the parent created, if a model is followed."""
     named = os.environ.get(FOLDER)
     return Path(named) if named else None
 
 
 def begin(settings: Settings) -> State:
-    """Make the service's folder, and ask the registry for the first time.
+    """Creates the service's folder, and asks the registry for the first time.
 
     Raises:
-        RuntimeError: the registry has no version that may be served; the follower has said why.
+        RuntimeError: the registry has no version that can be served; the follower has logged why.
     """
     folder = Path(tempfile.mkdtemp(prefix=f"evenodd-following-{os.getuid()}-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
@@ -117,11 +117,11 @@ def begin(settings: Settings) -> State:
 
 
 def about(served: State, folder: Path) -> dict[str, Any]:
-    """What `/info` says.
+    """The entry in `/info`.
 
     Args:
-        served: the state whose version answers in this worker.
-        folder: where the newest state is.
+        served: the state whose version this worker serves.
+        folder: folder of the newest state.
     """
     newest = read_state(folder) or served
     refused = newest.refused and asdict(newest.refused) | {"at": _time(newest.refused.at)}
@@ -137,13 +137,13 @@ def about(served: State, folder: Path) -> dict[str, Any]:
 
 
 def nudge(folder: Path) -> None:
-    """Something changed in the registry: the follower asks now."""
+    """Makes the follower ask the registry now."""
     (folder / NUDGE).touch()
 
 
 @contextlib.contextmanager
 def only_one(folder: Path) -> Iterator[bool]:
-    """Whether this process is the service's only follower, for as long as the block runs."""
+    """Whether this process is the service's only follower while the block runs."""
     with (folder / LOCK).open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,13 +154,13 @@ def only_one(folder: Path) -> Iterator[bool]:
 
 
 class Watcher:
-    """A worker's thread: applies each new version, and starts a follower where none lives.
+    """A worker's thread: switches to each new version, and starts a follower if none is running.
 
     Args:
         folder: of the service.
-        served: what the worker opened at start; its version is None where that came from elsewhere.
-        apply: opens a version and changes over to it, or raises ValueError, RuntimeError or OSError.
-        note: told of every new state.
+        served: the state that the worker started with; its version is None if the bundle came from elsewhere.
+        apply: opens a version and switches to it, or raises ValueError, RuntimeError or OSError.
+        note: called with every new state.
     """
 
     def __init__(
@@ -176,11 +176,11 @@ class Watcher:
 
     @property
     def ending(self) -> bool:
-        """Whether the worker is about to end."""
+        """Whether the worker is stopping."""
         return self._ending.is_set()
 
     def start(self) -> None:
-        """Watch from now on."""
+        """Starts watching."""
         self._thread.start()
 
     def close(self) -> None:
@@ -212,7 +212,7 @@ class Watcher:
             self._apply(state)
         except (ValueError, RuntimeError, OSError) as fault:
             newest = read_state(self._folder)
-            overtaken = newest is not None and newest.folder != state.folder  # its folder may be gone already
+            overtaken = newest is not None and newest.folder != state.folder  # its folder may already be deleted
             if not (overtaken or self.ending):
                 stays = self.served.version
                 logger.error("version %s does not open here, version %s stays | %s", state.version, stays, fault)
@@ -230,7 +230,7 @@ class Watcher:
 
 
 def first_state(settings: Settings) -> State | None:
-    """The state that a worker starts with, or None where nothing is followed."""
+    """The state that a worker starts with; None if no model is followed."""
     folder = following_folder()
     if settings.model is None or folder is None:
         return None
@@ -238,7 +238,7 @@ def first_state(settings: Settings) -> State | None:
 
 
 def without_version(state: State) -> State:
-    """The same where another bundle than the registry's answers."""
+    """The state of a worker that serves another bundle than the registry's."""
     return replace(state, version=None, folder=None, since=None, choice=None)
 
 

@@ -1,8 +1,8 @@
-"""The HTTP surface: our routes in front of BentoML's own application.
+"""The HTTP interface: this project's routes in front of BentoML's application.
 
-BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health. The requests themselves are answered
-here, because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text when it refuses
-one, has no limit on the body and no notice of a client that went away.
+BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health. Requests are answered here,
+because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text when it refuses
+one, does not limit the body, and does not notice a client that has disconnected.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ logger = logging.getLogger(__name__)
 
 Handler = Callable[[Request, Runtime], Awaitable[Response]]
 
-# Of BentoML's own paths.
+# BentoML's own paths.
 HANDED_ON = ("/livez", "/healthz", "/readyz", "/docs.json")
 WATCH_AFTER_SECONDS = 0.1
 
 
 class Front:
-    """Answers what is ours, hands on BentoML's paths.
+    """Answers this project's paths, and passes BentoML's on.
 
     Args:
         app: BentoML's application.
-        runtime: gives the runtime; called per request, as BentoML makes the service after its layers.
-        page: the page's files by path; None: those of this package.
+        runtime: returns the runtime; called per request, because BentoML creates the service after its middleware.
+        page: files of the page by path; None: those of this package.
     """
 
     def __init__(self, app: App, runtime: Callable[[], Runtime], page: dict[str, StaticFile] | None = None) -> None:
@@ -72,7 +72,7 @@ class Front:
 
 
 class Endpoint:
-    """One path: its handlers by method, with what they refuse answered, counted and timed."""
+    """One path: its handlers by method; refusals are answered, and everything is counted and timed."""
 
     def __init__(self, path: str, runtime: Callable[[], Runtime], handlers: dict[str, Handler]) -> None:
         self._path, self._runtime, self._handlers = path, runtime, handlers
@@ -83,7 +83,7 @@ class Endpoint:
         try:
             response = await self._handle(Request(scope, receive))
         except ClientGone:
-            response = Response(status_code=499)  # BentoML's own layers wait for an answer even when nobody else does
+            response = Response(status_code=499)  # BentoML's middleware waits for a response
         except Refused as refusal:
             response, reason = refusal_response(refusal), refusal.reason
         Instruments.get().answered(self._path, response.status_code, reason, time.perf_counter() - started)
@@ -230,12 +230,12 @@ async def _scored(
     exact: bool = False,
     follow: Follow | None = None,
 ) -> list[Scored]:
-    """Answers for texts, or the reason why there is none; a client that goes away takes its texts along.
+    """Answers for texts. The texts of a client that disconnects are dropped.
 
-    Watching for the client costs a task, so it starts only for answers that take a while.
+    Watching the client needs a task, so it starts only for answers that take a while.
 
     Raises:
-        Refused: 413 too much work, 429 the queue is full, 503 it took too long, 500 the graph failed.
+        Refused: 413 too much work, 429 the queue is full, 503 timeout, 500 the graph failed.
         ClientGone: the client closed the connection.
     """
     timeout = runtime.settings.timeout

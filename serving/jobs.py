@@ -1,4 +1,4 @@
-"""Requests on their way through the queue, and how their answers get back to those who wait."""
+"""Requests in the queue, and the delivery of their answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evenodd.task import Decision
 BYTES_PER_TOKEN = 4
 SPECIAL_TOKENS = 3
 
-# Given the tokens of a request's texts, the further texts that it asks for.
+# From the tokens of a request's texts, the further texts of the request.
 Follow = Callable[[int], Sequence[str]]
 
 
@@ -24,8 +24,8 @@ class Scored:
 
     Attributes:
         probabilities: float64, (labels,).
-        windows: how many windows it was read in.
-        tokens: its length in tokens, special ones included and overlaps counted twice.
+        windows: number of windows.
+        tokens: length in tokens, with special tokens; overlaps count twice.
     """
 
     probabilities: np.ndarray
@@ -35,7 +35,7 @@ class Scored:
 
 @dataclass(eq=False)
 class Job:
-    """A request's texts on their way.
+    """A request's texts in the queue.
 
     `future`, `watch` and `late` belong to the event loop, `abandoned` is set there, the rest belongs to the batcher's
     thread.
@@ -59,18 +59,18 @@ class Job:
     exact: bool = False
 
     def abandon(self) -> None:
-        """Nobody waits for the answer any more: what has not run yet never will."""
+        """Drops the job's remaining work, because its client is gone."""
         self.abandoned = True
         self.future.cancel()
 
 
 def estimate_cost(texts: Sequence[str]) -> int:
-    """Tokens of texts that were not read yet, about."""
+    """Estimated tokens of texts that are not tokenised yet."""
     return sum(SPECIAL_TOKENS + _length(text) // BYTES_PER_TOKEN for text in texts)
 
 
 def collect(job: Job, decision: Decision) -> list[Scored]:
-    """The answers of a job whose windows have all run, one for each text."""
+    """The answers of a finished job, one for each text."""
     answers, start = [], 0
     for count in job.counts:
         end = start + count
@@ -81,7 +81,7 @@ def collect(job: Job, decision: Decision) -> list[Scored]:
 
 
 def deliver(answers: Sequence[tuple[Job, list[Scored] | Exception]]) -> None:
-    """Hand answers and faults to those who wait, in one call for each event loop."""
+    """Delivers answers and faults, with one call per event loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[tuple[Job, Any]]] = {}
     for job, value in answers:
         by_loop.setdefault(job.future.get_loop(), []).append((job, value))

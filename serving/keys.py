@@ -1,7 +1,7 @@
-"""API keys, known by their digests.
+"""API keys, stored as digests.
 
-`python -m serving.keys NAME [ROUTE ...]` makes one: it prints the key, which the client sends, and its entry for
-EVENODD_API_KEYS, which holds a digest only. Keys are random and long, so a plain digest is as good as a slow one.
+`python -m serving.keys NAME [ROUTE ...]` creates a key: it prints the key, which the client sends, and its entry for
+EVENODD_API_KEYS, which holds only a digest. Keys are random and long, so a fast digest is as safe as a slow one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ KEYED = ("classify", "v1/moderations", "predict", "explain", "corrections", "inf
 
 @dataclass(frozen=True)
 class ApiKey:
-    """A key that is known by its digest.
+    """A key, stored as its digest.
 
     Attributes:
         name: of the client.
         digest: SHA-256 of the key.
-        routes: out of KEYED; empty: all.
+        routes: allowed routes out of KEYED; empty: all.
     """
 
     name: str
@@ -32,10 +32,10 @@ class ApiKey:
 
 
 def read_keys(raw: str) -> tuple[ApiKey, ...]:
-    """Keys out of entries `NAME:SHA256[:ROUTE+ROUTE]`, apart by commas or white space.
+    """Parses entries `NAME:SHA256[:ROUTE+ROUTE]`, separated by commas or white space.
 
     Raises:
-        ValueError: an entry is none; says which by its number, as it may hold a key by mistake.
+        ValueError: an entry is malformed; it is named by its number, because it may hold a key by mistake.
     """
     return tuple(_read_key(i, entry) for i, entry in enumerate(raw.replace(",", " ").split(), 1))
 
@@ -56,7 +56,7 @@ def _read_key(number: int, entry: str) -> ApiKey:
 
 
 def find_key(given: str, keys: Iterable[ApiKey]) -> ApiKey | None:
-    """The key that was sent, if it is one of these. Every key is compared, whichever fits: the time tells nothing."""
+    """The matching key, if any. All keys are compared, so that the time reveals nothing."""
     digest, found = hashlib.sha256(given.encode()).digest(), None
     for key in keys:
         if hmac.compare_digest(digest, key.digest):
@@ -65,7 +65,7 @@ def find_key(given: str, keys: Iterable[ApiKey]) -> ApiKey | None:
 
 
 def main() -> None:
-    """Command line: make a key."""
+    """Command line: creates a key."""
     parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Makes an API key.")
     parser.add_argument("name", help="of the client; no spaces, commas or colons")
     parser.add_argument("routes", nargs="*", help="what the key is for; all when not given")

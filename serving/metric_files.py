@@ -1,8 +1,7 @@
-"""Where the workers of one service keep their metrics: a folder of that service alone, in which the dead leave no trace
-but their counts.
+"""The folder with the metrics of one service's workers; of dead workers only the counts are kept.
 
-BentoML's own folder lies below its home and is emptied by every service that starts there; what workers that died had
-written last stays in it for ever.
+BentoML's own folder is below its home and is emptied by every service that starts there, and the last gauges of dead
+workers stay in it for ever.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ OF_THE_DEAD = 0
 
 
 def make_folder() -> Path:
-    """A fresh folder for the workers of this process; those of services that ended are removed."""
+    """Creates a folder for the workers of this process, and removes those of ended services."""
     for path in Path(tempfile.gettempdir()).glob(f"evenodd-metrics-{os.getuid()}-*"):
         named = NAME.search(path.name)
         if named and (int(named[2]) == os.getpid() or not _alive(int(named[2]))):
@@ -34,12 +33,12 @@ def make_folder() -> Path:
 
 
 def remove_folder() -> None:
-    """This process has no workers any more."""
+    """Removes the folder after the workers have ended."""
     shutil.rmtree(_folder_of(os.getpid()), ignore_errors=True)
 
 
 def use_folder() -> None:
-    """This worker writes into the folder of its parent; what dead workers left there is summed up."""
+    """Makes this worker write to its parent's folder, and merges the files of dead workers."""
     folder = _folder_of(os.getppid())
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
@@ -50,14 +49,14 @@ def use_folder() -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No other worker sums up, and none reads what is being summed up."""
+    """Locks the folder against merging and reading by other workers."""
     with (folder / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def sum_up_the_dead(folder: Path) -> None:
-    """Counts of workers that are gone go into one file, and what they measured last goes away."""
+    """Merges the counts of dead workers into one file, and drops their gauges."""
     with locked(folder):
         for path in sorted(folder.glob("*.db")):
             named = FILE.search(path.name)
@@ -92,7 +91,7 @@ def _alive(process: int) -> bool:
 
 
 def _is_zombie(process: int) -> bool:
-    """Whether the process has ended and only its parent has not noticed."""
+    """Whether the process has ended but its parent has not waited for it."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].startswith("Z")
     return False

@@ -1,4 +1,4 @@
-"""Prometheus metrics of the service, merged over its workers. Labels are names of ours: nothing that a client sent."""
+"""Prometheus metrics of the service, merged over its workers. Labels never contain anything that a client sent."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 
 
 class Instruments:
-    """All metric families, made once a process.
+    """All metric families, created once per process.
 
-    `prometheus_client` is imported here and not above: a BentoML worker names the folder of its multi-process files
-    only after it has imported the service, and the client looks for that when it is imported.
+    `prometheus_client` is imported here: a BentoML worker sets the folder of its multi-process files only after it
+    has imported the service, and the client reads it on import.
     """
 
     _made: Instruments | None = None
@@ -90,13 +90,13 @@ class Instruments:
         )
 
     def answered(self, path: str, status: int, reason: str | None = None, seconds: float | None = None) -> None:
-        """Count an answer.
+        """Counts an answer.
 
         Args:
-            path: a path of ours, `page` or `other`.
+            path: a known path, `page` or `other`.
             status: of HTTP.
-            reason: why it was refused, if it was.
-            seconds: that it took, if somebody may want to know.
+            reason: reason of a refusal, if any.
+            seconds: duration, if it is to be recorded.
         """
         self.answers.labels(path, str(status)).inc()
         if reason is not None:
@@ -105,21 +105,22 @@ class Instruments:
             self.seconds.labels(path).observe(seconds)
 
     def follows(self, state: State) -> None:
-        """What is known of the followed model."""
+        """Shows the state of the followed model."""
         self.checked.set(state.checked or 0)
         self.changed.set(state.since or 0)
         self.refusals.set(state.refusals)
 
     @classmethod
     def get(cls) -> Instruments:
-        """The process's own, made on the first call."""
+        """The instruments of this process, created on the first call."""
         if cls._made is None:
             cls._made = cls()
         return cls._made
 
 
 class Metrics:
-    """The metrics of one variant. Children of the families are looked up once, as look-ups cost more than counting."""
+    """The metrics of one variant. Children of the families are looked up once, because a look-up costs more than
+    counting."""
 
     def __init__(self, variant: str, reference: dict[str, Any] | None) -> None:
         families = Instruments.get()
@@ -137,25 +138,25 @@ class Metrics:
                 self._drift[name] = Drift(edges, counts)
 
     def runs_on(self, provider: str, graph: str, version: str) -> None:
-        """Say what really runs."""
+        """Shows the active graph and provider."""
         self._runs = (self._variant, provider, graph, version)
         self._families.provider.labels(*self._runs).set(1)
 
     def runs_no_more(self) -> None:
-        """Another version took over."""
+        """Removes them after another version took over."""
         self._families.provider.labels(*self._runs).set(0)
 
     def queue(self, wait: float, still: float) -> None:
-        """How long the queue is, and how long it has stood still, both in seconds."""
+        """Shows the length of the queue and the time since its last progress, in seconds."""
         self._queue.set(wait)
         self._still.set(still)
 
     def shed(self, reason: str, texts: int) -> None:
-        """Count texts turned away."""
+        """Counts refused texts."""
         self._families.shed.labels(self._variant, reason).inc(texts)
 
     def abandoned(self, texts: int) -> None:
-        """Count texts whose client had gone before they ran."""
+        """Counts texts whose client disconnected before they ran."""
         self._abandoned.inc(texts)
 
     def queue_wait(self, seconds: float) -> None:
@@ -163,13 +164,13 @@ class Metrics:
         self._wait.observe(seconds)
 
     def batch(self, windows: int, requests: int, again: int = 0) -> None:
-        """Size of a round, and how many of its windows were run again in float32."""
+        """Size of a round, and the number of its windows that were repeated in float32."""
         self._again.inc(again)
         self._batch.observe(windows)
         self._merged.observe(requests)
 
     def decided(self, results: Sequence[dict[str, Any]], tokens: Sequence[int]) -> None:
-        """Count decisions, scores and lengths, and follow the drift."""
+        """Counts decisions, scores and lengths, and updates the drift."""
         for decision, count in Counter(result["decision"] for result in results).items():
             if decision not in self._decisions:
                 self._decisions[decision] = self._families.decisions.labels(self._variant, decision)
@@ -197,7 +198,7 @@ class Metrics:
 
 
 def exposition() -> tuple[bytes, str]:
-    """All workers' metrics in the format of Prometheus, and its content type."""
+    """All workers' metrics in Prometheus' format, and the content type."""
     from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
     from prometheus_client.exposition import CONTENT_TYPE_LATEST
     from prometheus_client.multiprocess import MultiProcessCollector

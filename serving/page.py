@@ -1,4 +1,4 @@
-"""The files of the page and of the API reference, read once, with headers that let nothing in from outside."""
+"""The files of the page and of the API reference, read once, with headers that forbid external content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .metrics import Instruments
 
 FOLDER = Path(__file__).parent / "page"
 REFERENCE = Path(__file__).parent / "reference"
-# Of Swagger UI, which BentoML ships for a page of its own.
+# Files of Swagger UI, which BentoML ships.
 SWAGGER_UI = ("swagger-ui.css", "swagger-ui-bundle.js")
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -42,10 +42,10 @@ SECURITY_HEADERS = {
 
 
 class StaticFile:
-    """A file as an ASGI application; a browser that has it already is told so.
+    """A file as an ASGI application, with 304 for browsers that have it already.
 
     Attributes:
-        whole: the answer with the file in it.
+        whole: the response with the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -74,9 +74,9 @@ def read_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
 
 
 def read_reference() -> dict[str, StaticFile]:
-    """The API reference by path: `/docs`, and below it Swagger UI as BentoML has it.
+    """The API reference by path: `/docs`, and Swagger UI's files below it.
 
-    Empty where this BentoML has none: `/docs.json` says the same.
+    Empty if this BentoML has no Swagger UI; `/docs.json` has the same content.
     """
     found = find_spec("bentoml")
     theirs = Path(str(found.origin)).parent / "_internal" / "server" / "static_content" if found else REFERENCE
@@ -88,7 +88,7 @@ def read_reference() -> dict[str, StaticFile]:
 
 
 class Counted:
-    """An application whose answers are counted under a path of ours."""
+    """An application whose responses are counted under a known path."""
 
     def __init__(self, app: App, path: str) -> None:
         self._app, self._path = app, path

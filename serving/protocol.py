@@ -1,7 +1,8 @@
-"""uvicorn's HTTP protocol with bounds: a request's head has a deadline and a size, and answers end with the connection.
+"""uvicorn's HTTP protocol with limits: the head of a request has a deadline and a size, and answers end with the
+connection.
 
-Without them a connection that never sends a whole head is held for ever, a head without an end is kept in memory, and
-each client that goes away while it is answered leaves a traceback in the log.
+Without them a connection that never completes a head is kept for ever, an endless head fills the memory, and each
+client that disconnects during an answer leaves a traceback in the log.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ SMALL_BODY_BYTES = 65_536
 TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-# A request's scope to the answer that refuses it unread, or None.
+# From the scope of a request, the response that refuses it unread, or None.
 Refuse = Callable[[Any], bytes | None]
 
 
@@ -28,8 +29,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     Args:
         keep_alive: seconds that it stays open between requests.
-        early: refuses a request whose head is there; None: nothing is refused here.
-        given: what uvicorn gives to its own.
+        early: refuses a request once its head has arrived; None: no such check.
+        given: arguments of uvicorn's protocol.
     """
 
     def __init__(self, *, keep_alive: float, early: Refuse | None = None, **given: Any) -> None:
@@ -75,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete:  # uvicorn looks no more
+        if self.cycle is not None and self.cycle.response_complete:  # uvicorn no longer checks
             self.cycle.more_body = False
             self._head_is_here()
 
@@ -101,13 +102,14 @@ class BoundedProtocol(HttpToolsProtocol):
         super()._start_asgi_task(cycle, answer)
 
     def _refuse(self, cycle: Any, answer: bytes) -> None:
-        """Answer without a task. What is left of a small body has the time of a head to come; a large one is cut."""
+        """Responds without a task. The rest of a small body may arrive within the time for a head; a large one is cut
+        off."""
         self.transport.write(answer)
         cycle.response_started = cycle.response_complete = True
         if self.draining or not cycle.keep_alive or (cycle.more_body and _is_long(cycle.scope["headers"])):
             self.transport.close()
         else:
-            self.loop.call_soon(self._after_refusal, cycle)  # at once, a row of requests would be a tower of calls
+            self.loop.call_soon(self._after_refusal, cycle)  # direct calls would nest for every pipelined request
 
     def _after_refusal(self, cycle: Any) -> None:
         cycle.on_response()
@@ -131,6 +133,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def _is_long(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether more may follow the head than is worth reading for nothing."""
+    """Whether the body may be too large to read and discard."""
     length = next((value for name, value in headers if name == b"content-length"), b"")
     return not length.isdigit() or int(length) > SMALL_BODY_BYTES

@@ -1,4 +1,4 @@
-"""Texts to tokens, a slice at a time: a request's work is counted before any of it runs."""
+"""Tokenises texts slice by slice: a request's work is known before any of it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SLICES_PER_ROUND = 4
 
 
 def read_slice(job: Job, engine: Engine, max_tokens: int) -> int:
-    """Tokenise the job's next texts. Returns their characters.
+    """Tokenises the job's next texts. Returns their number of characters.
 
     Raises:
         TooLargeError: the request holds more than `max_tokens`.
@@ -33,10 +33,10 @@ def read_slice(job: Job, engine: Engine, max_tokens: int) -> int:
 
 
 def ask_further(job: Job) -> int:
-    """The true cost of a job whose first texts are read, in tokens; what follows from them is added to its texts.
+    """The true cost in tokens of a job whose first texts are tokenised; its further texts are added.
 
     Raises:
-        TooLargeError: what follows would be too much.
+        TooLargeError: the further texts exceed the limit.
     """
     if job.follow is None:
         return job.tokens
@@ -46,6 +46,6 @@ def ask_further(job: Job) -> int:
 
 
 def make_ready(job: Job, engine: Engine) -> None:
-    """All of the job is read: it can take its turns."""
+    """Marks a completely tokenised job as ready to run."""
     job.exact = job.exact or engine.needs_exact(job.counts)
     job.rows = np.empty((len(job.windows), len(engine.decision.label_names)))

@@ -1,4 +1,4 @@
-"""Answers to requests that are refused: a reason that names the field, and never what the user sent."""
+"""Responses to refused requests: the reason names the field, but never repeats what the user sent."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ JSON_HEADERS = {"x-content-type-options": "nosniff", "cache-control": "no-store"
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the service
-    """A request that is answered with a reason.
+    """A request that is refused with a reason.
 
     Attributes:
         status: of HTTP.
         message: for people.
-        field: at fault, if one is.
+        field: the faulty field, if any.
         reason: for `evenodd_refused_requests_total`.
         headers: of the answer.
     """
@@ -38,12 +38,12 @@ class Refused(Exception):  # noqa: N818 - an answer, not an error of the service
         self.headers = dict(headers or {})
 
 
-class ClientGone(Exception):  # noqa: N818 - nobody is left to be told
+class ClientGone(Exception):  # noqa: N818 - there is no one to answer
     """The client closed the connection."""
 
 
 def json_response(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An answer that no browser guesses at and no cache keeps."""
+    """A JSON response that is neither sniffed nor cached."""
     return JSONResponse(value, status, {**JSON_HEADERS, **(headers or {})})
 
 

@@ -1,7 +1,8 @@
-"""`python -m serving.registry`: asks the registry what an alias points to, and hands sound bundles to the workers.
+"""`python -m serving.registry`: polls the registry for the version of an alias, and passes valid bundles to the
+workers.
 
-A process of its own: MLflow takes seconds to import and 150 MB to hold. It ends when its standard input does, that is
-with the worker that started it. No code that a version brings is run: its bundle is read, and checked as any other.
+It is a separate process because importing MLflow takes seconds and 150 MB. It ends when its standard input is closed,
+that is, with the worker that started it. No code of a version is run: its bundle is read and checked like any other.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ REFERENCE = re.compile(r"(?:models:/)?(?P<name>[^@/]+)(?:@(?P<alias>[^@/]+)|/(?P
 INCOMING = "incoming"
 KEPT = 2
 LOOK_SECONDS = 0.2
-# MLflow itself would try for minutes; the next check is a better time.
+# MLflow would retry for minutes; the next check comes sooner.
 MLFLOW = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -42,16 +43,16 @@ MLFLOW = {
 
 
 class RegistryError(RuntimeError):
-    """The registry, or the store of its files, did not give what was asked for; it may next time."""
+    """The registry or its artifact store failed; the next attempt may succeed."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """A version and its bundle's.
+    """A version, and the version that holds its bundle.
 
     Attributes:
         version: what the alias points to.
-        exported: the version that holds its bundle, the same where it was exported itself; None: it was not exported.
+        exported: the version with the bundle, which may be the same; None: it was not exported.
     """
 
     version: str
@@ -59,18 +60,18 @@ class Found:
 
     @property
     def key(self) -> str:
-        """Names the bundle: a version that is exported again has another."""
+        """Identifies the bundle: it changes when a version is exported again."""
         return self.version if self.exported in (self.version, None) else f"{self.version} exported as {self.exported}"
 
 
 class Registry(Protocol):
-    """Where versions are."""
+    """Interface of a registry."""
 
     def find(self) -> Found:
         """What the followed reference points to."""
 
     def fetch(self, version: str, target: Path) -> Path:
-        """Copies a version's files below a folder; where they are."""
+        """Copies a version's files below a folder, and returns their place."""
 
 
 class MlflowRegistry:
@@ -80,7 +81,7 @@ class MlflowRegistry:
         model: `models:/NAME@ALIAS`, or `models:/NAME/VERSION`.
 
     Raises:
-        ValueError: another form.
+        ValueError: the reference has another form.
     """
 
     def __init__(self, model: str) -> None:
@@ -90,10 +91,10 @@ class MlflowRegistry:
         self._name, self._alias, self._version = named["name"], named["alias"], named["version"]
 
     def find(self) -> Found:
-        """What the reference points to; of a version as it was fitted, its newest export.
+        """What the reference points to, and the newest export of a fitted version.
 
         Raises:
-            RegistryError: the registry does not answer, or has no such name, alias or version.
+            RegistryError: the registry does not answer, or the name, alias or version does not exist.
         """
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -131,7 +132,7 @@ class MlflowRegistry:
 
 
 def open_once(folder: Path, settings: Settings) -> Choice:
-    """Open a bundle as the workers will, and close it again; the graph that answers.
+    """Opens a bundle as the workers will, and closes it; returns the chosen graph.
 
     Raises:
         ValueError, RuntimeError: it is refused.
@@ -140,13 +141,13 @@ def open_once(folder: Path, settings: Settings) -> Choice:
 
 
 class Follower:
-    """Keeps a folder's state up with the registry.
+    """Keeps the state in a folder up to date with the registry.
 
     Args:
         model: what is followed.
         folder: of the service.
-        registry: where it is.
-        check: opens a bundle; raises ValueError or RuntimeError for one that is refused.
+        registry: the registry.
+        check: opens a bundle; raises ValueError or RuntimeError to refuse it.
     """
 
     def __init__(self, model: str, folder: Path, registry: Registry, check: Callable[[Path], Choice]) -> None:
@@ -154,7 +155,7 @@ class Follower:
         self._state = read_state(folder) or State(model)
 
     def look(self) -> State:
-        """Ask once, and take what is new. The state, which is written as well."""
+        """Asks once, and fetches a new version. Returns the state, which is also written."""
         try:
             state = self._found(self._registry.find())
         except (RegistryError, OSError) as fault:
@@ -170,7 +171,7 @@ class Follower:
         now = time.time()
         state = replace(self._state, checked=now, error=None)
         if found.key in (state.version, state.refused.version if state.refused else None):
-            return state  # what was refused is not fetched again: the same files would be refused again
+            return state  # a refused version is not fetched again
         if found.exported is None:
             reason = f"it is as it was fitted, with no graphs to serve: evenodd export model={found.version}"
             return self._refuse(state, found, reason)
@@ -187,11 +188,11 @@ class Follower:
         return replace(state, version=found.key, folder=str(kept), choice=asdict(choice), since=now)
 
     def _take(self, version: str) -> Path:
-        """The bundle of a version, in a folder of its own.
+        """Fetches the bundle of a version to a separate folder.
 
         Raises:
-            ValueError: the version holds none.
-            RegistryError: its files cannot be copied.
+            ValueError: the version holds no bundle.
+            RegistryError: the files cannot be copied.
         """
         incoming = self._folder / INCOMING
         shutil.rmtree(incoming, ignore_errors=True)
@@ -205,29 +206,29 @@ class Follower:
         return replace(state, refused=Refusal(found.key, reason, time.time()), refusals=state.refusals + 1)
 
     def _prune(self) -> None:
-        """The bundle that answers stays, and the one before it, which a worker may still be closing."""
+        """Keeps the current bundle and the one before, which a worker may still be closing."""
         for folder in sorted(self._folder.glob("bundle-*"))[:-KEPT]:
             shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self._folder / INCOMING, ignore_errors=True)
 
 
 def follow(follower: Follower, folder: Path, seconds: float) -> None:
-    """Ask again and again, until standard input ends.
+    """Asks repeatedly until standard input is closed.
 
     Args:
-        follower: asks.
-        folder: of the service, where a nudge appears.
-        seconds: between two times, if nothing nudges.
+        follower: the follower.
+        folder: of the service, in which a nudge appears.
+        seconds: interval without a nudge.
     """
     going_on = True
     while going_on:
-        nudged = _nudged(folder)  # before it asks: what comes meanwhile counts
+        nudged = _nudged(folder)  # before it asks, so that a nudge during the question counts
         follower.look()
         going_on = _waits(folder, nudged, seconds)
 
 
 def _waits(folder: Path, nudged: float, seconds: float) -> bool:
-    """Until there is reason to ask. False: standard input has ended."""
+    """Waits for a reason to ask. False: standard input is closed."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and _nudged(folder) == nudged:
         readable, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
@@ -248,10 +249,10 @@ def _first_line(fault: BaseException) -> str:
 
 
 def open_follower(settings: Settings, folder: Path) -> Follower:
-    """A follower of what EVENODD_MODEL names.
+    """A follower of the model in EVENODD_MODEL.
 
     Raises:
-        ValueError: it is no reference.
+        ValueError: it is not a reference.
         RuntimeError: MLflow is missing.
     """
     for name, value in MLFLOW.items():
@@ -269,7 +270,7 @@ def open_follower(settings: Settings, folder: Path) -> Follower:
 
 
 def main() -> None:
-    """Command line, as `following.py` starts it."""
+    """Command line; `following.py` starts it."""
     parser = argparse.ArgumentParser(prog="python -m serving.registry")
     parser.add_argument("--once", action="store_true", help="ask once")
     once = parser.parse_args().once

@@ -1,4 +1,4 @@
-"""Fields of requests, checked. Reasons never repeat what the user sent."""
+"""Checks the fields of requests. Reasons never repeat what the user sent."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def check_strings(texts: Any, settings: Settings, field: str = "texts") -> list[
     """1 to `max_texts` strings.
 
     Args:
-        texts: what was sent.
+        texts: the value.
         settings: the limits.
-        field: where it was.
+        field: name of the field.
 
     Raises:
         Refused: 400, or 413 for too many or too long texts.
@@ -54,7 +54,7 @@ def check_text(body: dict[str, Any], settings: Settings) -> str:
 
 
 def check_explainable(body: dict[str, Any], settings: Settings) -> str:
-    """The field `text`, with a word at least.
+    """The field `text`, with at least one word.
 
     Raises:
         Refused: 400, or 413 for a long one.
@@ -116,7 +116,7 @@ def _check_text(text: Any, field: str, settings: Settings) -> None:
 
 
 def _check_encodable(text: str, field: str) -> None:
-    """JSON can spell half of a surrogate pair, which no UTF-8 can hold."""
+    """Refuses half of a surrogate pair, which JSON can write but UTF-8 cannot."""
     if text.isascii():
         return
     try:

@@ -1,6 +1,6 @@
 """Reviewing corrections: `python -m serving.review PLACE list|accept|refuse|export`.
 
-list [STATE]        corrections as JSON lines, those that are new when no state is named
+list [STATE]        corrections as JSON lines; without a state, the new ones
 accept NUMBER ...   they become training rows
 refuse NUMBER ...   they do not
 export FILE         accepted ones as JSON lines with `text` and `label_text`, which `data=FILE` reads
@@ -20,7 +20,7 @@ def open_for_review(place: str) -> Store:
     """The store, without limits.
 
     Raises:
-        ValueError: no place is named, or it is none.
+        ValueError: no database is named, or the name is not valid.
         RuntimeError: it cannot be opened.
     """
     store = open_store(place, sys.maxsize, sys.maxsize)
@@ -30,7 +30,7 @@ def open_for_review(place: str) -> Store:
 
 
 def write_rows(store: Store, path: Path) -> int:
-    """Write the accepted corrections as JSON lines. Returns how many."""
+    """Writes the accepted corrections as JSON lines. Returns their number."""
     rows = store.rows(ACCEPTED)
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -38,10 +38,10 @@ def write_rows(store: Store, path: Path) -> int:
 
 
 def review(store: Store, numbers: list[int], state: str) -> None:
-    """Accept or refuse corrections.
+    """Accepts or refuses corrections.
 
     Raises:
-        ValueError: one is not there, or not new; those before it are done.
+        ValueError: one does not exist or is not new; those before it are done.
     """
     for number in numbers:
         if not store.review(number, state):

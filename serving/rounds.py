@@ -1,4 +1,4 @@
-"""Rounds of the batcher: which windows of whom run next, and their run."""
+"""Rounds of the batcher: choosing the next windows, and running them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CALIBRATION_TOKENS = 64
 
 @dataclass(frozen=True)
 class Share:
-    """What a job gives to a round: so many windows from a first one on."""
+    """A job's share of a round: its first window and their number."""
 
     job: Job
     first: int
@@ -26,12 +26,12 @@ class Share:
 
 
 def fill_round(active: deque[Job], room: int, drop: Callable[[Job], bool]) -> list[Share]:
-    """Takes windows until the round is full; each job gives a few in its turn, and goes to the end of the queue.
+    """Takes windows until the round is full; each job in turn gives a few and moves to the end of the queue.
 
     Args:
-        active: jobs that are read, in the order of their turns; those that have given all leave it.
+        active: tokenised jobs in the order of their turns; those without further windows are removed.
         room: tokens of a round.
-        drop: whether nobody waits for a job any more.
+        drop: whether a job's client is gone.
     """
     shares: list[Share] = []
     turns = len(active)
@@ -50,7 +50,7 @@ def fill_round(active: deque[Job], room: int, drop: Callable[[Job], bool]) -> li
 
 
 def run_round(engine: Engine, metrics: Metrics, shares: list[Share]) -> tuple[list[Job], int]:
-    """Runs the windows; the jobs that are complete with them, and the tokens that ran."""
+    """Runs the windows. Returns the jobs that are now complete, and the number of tokens."""
     windows = [window for share in shares for window in share.job.windows[share.first : share.first + share.count]]
     if not windows:
         return [], 0
@@ -69,7 +69,7 @@ def run_round(engine: Engine, metrics: Metrics, shares: list[Share]) -> tuple[li
 
 
 def measure_rate(engine: Engine) -> float:
-    """Tokens per second of one full round, so that the first requests meet a limit that fits the machine."""
+    """Tokens per second of one full round, so that the first limit already fits the machine."""
     windows = [[0] * CALIBRATION_TOKENS] * max(engine.round_tokens // CALIBRATION_TOKENS, 1)
     started = time.perf_counter()
     engine.score_windows(windows)
@@ -77,7 +77,7 @@ def measure_rate(engine: Engine) -> float:
 
 
 def _fitting(job: Job, room: int) -> int:
-    """How many of the job's next windows go into a round with so much room: at least one."""
+    """Number of the job's next windows that fit into the round, at least one."""
     count = 0
     for window in job.windows[job.next : job.next + WINDOWS_PER_TURN]:
         room -= len(window)

@@ -1,4 +1,4 @@
-"""Everything that one worker holds: its variants, their queues and the store of corrections."""
+"""The state of one worker: its variants, their queues and the store of corrections."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ MOST_KEPT_AT_ONCE = 8
 GC_THRESHOLD = 50_000
 CHANGE_SECONDS = 0.2
 STILL_SECONDS, STUCK_SECONDS = 20.0, 120.0
-# Variable in which the parent hands its choices of graphs to its workers: measured once, and the same in all of them.
+# Variable in which the parent passes its choice of graphs, measured once, to its workers.
 CHOSEN = "EVENODD_CHOSEN_GRAPHS"
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One model being served."""
+    """A served model."""
 
     bundle: Bundle
     engine: Engine
@@ -48,12 +48,12 @@ class Variant:
     metrics: Metrics
 
     def show(self) -> None:
-        """What runs, in the metrics."""
+        """Shows in the metrics what runs."""
         version = str(self.bundle.description.get("version"))
         self.metrics.runs_on(self.engine.provider, self.engine.graph, version)
 
     def answer(self, scored: Sequence[Scored]) -> dict[str, Any]:
-        """The body of an answer of `/classify`."""
+        """The body of a response of `/classify`."""
         results = []
         for item in scored:
             result = self.engine.decision.answer(item.probabilities)
@@ -62,16 +62,16 @@ class Variant:
         return {"results": results, "model": self.bundle.identity}
 
     def opinion(self, scored: Scored) -> dict[str, Any]:
-        """What the model says of a text, as it stands beside a correction."""
+        """The model's answer to a text, which is stored with a correction."""
         decided = self.engine.decision.answer(scored.probabilities)
         said = {"predicted": decided["label"], "decision": decided["decision"], "score": decided["score"]}
         return {**said, "variant": self.bundle.variant, "version": self.bundle.description.get("version")}
 
     def explain(self, explanation: Explanation, scored: Sequence[Scored]) -> dict[str, Any]:
-        """The body of an answer of `/explain`: a part weighs what the score loses without it.
+        """The body of a response of `/explain`: the weight of a part is the loss of score without it.
 
         Args:
-            explanation: with its parts.
+            explanation: the parts.
             scored: the answers for the text, and for it without each of its parts.
         """
         decision = self.engine.decision
@@ -91,11 +91,11 @@ class Runtime:
 
     Args:
         settings: of the service.
-        chosen: graphs by variant, where they were chosen before.
+        chosen: graphs by variant, if they were chosen before.
 
     Raises:
         ValueError: a bundle or a setting is refused.
-        RuntimeError: a provider that was asked for did not come up, or the store of corrections cannot be opened.
+        RuntimeError: a provider did not start, or the store of corrections cannot be opened.
     """
 
     def __init__(self, settings: Settings, chosen: Mapping[str, Choice] | None = None) -> None:
@@ -114,11 +114,11 @@ class Runtime:
 
     @property
     def default(self) -> str:
-        """The variant that answers where none is named."""
+        """The variant that answers if none is named."""
         return next(iter(self.variants))
 
     def start_following(self) -> None:
-        """From now on, in this event loop, what the registry gives is changed over to."""
+        """Starts following the registry, in this event loop."""
         self._loop = asyncio.get_running_loop()
         if self.watcher is not None:
             self.watcher.start()
@@ -133,19 +133,19 @@ class Runtime:
         return Watcher(folder, served, self._change_over, note)
 
     def _change_over(self, state: State) -> None:
-        """Open a version beside the one that answers, and let it answer; for the watcher's thread.
+        """Opens a version beside the current one, and switches to it; for the watcher's thread.
 
-        The event loop changes over, between two requests: what was put into a queue before is answered from there, and
-        nothing is put into it after. Only then does the old queue end.
+        The event loop switches between two requests: requests in the old queue are answered from there, and later
+        ones enter the new queue. Then the old queue is closed.
 
         Raises:
-            ValueError, RuntimeError: the version is refused; nothing has changed.
+            ValueError, RuntimeError: the version is refused, and the old one stays.
         """
         bundle = read_bundle(Path(str(state.folder)))
         before = list(self.variants.values())
         rate = max(variant.batcher.admission.rate.value for variant in before)
         opened = _open_variant(bundle, self.settings, Choice(**state.choice) if state.choice else None)
-        opened.batcher.admission.rate.expect(rate)  # its own was measured beside the load
+        opened.batcher.admission.rate.expect(rate)  # the rate measured here is too low, because of the load
         if not self._changed({bundle.variant: opened}):
             opened.batcher.close()
             raise RuntimeError("the worker is ending")
@@ -156,7 +156,7 @@ class Runtime:
         logger.info("serving version %s of %s", state.version, state.model)
 
     def _changed(self, variants: dict[str, Variant]) -> bool:
-        """Whether the event loop changed over; one that waits for the watcher to end does not."""
+        """Whether the event loop switched; it does not while it waits for the watcher to end."""
         change: Future[None] = Future()
 
         def take() -> None:
@@ -198,11 +198,11 @@ class Runtime:
         return None if self.watcher is None or folder is None else about(self.watcher.served, folder)
 
     async def keep(self, correction: dict[str, Any]) -> None:
-        """Keep a correction, in a thread of its own: a database that lets wait delays nothing else.
+        """Stores a correction, in a thread, so that a slow database delays nothing else.
 
         Raises:
             StoreFullError: a limit is reached.
-            RuntimeError: the store cannot be used, or is so slow that others wait already.
+            RuntimeError: the store cannot be used, or is so slow that others already wait.
         """
         if self.corrections is None or self._kept_now >= MOST_KEPT_AT_ONCE:
             raise RuntimeError(f"{self._kept_now} corrections are being kept already")
@@ -213,7 +213,7 @@ class Runtime:
             self._kept_now -= 1
 
     def overload(self, client: str | None) -> OverloadedError | None:
-        """Why no variant would take even a short request of a client, or None; counted as one text of the default one.
+        """Reason why no variant would accept even a short request of a client, or None; counted as one refused text.
 
         Args:
             client: None: whoever it is.
@@ -229,7 +229,7 @@ class Runtime:
 
     @property
     def takes_no_more(self) -> str | None:
-        """Why requests are turned away or stand still, or None."""
+        """Reason why requests are refused or make no progress, or None."""
         for variant in self.variants.values():
             if variant.batcher.still_seconds > STILL_SECONDS:
                 return "the queue stands still"
@@ -239,16 +239,16 @@ class Runtime:
 
     @property
     def stuck(self) -> bool:
-        """Whether a queue has stood still for so long that only a new start can help."""
+        """Whether a queue has made no progress for so long that only a restart can help."""
         return any(variant.batcher.still_seconds > STUCK_SECONDS for variant in self.variants.values())
 
     def note_queues(self) -> None:
-        """Show how long the queues are."""
+        """Shows the lengths of the queues."""
         for variant in self.variants.values():
             variant.metrics.queue(variant.batcher.admission.wait, variant.batcher.still_seconds)
 
     def close(self) -> None:
-        """Finish what was accepted."""
+        """Finishes accepted requests."""
         if self.watcher is not None:
             self.watcher.close()
         for variant in self.variants.values():
@@ -257,9 +257,9 @@ class Runtime:
 
 
 def open_runtime() -> Runtime:
-    """A runtime from the environment, warm, with the collector of garbage told to leave what is there alone.
+    """A warm runtime from the environment; the garbage collector is told to ignore all existing objects.
 
-    Collecting over all that was loaded stalls requests for tens of milliseconds, and frees nothing.
+    Collecting over them stalls requests for tens of milliseconds and frees nothing.
     """
     runtime = Runtime(read_settings(), chosen_graphs())
     gc.collect()
@@ -269,14 +269,15 @@ def open_runtime() -> Runtime:
 
 
 def chosen_graphs() -> dict[str, Choice]:
-    """Graphs by variant as the parent of this worker chose them; empty where it did not."""
+    """Graphs by variant as chosen by this worker's parent; empty if it did not choose."""
     return {name: Choice(**given) for name, given in json.loads(os.environ.get(CHOSEN, "{}")).items()}
 
 
 def check_bundles() -> None:
-    """Open everything once, as the workers will, and close it again: a refusal belongs before the first worker.
+    """Opens everything once, as the workers will, and closes it, so that faults are reported before any worker
+    starts.
 
-    Which graphs answer is chosen here, while nothing else runs, and told to the workers by `CHOSEN`.
+    The graphs are chosen here, while nothing else runs, and passed to the workers in `CHOSEN`.
 
     Raises:
         ValueError, RuntimeError: as Runtime.
@@ -298,7 +299,7 @@ def _open_store(settings: Settings) -> Store | None:
 
 
 def _ordered_bundles(settings: Settings, state: State | None = None) -> dict[str, Bundle]:
-    """Checked bundles, that of the default variant first; where a model is followed and found, its bundle alone."""
+    """Checked bundles, the default variant first; if a followed model was found, only its bundle."""
     if state is not None and state.folder is not None:
         return read_bundles([Path(state.folder)])
     folders = bundle_folders(settings.bundle, BUNDLES_INSIDE)

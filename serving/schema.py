@@ -1,4 +1,4 @@
-"""Shapes of the answers, as `/docs.json` describes them."""
+"""Schemas of the responses in `/docs.json`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .runtime import Runtime, Variant
 
 
 class ModelName(BaseModel):
-    """Which model answered."""
+    """The model that answered."""
 
     name: str
     variant: str
@@ -37,7 +37,7 @@ class Classified(BaseModel):
 
 
 class WordWeight(BaseModel):
-    """A part of the text, its place in characters, and the score of the text less the score without it."""
+    """A part of the text, its position in characters, and the score of the text minus the score without the part."""
 
     word: str
     start: int

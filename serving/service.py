@@ -1,8 +1,8 @@
 """The BentoML service: `bentoml serve serving.service:EvenOdd` with EVENODD_BUNDLE set, or from a built Bento.
 
 Workers: one per core on a CPU, each with one ONNX Runtime thread. Two workers of one thread answered more requests
-than one worker of two threads on every load measured, as products of this size do not split well and HTTP has a core's
-work too. EVENODD_WORKERS overrides it; set it to 1 for a GPU.
+than one worker of two threads on every measured load, because products of this size do not split well and HTTP also
+needs a core. EVENODD_WORKERS overrides the number; set it to 1 for a GPU.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ def _workers() -> Any:
 
 
 class FrontedService(bentoml.Service[Any]):
-    """A service whose own routes are answered before BentoML's layers.
+    """A service whose own routes are answered before BentoML's middleware.
 
-    Those layers (OpenTelemetry, request metrics, access log, timeout) cost 0.35 ms of a core per request, a fifth of
-    what a short text costs in the graph; the front counts and times requests itself. EVENODD_BENTOML_LAYERS=1 puts
-    them in front, for traces and an access log.
+    That middleware (OpenTelemetry, request metrics, access log, timeout) costs 0.35 ms of a core per request, a fifth
+    of the graph's time for a short text; the front counts and times requests itself. EVENODD_BENTOML_LAYERS=1 puts it
+    in front, for traces and an access log.
     """
 
     def to_asgi(self, is_main: bool = True) -> Any:
-        """The application of one worker."""
+        """The ASGI application of one worker."""
         settings = read_settings()
         early = Early(opened, settings)
         if is_main and bentoml.server_context.worker_index is not None:
@@ -67,7 +67,7 @@ class FrontedService(bentoml.Service[Any]):
 
     @property
     def openapi_spec(self) -> Any:
-        """What `/docs.json` shows."""
+        """The content of `/docs.json`."""
         return complete(super().openapi_spec.asdict(), str(self.inner.__doc__))
 
 
@@ -84,10 +84,10 @@ class EvenOdd:
     @bentoml.on_deployment
     @staticmethod
     def check() -> None:
-        """Refuse a bundle once, before any worker starts.
+        """Checks the bundles once, before any worker starts.
 
         Raises:
-            BentoMLConfigException: why; the command line shows it as one line.
+            BentoMLConfigException: the reason, which the command line shows in one line.
         """
         try:
             check_bundles()
@@ -102,7 +102,7 @@ class EvenOdd:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Show when this worker started, and the queues' state from now on."""
+        """Shows when this worker started, and from now on the state of its queues."""
         Instruments.get().started.set(time.time())
         opened().start_following()
         self._beat()
@@ -112,14 +112,14 @@ class EvenOdd:
         self._heart = asyncio.get_running_loop().call_later(BEAT_SECONDS, self._beat)
 
     async def __is_ready__(self) -> bool:
-        """Whether this worker takes requests; `/readyz` asks."""
+        """Whether this worker accepts requests; for `/readyz`."""
         reason = opened().takes_no_more
         if reason is not None:
             logger.warning("not ready | %s", reason)
         return reason is None
 
     async def __is_alive__(self) -> bool:
-        """Whether the queues move; `/livez` asks."""
+        """Whether the queues make progress; for `/livez`."""
         return not opened().stuck
 
     @bentoml.on_shutdown
@@ -144,7 +144,7 @@ class EvenOdd:
 
 
 def _log_through_bentoml() -> None:
-    """Show the service's lines, and the classifier's, where BentoML's are."""
+    """Sends log lines of the service and the classifier to BentoML's log."""
     for name in (__package__, "evenodd"):
         ours = logging.getLogger(name)
         ours.handlers = logging.getLogger("bentoml").handlers

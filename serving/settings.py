@@ -1,4 +1,4 @@
-"""What the operator may set, from environment variables, checked all at once."""
+"""The operator's settings, from environment variables, all checked together."""
 
 from __future__ import annotations
 
@@ -24,39 +24,39 @@ class Settings:
 
     Attributes:
         bundle: Folders of bundles; empty: those inside the Bento (`serving/bundles/*`).
-        model: A registered model to follow, `models:/NAME@ALIAS`: what the alias points to is served, and bundles of
-            `bundle` only as long as the registry has given none. MLFLOW_TRACKING_URI says where the registry is.
-        follow_seconds: Seconds between two questions to the registry; None: 15, or 300 where a webhook is set.
-        webhook_secret: Secret of MLflow's webhook to `/webhooks/mlflow`; None: that path refuses everything.
+        model: A registered model to follow, `models:/NAME@ALIAS`; bundles of `bundle` are served only until the
+        registry has provided a version. MLFLOW_TRACKING_URI is the registry.
+        follow_seconds: Seconds between two questions to the registry; None: 15, or 300 with a webhook.
+        webhook_secret: Secret of MLflow's webhook to `/webhooks/mlflow`; None: webhooks are refused.
         variant: The default variant; None: that of the first bundle.
         provider: Overrides the bundle's `provider`.
-        graph: Overrides the bundle's graph for the device. `checked`: int8, and again in float32 what lies near a
-            boundary, so that labels and decisions are the float32 graph's; where the bundle names it, it is taken if it
-            proves faster at start, which `/info` tells.
+        graph: Overrides the bundle's graph for the device. `checked`: int8, repeated in float32 near a boundary, so
+        that labels and decisions are those of the float32 graph. If the bundle recommends it, it is used only if it
+        proves faster at start; `/info` shows the choice.
         threads: ONNX Runtime threads of one session, in one worker.
-        token_budget: Padded tokens that one run of the graph holds at most; None: what suits the device.
-        max_texts: Texts of one request.
-        max_chars: Characters of one text.
-        max_body: Bytes of one request's body.
-        max_held: Bytes of large bodies that one worker holds at a time, half of them for one client.
-        max_tokens: Tokens of one request.
-        max_wait: Seconds that a short request may stand behind others in one worker, three quarters of them behind
-            those of its own client; what would wait longer, by the rate of late, is turned away at once.
+        token_budget: Maximal number of padded tokens in one run of the graph; None: depends on the device.
+        max_texts: Maximal number of texts of one request.
+        max_chars: Maximal number of characters of one text.
+        max_body: Maximal bytes of one request's body.
+        max_held: Maximal bytes of large bodies in one worker at a time; one client may use half.
+        max_tokens: Maximal number of tokens of one request.
+        max_wait: Seconds that a short request may wait for others in one worker, three quarters of them for requests
+        of its own client; requests that would wait longer, by the recent rate, are refused at once.
         timeout: Seconds after which a waiting request is answered with 503.
-        explain_tokens: Tokens that all runs of an explanation hold: a short text is explained by words, a longer one
-            by sentences or passages.
-        hosts: Names that requests may be sent to, apart by commas; `*`: any. Empty: any, and where the service listens
-            on this machine alone, local names.
-        api_keys: Entries of `python -m serving.access`, apart by commas; empty: no key is needed.
-        rate: Requests a second that one client may send to one worker; None: any.
-        proxies: Networks of proxies whose `X-Forwarded-For` names the client, apart by commas.
+        explain_tokens: Maximal tokens of all runs of an explanation: a short text is explained by words, a longer one
+        by sentences or passages.
+        hosts: Host names that requests may use, separated by commas; `*`: any. Empty: any, or only local names if the
+        service listens on this machine alone.
+        api_keys: Entries of `python -m serving.keys`, separated by commas; empty: no key is needed.
+        rate: Requests per second of one client to one worker; None: no limit.
+        proxies: Networks of proxies whose `X-Forwarded-For` names the client, separated by commas.
         keep_alive: Seconds that an idle connection stays open: longer than those of proxies in front.
-        exact: Where the graph's scores depend on the batch, a text always gets the same score: int8 runs each text by
-            itself (about a seventh of the throughput), `checked` runs all in float32. Explanations do so always.
-        corrections: Where corrections go: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
+        exact: Makes scores independent of the batch: int8 runs each text alone (about a seventh of the throughput),
+        `checked` runs everything in float32. Explanations always do so.
+        corrections: Database of corrections: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
         corrections_password: File with the password of that database; it may hold any character.
         max_corrections: Corrections that may wait for review before more are refused.
-        client_corrections: Of them, those of one client.
+        client_corrections: The same for one client.
     """
 
     bundle: tuple[Path, ...] = ()
@@ -97,7 +97,7 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Settings from the environment.
 
     Raises:
-        ValueError: one message that lists every variable with a value that is not allowed.
+        ValueError: one message lists every variable with an invalid value.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}

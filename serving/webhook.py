@@ -1,7 +1,8 @@
-"""MLflow's webhook: told that the registry changed, the follower asks at once.
+"""MLflow's webhook: when the registry changes, the follower asks it at once.
 
-A delivery only makes the service look; what it serves it learns from the registry itself. It is signed all the same, so
-that strangers cannot make it ask without end: HMAC-SHA256 over id, time and body, as MLflow signs (3.3 and later).
+A delivery only triggers a question; the answer comes from the registry itself. Deliveries are signed nevertheless, so
+that strangers cannot trigger questions without end: HMAC-SHA256 over id, time and body, as MLflow 3.3 and later sign
+them.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ OLDEST_SECONDS = 300
 
 
 def check_delivery(secret: str, headers: Headers, body: bytes, now: float | None = None) -> None:
-    """Whether somebody who knows the secret sent the body, of late.
+    """Checks that the sender knows the secret and the delivery is recent.
 
     Raises:
         Refused: 401, the signature is missing, wrong or old.
@@ -39,7 +40,7 @@ def check_delivery(secret: str, headers: Headers, body: bytes, now: float | None
 
 
 def names_model(delivery: dict[str, Any], model: str) -> bool:
-    """Whether a delivery is about the followed model; one that names none is."""
+    """Whether a delivery is about the followed model; also true if it names no model."""
     data = delivery.get("data")
     name = data.get("name") if isinstance(data, dict) else None
     return name is None or name == re.split("[@/]", model.removeprefix("models:/"))[0]
