@@ -1,4 +1,4 @@
-"""What is logged in a run: settings, figures, curves, tags, tables, plots, files, data sets."""
+"""Logging to a run: settings, figures, curves, tags, tables, plots, files, data sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _digests: dict[str, dict[str, str]] = {}
 
 
 def take_digests(run_id: str) -> dict[str, str]:
-    """Digests of what was logged in a run, by path; they are not kept any longer."""
+    """Returns and forgets the digests of what was logged in a run, by path."""
     return _digests.pop(run_id, {})
 
 
@@ -46,13 +46,13 @@ def log_settings(
     *,
     usual: Settings | None = None,
 ) -> None:
-    """All settings of these sections and names in an artifact; as parameters those alone that runs differ in.
+    """Logs all settings of these sections and names as an artifact, and the unusual ones as parameters.
 
     Args:
         settings: of the run.
         parts: sections and dotted settings that matter to it.
-        facts: what else runs are told apart by: `variant`, `rows`, …; first among the parameters.
-        usual: the settings when nothing is said; one that equals them is no parameter.
+        facts: further parameters that distinguish runs, such as `variant` and `rows`; they come first.
+        usual: the defaults; a setting that equals its default is not a parameter.
     """
     flat, defaults = flatten(settings), flatten(usual or Settings())
     used = {key: value for key, value in flat.items() if is_among(key, parts)}
@@ -63,35 +63,35 @@ def log_settings(
 
 
 def log_parameters(chosen: Mapping[str, Any]) -> None:
-    """Parameters of the open run; one that `mlflow run` has recorded already is left as it stands."""
+    """Parameters of the open run; those that `mlflow run` has recorded already are kept."""
     run_id = active_run_id()
     recorded = MlflowClient().get_run(run_id).data.params if run_id else {}
     mlflow.log_params({key: _text(value) for key, value in chosen.items() if key not in recorded})
 
 
 def log_metrics(metrics: Mapping[str, float], *, run_id: str | None = None, model_uri: str | None = None) -> None:
-    """Final figures of the open run, or of another one; those that are not numbers are left out.
+    """Final figures of the open run or another one; NaN and None are left out.
 
-    They stand at step 0, where MLflow draws bars.
+    They are logged at step 0, so that MLflow draws bars.
 
     Args:
-        metrics: by name, in the order in which they are to be read.
+        metrics: by name, in reading order.
         run_id: of another run.
-        model_uri: of the logged model that they are figures of.
+        model_uri: of the logged model that they belong to.
     """
     model_id = model_uri.removeprefix("models:/") if model_uri else None
     mlflow.log_metrics(_finite(metrics), step=0, run_id=run_id, model_id=model_id)
 
 
 def log_measured(figures: Mapping[str, float], model_uri: str | None = None) -> None:
-    """Everything that was measured of the open run in an artifact, and what people compare of it as metrics."""
+    """Logs all figures of the open run as an artifact, and those that people compare as metrics."""
     finite = {key: float(value) for key, value in figures.items() if value is not None and value == value}
     log_json(finite, FIGURES)
     log_metrics({key: finite[key] for key in METRICS if key in finite}, model_uri=model_uri)
 
 
 def log_curves(metrics: Mapping[str, float], step: int) -> None:
-    """Points of the curves of a fit, sent in the background, and kept while the store is away."""
+    """Points of the curves of a fit, sent in the background, and kept while the store is unreachable."""
     owner = active_run_id()
     if owner is not None:
         OUTBOX.add(owner, _finite({CURVES[key]: value for key, value in metrics.items() if key in CURVES}), step)
@@ -116,12 +116,12 @@ def set_tags(tags: Mapping[str, Any]) -> None:
 
 
 def rename_run(name: str) -> None:
-    """Another name for the open run: what it found."""
+    """Renames the open run."""
     mlflow.set_tag("mlflow.runName", name)
 
 
 def link_models(uris: Sequence[str], *, made: bool) -> None:
-    """Shows logged models with the open run: as what it made, or else as what it read."""
+    """Links logged models to the open run, as its outputs (`made`) or its inputs."""
     run_id, ids = active_run_id() or "", list(dict.fromkeys(uri.removeprefix("models:/") for uri in uris))
     if made:
         MlflowClient().log_outputs(run_id, models=[LoggedModelOutput(model_id, step=0) for model_id in ids])
@@ -141,7 +141,7 @@ def log_figures(figures: Mapping[str, Figure], folder: str = "plots") -> None:
 
 
 def log_table(name: str, table: pd.DataFrame) -> None:
-    """A table that the UI shows and compares between runs, and the same as CSV."""
+    """A table that the UI shows and compares between runs, and as CSV."""
     mlflow.log_table(table.astype(object).where(table.notna(), None), f"tables/{name}.json")
     log_text(table.to_csv(index=False), f"tables/{name}.csv")
 
@@ -158,7 +158,7 @@ def log_json(content: Any, path: str) -> None:
 
 
 def log_file(path: Path, folder: str | None = None) -> None:
-    """A file, or a folder with all in it, as artifacts."""
+    """A file or a folder as artifacts."""
     if path.is_dir():
         mlflow.log_artifacts(str(path), folder)
     else:
@@ -167,7 +167,7 @@ def log_file(path: Path, folder: str | None = None) -> None:
 
 
 def _record(path: str, digest: str) -> None:
-    """Notes the digest of an artifact of the open run, which is written down when the run is done."""
+    """Remembers the digest of an artifact of the open run, which is stored when the run is done."""
     run_id = active_run_id()
     if run_id:
         _digests.setdefault(run_id, {})[path] = digest[:DIGEST_LENGTH]
@@ -185,7 +185,7 @@ def log_dataset(rows: Any, name: str, digest: str, context: str) -> None:
     except MlflowException as error:
         if not any(words in str(error) for words in ALREADY_THERE):
             raise
-        mlflow.log_input(dataset, context=context)  # another fit of the same rows wrote it between look-up and insert
+        mlflow.log_input(dataset, context=context)  # another fit of the same rows inserted it meanwhile
 
 
 def _text(value: Any) -> str:
@@ -195,5 +195,5 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """A setting as YAML has it."""
+    """A setting as a plain YAML value."""
     return list(value) if isinstance(value, tuple) else str(value) if isinstance(value, Path) else value

@@ -1,6 +1,6 @@
-"""Artifacts on this machine: local ones where they are, others in a folder that is deleted when the process ends.
+"""Artifacts on this machine: local ones in place, others in a folder that is deleted when the process ends.
 
-MLflow makes a folder in the system's temporary folder for every download and never deletes it.
+MLflow creates a temporary folder for every download and never deletes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where runs go: one experiment a name, of MLflow's model-training kind, with a description."""
+"""The experiment of a command's runs: one per name, of MLflow's model-training kind, with a description."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ HOW_TO_READ = (
 
 
 def configure(experiment: str) -> None:
-    """Chooses where this command's runs go; closes runs and takes away leases of processes that are gone.
+    """Chooses the experiment of this command's runs, and closes runs and leases of dead processes.
 
-    An experiment that the user chose goes first: by `--experiment-name`, by MLflow's environment variables or by
-    `mlflow.set_experiment`. Else it is `experiment`, also under `mlflow run`, which has then opened its own run in
-    MLflow's default experiment: that one is left with a note of where the others are.
+    An experiment that the user chose takes precedence: `--experiment-name`, MLflow's environment variables or
+    `mlflow.set_experiment`. Otherwise it is `experiment`, also under `mlflow run`, which has then opened its own run
+    in MLflow's default experiment; that run gets a note that names the experiment.
 
     Raises:
         RuntimeError: the store does not answer, or its database is damaged.
@@ -53,7 +53,7 @@ def _choose_experiment(experiment: str) -> None:
 
 
 def _current_experiment() -> str:
-    """Id of the experiment in which a run that is opened now would be."""
+    """Id of the experiment that a new run would belong to."""
     taken_up = os.environ.get("MLFLOW_RUN_ID")
     if taken_up:
         return str(MlflowClient().get_run(taken_up).info.experiment_id)
@@ -63,7 +63,7 @@ def _current_experiment() -> str:
 
 
 def _dress(experiment_id: str) -> None:
-    """Tells MLflow that models are trained there, and people what there is; what a person has written stays."""
+    """Sets the experiment's kind and description; a description that a person wrote is kept."""
     client = MlflowClient()
     experiment = client.get_experiment(experiment_id)
     if KIND_TAG not in experiment.tags and experiment_id != DEFAULT_EXPERIMENT:
@@ -73,7 +73,8 @@ def _dress(experiment_id: str) -> None:
 
 
 def describe_experiment(*paragraphs: str) -> None:
-    """Puts what the newest comparison found on top of the open run's experiment; what a person has written stays."""
+    """Puts the newest comparison into the description of the open run's experiment; a description that a person wrote
+    is kept."""
     run, client = mlflow.active_run(), MlflowClient()
     experiment = client.get_experiment(run.info.experiment_id) if run else None
     if experiment is None:
@@ -97,7 +98,7 @@ def experiment_page() -> str:
 
 
 def _leave_default(experiment: str) -> None:
-    """Takes this process out of the run that `mlflow run` opened, where nobody chose its experiment."""
+    """Leaves the run that `mlflow run` opened, if the user chose no experiment."""
     run_id, client = os.environ.get("MLFLOW_RUN_ID"), MlflowClient()
     if run_id is None or client.get_run(run_id).info.experiment_id != DEFAULT_EXPERIMENT:
         return
@@ -110,14 +111,14 @@ def _leave_default(experiment: str) -> None:
 
 
 def connection() -> dict[str, str]:
-    """Where this process keeps its runs and models: what `connect` takes in another one."""
+    """Tracking store and experiment of this process, for `connect` in another one."""
     run = mlflow.active_run()
     experiment = run.info.experiment_id if run else ""
     return {"tracking": mlflow.get_tracking_uri(), "registry": mlflow.get_registry_uri(), "experiment": experiment}
 
 
 def connect(place: Mapping[str, str]) -> None:
-    """Keeps runs and models where another process does."""
+    """Uses the tracking store and experiment of another process."""
     _quieten()
     mlflow.set_tracking_uri(place["tracking"])
     mlflow.set_registry_uri(place["registry"])
@@ -135,7 +136,7 @@ def _quieten() -> None:
         "mlflow.system_metrics",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)
-    logging.getLogger("mlflow.tracking.fluent").setLevel(logging.WARNING)  # that an experiment is created
+    logging.getLogger("mlflow.tracking.fluent").setLevel(logging.WARNING)  # its message about a new experiment
 
 
 def experiment_name() -> str:

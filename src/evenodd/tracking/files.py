@@ -27,13 +27,13 @@ def record_files(uri: str) -> None:
 
 
 def sound_files(uri: str) -> Path:
-    """The files of a logged model on this machine, none of them other than when it was logged.
+    """The files of a logged model on this machine, unchanged since it was logged.
 
     Args:
         uri: `models:/ID` of a logged model, or `models:/NAME/VERSION`.
 
     Raises:
-        RuntimeError: files are gone or damaged; the message names the first.
+        RuntimeError: files are missing or damaged; the message names the first.
         StoreUnreachableError: the store does not answer.
     """
     try:
@@ -56,7 +56,7 @@ def _folder(uri: str) -> Path:
 
 
 def recorded_files(uri: str) -> dict[str, str]:
-    """Digests of a model's files as they were logged, by name; empty where this package did not log it."""
+    """Digests of a model's files when it was logged, by name; empty if this package did not log it."""
     return dict(json.loads(MlflowClient().get_logged_model(_model_id(uri)).tags.get(FILES_TAG, "{}")))
 
 

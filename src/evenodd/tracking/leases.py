@@ -1,14 +1,14 @@
-"""Leases: who works on what, seen by every client of the tracking store.
+"""Leases: which process works on what, visible to every client of the tracking store.
 
-A lease is a registered model whose name, `evenodd-lease-KEY-NUMBER`, only one client can create. Its holder changes a
-tag of it every few seconds. Who hears nothing for `SILENCE_SECONDS` takes the lease over by creating the next number
-and deleting the one before: of two, one creates it. A claim counts only if its predecessor was still there afterwards,
-so that one who was slow cannot take over what was taken over and finished, or woke up, in the meantime. Nobody's clock
-is compared with another's. A holder on this kernel and in this PID namespace whose process has ended is known to be
-gone at once.
+A lease is a registered model with the name `evenodd-lease-KEY-NUMBER`, which only one client can create. Its holder
+changes a tag of it every few seconds. A client that sees no change for `SILENCE_SECONDS` takes the lease over: it
+creates the next number, which only one of two clients can do, and deletes the previous one. The takeover is valid
+only if the previous one still existed afterwards; otherwise another client has taken it over or its holder has
+finished meanwhile. Clocks of different machines are never compared. If the holder ran on this kernel and in this PID
+namespace, the end of its process is noticed at once.
 
-The registry is where they are because it is where only one of two clients can create a name. They show among its models
-while work goes on, each with a description; what a process left behind goes with the next command, see `sweep`.
+Leases are in the registry because names are created atomically there. They are listed among the models while work is
+in progress, each with a description; the next command deletes those of dead processes, see `sweep`.
 """
 
 from __future__ import annotations
@@ -41,16 +41,16 @@ PREFIX = "evenodd-lease"
 
 
 class LeaseLostError(RuntimeError):
-    """Another process has taken over what this one was at."""
+    """Another process has taken over this process's work."""
 
 
 @dataclass
 class Lease:
-    """What this process holds.
+    """A lease that this process holds.
 
     Attributes:
         name: of the registered model.
-        what: in words.
+        what: description of the work.
         waited: whether another process held it before.
         lost: whether another process has taken it over.
     """
@@ -61,16 +61,16 @@ class Lease:
     lost: bool = False
 
     def beat(self) -> None:
-        """Shows that the holder is there."""
+        """Shows that the holder is alive."""
         try:
             MlflowClient().set_registered_model_tag(self.name, BEAT_TAG, next_beat())
         except MlflowException as error:
             self.lost = self.lost or is_missing(error)
 
     def check(self) -> None:
-        """Ends the work of a process that was silent for so long that another one does it now.
+        """Raises an error if another process has taken over, because this one was silent too long.
 
-        It costs nothing, except after this process was stopped.
+        It is cheap, except after this process was stopped.
 
         Raises:
             LeaseLostError: another process has taken it over.
@@ -85,11 +85,11 @@ class Lease:
 
 @contextmanager
 def lease(key: str, what: str) -> Iterator[Lease]:
-    """Holds the lease of a key; waits while another process, on whatever host, holds it.
+    """Holds the lease of a key; waits while another process, on any host, holds it.
 
     Args:
-        key: what is worked on, e.g. a fingerprint.
-        what: the same in words, for logs and for whoever sees the lease in the registry.
+        key: identifies the work, for example a fingerprint.
+        what: description, for logs and the registry.
     """
     client, watch, waited = MlflowClient(), Silence(), False
     while (name := _claim(client, _prefix(key), what, watch)) is None:
@@ -103,13 +103,13 @@ def lease(key: str, what: str) -> Iterator[Lease]:
             yield held
     finally:
         if not held.lost:
-            with suppress(MlflowException):  # where the store is away, it lapses
+            with suppress(MlflowException):  # if the store is unreachable, the lease expires
                 client.delete_registered_model(name)
 
 
 @dataclass(frozen=True)
 class _Record:
-    """A lease as the registry has it."""
+    """A lease in the registry."""
 
     name: str
     owner: str
@@ -117,24 +117,24 @@ class _Record:
 
     @property
     def number(self) -> int:
-        """From 1; a higher one was taken over from a lower one."""
+        """From 1, and one higher after each takeover."""
         return int(self.name.rpartition("-")[2])
 
     @property
     def prefix(self) -> str:
-        """What the names of one lease begin with."""
+        """Common prefix of the names of one lease."""
         return self.name.removesuffix(str(self.number))
 
 
 def sweep() -> None:
-    """Takes away what processes left that are gone; of those elsewhere, while this one goes on, what falls silent."""
+    """Deletes leases of dead processes; those of other hosts are watched, and deleted if they stay silent."""
     client, watch = MlflowClient(), Silence()
     if _sweep(client, watch):
         HEART.watch(lambda: _sweep(client, watch))
 
 
 def _sweep(client: MlflowClient, watch: Silence) -> bool:
-    """Whether there are leases of processes elsewhere; those that have lapsed are claimed, and given back at once."""
+    """Whether other hosts hold leases; expired ones are claimed and released at once."""
     left = False
     with suppress(MlflowException):
         for record in _records(client, f"{PREFIX}-"):
@@ -147,7 +147,7 @@ def _sweep(client: MlflowClient, watch: Silence) -> bool:
 
 
 def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str | None:
-    """Name of the lease if it is ours now; None while another process holds it."""
+    """Name of the lease if this process now holds it; None while another process holds it."""
     before = _records(client, prefix)
     last = before[-1] if before else None
     if last is not None and not watch.lapsed(last.name, last.owner, last.beat):
@@ -157,7 +157,7 @@ def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str 
         client.create_registered_model(name, tags=mark(), description=described(what))
     except MlflowException as error:
         if error.error_code in ("RESOURCE_ALREADY_EXISTS", "RESOURCE_DOES_NOT_EXIST"):
-            return None  # another process was first, and may have ended since
+            return None  # another process was faster, and may have ended since
         raise
     after = _records(client, prefix)
     if not after or after[-1].name != name or (last is not None and last not in after):
@@ -171,7 +171,7 @@ def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str 
 
 
 def described(what: str) -> str:
-    """What the registry's page says of a lease."""
+    """Description of a lease in the registry."""
     return (
         f"No model: while this entry is here, a process of {socket.gethostname()} is {what}, and others wait for it. "
         "It goes when that one ends; one that was killed leaves it to the next evenodd command."
@@ -179,7 +179,7 @@ def described(what: str) -> str:
 
 
 def _records(client: MlflowClient, prefix: str) -> list[_Record]:
-    """What there is of a lease, the newest last."""
+    """The records of a lease, the newest last."""
     found = client.search_registered_models(f"name LIKE '{prefix}%'")
     records = [_Record(f.name, f.tags.get(OWNER_TAG, ""), f.tags.get(BEAT_TAG, "")) for f in found]
     return sorted(records, key=lambda record: record.number)
@@ -191,14 +191,14 @@ def _prefix(key: str) -> str:
 
 @dataclass
 class Silence:
-    """How long nothing has been heard of others, counted while this process was awake itself."""
+    """Seconds since other owners' last sign of life, counted only while this process was awake."""
 
     heard: dict[str, str] = field(default_factory=dict)
     quiet: dict[str, float] = field(default_factory=dict)
     looked: dict[str, float] = field(default_factory=dict)
 
     def lapsed(self, name: str, owner: str, beat: str) -> bool:
-        """Whether an owner's process has ended, or was not heard of for `SILENCE_SECONDS`."""
+        """Whether an owner's process has ended, or was silent for `SILENCE_SECONDS`."""
         if is_gone(owner):
             return True
         now, said = time.monotonic(), f"{owner} {beat}"
@@ -210,13 +210,13 @@ class Silence:
         return self.quiet[name] > SILENCE_SECONDS
 
     def forget(self, name: str) -> None:
-        """Listens to it no more."""
+        """Stops watching an owner."""
         for kept in (self.heard, self.quiet, self.looked):
             kept.pop(name, None)
 
 
 class Heart:
-    """A thread that shows every few seconds that this process is there."""
+    """A thread that shows every few seconds that this process is alive."""
 
     def __init__(self) -> None:
         self.beats: dict[int, Callable[[], object]] = {}
@@ -234,7 +234,7 @@ class Heart:
             self.beats.pop(number, None)
 
     def watch(self, look: Callable[[], bool]) -> None:
-        """Calls a function every `BEAT_SECONDS` for as long as it says that there is more to see."""
+        """Calls a function every `BEAT_SECONDS` until it returns false."""
 
         def beat() -> None:
             if not look():
@@ -251,7 +251,7 @@ class Heart:
         return number
 
     def catch_up(self) -> None:
-        """Beats at once where the thread has not for long: this process was stopped, or the machine asleep."""
+        """Beats at once if the thread has not for long, because this process was stopped or the machine slept."""
         if self.beats and not self.busy and _awake() - self.last > SILENCE_SECONDS / 2:
             self._beat()
 
@@ -273,7 +273,7 @@ HEART = Heart()
 
 
 def _awake() -> float:
-    """Seconds that go on while the machine sleeps, where the system has such a clock."""
+    """Seconds of a clock that also runs while the machine sleeps, if the system has one."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
@@ -281,17 +281,17 @@ _beats = itertools.count(1)
 
 
 def next_beat() -> str:
-    """A value that this process has not shown before."""
+    """A value that this process has not used before."""
     return f"{next(_beats)} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}"
 
 
 def mark() -> dict[str, str]:
-    """Tags of what this process works on."""
+    """Tags that mark the work of this process."""
     return {OWNER_TAG: owner(), BEAT_TAG: next_beat()}
 
 
 def owner() -> str:
-    """A name of this process that no other has: random, then kernel, PID namespace, number and begin of the process."""
+    """A unique name of this process: a random part, kernel, PID namespace, process id and start time."""
     return _owner(f"{_kernel()} {_namespace()} {os.getpid()} {_begin(os.getpid()) or 0}")
 
 
@@ -301,18 +301,18 @@ def _owner(place: str) -> str:
 
 
 def is_here(name: str) -> bool:
-    """Whether an owner's process is one of this kernel and PID namespace, of which it is known when they end."""
+    """Whether an owner's process is in this kernel and PID namespace, so that its end can be noticed."""
     return _place(name) is not None
 
 
 def is_gone(name: str) -> bool:
-    """Whether the process of an owner has ended for sure; of other kernels and namespaces nothing is known."""
+    """Whether the process of an owner has certainly ended; false for other kernels and namespaces."""
     place = _place(name)
     return place is not None and _begin(place[0]) != place[1]
 
 
 def _place(name: str) -> tuple[int, int] | None:
-    """Number and begin of an owner's process, where both mean something here."""
+    """Id and start time of an owner's process, if they are valid here."""
     found = re.fullmatch(r"[0-9a-f]{32} (\S+) (\S+) (\d+) (\d+)", name)
     if found is None or "?" in found.groups() or found.groups()[:2] != (_kernel(), _namespace()):
         return None
@@ -320,7 +320,7 @@ def _place(name: str) -> tuple[int, int] | None:
 
 
 def _kernel() -> str:
-    """This start of this machine's kernel; `?` where it has no name."""
+    """Boot id of this machine's kernel; `?` if unknown."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -335,7 +335,7 @@ def _namespace() -> str:
 
 
 def _begin(pid: int) -> int | None:
-    """When a process began, in ticks of the kernel, which no clock moves; None when it has ended."""
+    """Start time of a process in kernel ticks, which do not depend on the clock; None if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

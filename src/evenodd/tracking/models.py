@@ -1,7 +1,7 @@
-"""The files of models: logged with what answers texts, and read without running any code they bring.
+"""Files of models: logged with the code that answers texts, and read without running any code in them.
 
-Every version is a pyfunc that takes texts (`evenodd.registered`), with this package's code beside it. A fitted one is a
-transformers model as well, for those who train on.
+Every version is a pyfunc that takes texts (`evenodd.registered`), with this package's code beside it. A fitted
+version is also a transformers model, for further training.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ EXAMPLE = ("You are all welcome here.",)
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """What the registry and the model page show of a model."""
+    """What the registry and the model's page show."""
 
     registered_name: str
     variant: str
@@ -47,19 +47,19 @@ class ModelEntry:
 
     @property
     def about(self) -> dict[str, Any]:
-        """Metadata as MLflow keeps it."""
+        """Metadata for MLflow."""
         return {FACTS: self.metadata, "description": self.description}
 
 
 def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry: ModelEntry) -> str:
-    """Logs a plain classifier with its tokenizer, as a pyfunc that answers texts and for transformers; its URI.
+    """Logs a classifier without adapters and its tokenizer, as a pyfunc and a transformers model. Returns the URI.
 
     Raises:
-        ValueError: the model still carries adapters, which would be saved without their weights.
+        ValueError: the model still has adapters, which would be saved without their weights.
     """
     if hasattr(model, "peft_config"):
         raise ValueError("the model carries adapters: merge them first (evenodd.encoders.merge_lora).")
-    # mlflow looks this name up at a hub; one with a space cannot be there, so the look-up ends at once.
+    # MLflow looks this name up on the hub; a name with a space cannot exist there, so the look-up ends at once.
     model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
     info = Model.log(
         None,
@@ -77,7 +77,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
 
 
 class _Fitted:
-    """A flavor, as `Model.log` takes it: transformers' own, with our answers as its pyfunc."""
+    """A flavor for `Model.log`: transformers' flavor, with this package's pyfunc."""
 
     @staticmethod
     def save_model(path: str, mlflow_model: Model, parts: dict[str, Any], entry: ModelEntry, **_: Any) -> None:
@@ -98,7 +98,7 @@ class _Fitted:
 
 
 def log_bundle(folder: Path, entry: ModelEntry, labels: Sequence[str]) -> str:
-    """Logs a bundle as a pyfunc that answers texts; its URI."""
+    """Logs a bundle as a pyfunc. Returns the URI."""
     with tempfile.TemporaryDirectory() as work:
         code = copy_code(Path(work) / CODE)
         info = mlflow.pyfunc.log_model(
@@ -116,26 +116,27 @@ def log_bundle(folder: Path, entry: ModelEntry, labels: Sequence[str]) -> str:
 
 
 def signature(labels: Sequence[str]) -> ModelSignature:
-    """What a version gives, and what it may be told.
+    """Outputs and parameters of a version.
 
-    Of what it takes nothing is said: MLflow would then cut a table of two columns to its first one, unheard.
+    Inputs are left out, because MLflow would then silently reduce a table of two columns to the first one.
     """
     columns: list[Any] = [ColSpec(kind, name) for name, kind in column_types(tuple(labels)).items()]
     return ModelSignature(outputs=Schema(columns), params=ParamSchema([ParamSpec("exact", "boolean", False)]))
 
 
 def copy_code(target: Path) -> Path:
-    """Writes what a version is loaded by: MLflow's loader, and the package that answers where none is installed."""
+    """Writes the code of a version: MLflow's loader, and the package for environments without it."""
     return _copy(_code(), target)
 
 
 def copy_classifier(target: Path) -> Path:
-    """Copies what answers texts, `evenodd.task` and `evenodd.classifier`, to `target/evenodd`; that folder."""
+    """Copies the packages that answer texts, `evenodd.task` and `evenodd.classifier`, to `target/evenodd`, and
+    returns it."""
     return _copy(_sources("task", "classifier"), target) / PACKAGE.name
 
 
 def _code() -> dict[str, Path]:
-    """The files of a version's code, by their names below its folder."""
+    """The files of a version's code, by relative path."""
     package = {f"{SHIPPED}/{name}": path for name, path in _sources("task", "classifier", "registered").items()}
     return {f"{LOADER}.py": PACKAGE / "registered" / "loader.py", **package}
 
@@ -153,7 +154,7 @@ def _copy(files: dict[str, Path], target: Path) -> Path:
 
 
 def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A fitted classifier and its tokenizer, by `models:/…` URI. No code that it brings is run.
+    """A fitted classifier and its tokenizer, by `models:/…` URI. No code in it is run.
 
     Raises:
         RuntimeError: its files are gone or damaged, or it names code that is not this package's.
@@ -166,7 +167,7 @@ def load_model(uri: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
 
 def model_metadata(uri: str) -> dict[str, Any]:
-    """What was stored with a logged model: labels, decision, data, layer map.
+    """Metadata of a logged model: labels, decision, data, layer map.
 
     Raises:
         RuntimeError: its files are gone or damaged, or it names code that is not this package's.
@@ -186,9 +187,9 @@ def _own_files(uri: str) -> Path:
 
 
 def refuse_foreign(uri: str, folder: Path) -> None:
-    """A version that others would load by somebody else's code is not taken, although that code is not run here.
+    """Refuses a version with foreign code, although that code is not run here.
 
-    Code that is not this package's as it is installed has to be as it was when this package logged the version.
+    Code that differs from the installed package is accepted if it is unchanged since this package logged it.
 
     Raises:
         RuntimeError: the model names another loader, flavor or code, or its description cannot be read.
@@ -205,7 +206,7 @@ def refuse_foreign(uri: str, folder: Path) -> None:
 
 
 def _foreign(flavors: dict[str, dict[str, Any]]) -> Iterator[str]:
-    """What in a description leads to code that is not this package's."""
+    """The parts of a description that refer to foreign code."""
     yield from (f"flavor {name}" for name in sorted(set(flavors) - {PYFUNC, TRANSFORMERS}))
     if (flavors.get(TRANSFORMERS) or {}).get("code"):
         yield f"{TRANSFORMERS}.code={flavors[TRANSFORMERS]['code']}"

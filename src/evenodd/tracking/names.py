@@ -1,7 +1,7 @@
-"""What people compare of a run: which figures are metrics, in which order, and what they are called in the store.
+"""The metrics of a run: which figures they are, their order, and their names in the store.
 
-MLflow sorts metrics and their charts by name. The groups are numbered in the store, `1_test/f1_macro`, so that they
-stand there in the order in which they are read; everywhere else it is `test/f1_macro`.
+MLflow sorts metrics and their charts by name. In the store the groups are numbered, `1_test/f1_macro`, so that they
+are listed in reading order; everywhere else the name is `test/f1_macro`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"^\d_(?=[a-z]+/)")
 
 
 def stored(figure: str) -> str:
-    """The name in the tracking store: the number of its group, and no signs that the store refuses."""
+    """The name in the tracking store: with the number of its group, without characters that the store refuses."""
     name = DECISION.get(figure, figure)
     group, slash, _ = name.partition("/")
     number = f"{GROUPS.index(group) + 1}_" if slash and group in GROUPS else ""

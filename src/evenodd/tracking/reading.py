@@ -1,4 +1,4 @@
-"""What is read back of runs: those with given tags, their artifacts, all their figures and settings."""
+"""Reads runs: search by tags, artifacts, figures and settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def download(run_id: str, path: str, folder: Path | None = None) -> Path:
 
     Raises:
         ValueError: the run has no such artifact.
-        RuntimeError: it is damaged: not what the run wrote.
+        RuntimeError: it is damaged: it differs from what the run wrote.
     """
     try:
         with store.answering():
@@ -48,10 +48,10 @@ def download(run_id: str, path: str, folder: Path | None = None) -> Path:
 
 
 def check_artifacts(run: Run, names: tuple[str, ...]) -> None:
-    """Reads those artifacts of a run whose path begins so.
+    """Checks the artifacts of a run whose paths begin with these names.
 
     Raises:
-        ValueError: one is not there.
+        ValueError: one is missing.
         RuntimeError: one is damaged.
     """
     for path in json.loads(run.data.tags.get(DIGESTS_TAG, "{}")):
@@ -60,7 +60,7 @@ def check_artifacts(run: Run, names: tuple[str, ...]) -> None:
 
 
 def artifact_text(run_id: str, path: str) -> str | None:
-    """A run's text artifact, or None when it has none.
+    """A run's text artifact, or None if it has none.
 
     Raises:
         RuntimeError: it is damaged.
@@ -82,7 +82,7 @@ def artifact_json(run_id: str, path: str) -> Any:
 
 
 def find_runs(tags: Mapping[str, str], *, finished: bool = True) -> list[Run]:
-    """Runs with all of these tags, newest first; only those whose result is whole unless asked otherwise."""
+    """Runs with all of these tags, newest first; by default only finished ones."""
     client = MlflowClient()
     wanted = [f"tags.`{key}` = '{value}'" for key, value in tags.items()]
     if finished:
@@ -105,7 +105,7 @@ def get_run(run_id: str) -> Run:
 
 
 def figures_of(run: Run) -> dict[str, float]:
-    """Everything that was measured of a run: what its artifact holds, and its metrics, which may have come later.
+    """All figures of a run: those in its artifact, and its metrics, which may be newer.
 
     Raises:
         RuntimeError: the artifact is damaged.
@@ -115,7 +115,7 @@ def figures_of(run: Run) -> dict[str, float]:
 
 
 def settings_of(run_id: str) -> dict[str, Any]:
-    """Every setting of a run by its dotted name; empty where none was recorded.
+    """All settings of a run by dotted name; empty if none were recorded.
 
     Raises:
         RuntimeError: the artifact is damaged.
@@ -125,5 +125,5 @@ def settings_of(run_id: str) -> dict[str, Any]:
 
 
 def tracking_uri() -> str:
-    """Where runs are kept."""
+    """URI of the tracking store."""
     return str(mlflow.get_tracking_uri())

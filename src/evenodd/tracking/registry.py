@@ -1,4 +1,4 @@
-"""The registry: versions registered and found, aliases and tags."""
+"""The registry: versions, aliases and tags."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def register(model_uri: str, entry: ModelEntry) -> str:
-    """A version of the registered model; its number. Aliases are set when the run is done."""
+    """Registers a version and returns its number. Aliases are set when the run is done."""
     client = MlflowClient()
     run_id = active_run_id()
     _ensure_registered(client, entry.registered_name)
@@ -37,7 +37,7 @@ def register(model_uri: str, entry: ModelEntry) -> str:
 
 
 def drop_half_registered(registered_name: str) -> None:
-    """Deletes versions that this package's runs registered and did not live to call done."""
+    """Deletes versions of this package's runs that were registered but never completed."""
     client = MlflowClient()
     for version in client.search_model_versions(f"name = '{registered_name}'"):
         if version.run_id and version.run_id != active_run_id():
@@ -65,7 +65,7 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
 
 
 def _described(name: str) -> str:
-    """What the registry's page says of a registered model."""
+    """Description of a registered model."""
     lines = [
         "A text classifier in several variants. Every version takes texts and gives label, decision, score and a "
         "probability per label, as the service does:",
@@ -118,7 +118,7 @@ def aliases(registered_name: str) -> dict[str, str]:
 
 
 def names_with(alias: str) -> list[str]:
-    """Names of the registered models that have a version of this alias, in their order."""
+    """Sorted names of the registered models that have this alias."""
     with store.answering():
         found = MlflowClient().search_registered_models(max_results=1000)
     return sorted(model.name for model in found if alias in model.aliases)

@@ -1,4 +1,4 @@
-"""Runs: opened, kept alive, closed."""
+"""Opens, keeps alive and closes runs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ log = logging.getLogger(__name__)
 def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, parent: str | None = None) -> Iterator[str]:
     """A run that ends FINISHED, FAILED after an error, or KILLED after an interruption; yields its id.
 
-    The run that `mlflow run` made is taken up when there is one. Metrics of the machine are sampled where MLflow is
-    asked for them (`MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING`). Tags that only matter meanwhile go when it has finished.
+    A run that `mlflow run` has opened is continued. System metrics are sampled only if MLflow is told to
+    (`MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING`). Tags that only matter while it is open are deleted at its end.
 
     Args:
         name: of the run.
         tags: of the run.
-        nested: under the open run, if there is one, or under `parent`.
-        parent: id of a run that another process has opened; an open run of this one goes before it.
+        nested: as a child of the open run, if there is one, or of `parent`.
+        parent: id of a run that another process has opened; an open run of this process takes precedence.
     """
     own = {**mark(), **tags}
     above = None if mlflow.active_run() else parent
@@ -59,7 +59,7 @@ def start_run(name: str, *, tags: Mapping[str, str], nested: bool = False, paren
 
 
 def _end(status: str) -> None:
-    """Closes the innermost run. After an error, one that cannot be closed is told, and the first error stands."""
+    """Closes the innermost run. If this fails after an error, it is logged, and the first error is kept."""
     first = sys.exc_info()[1]
     try:
         mlflow.end_run(status)
@@ -70,16 +70,16 @@ def _end(status: str) -> None:
 
 
 def beat(run_id: str) -> bool:
-    """Shows that a run's process is there; always to be called again."""
+    """Shows that a run's process is alive; returns True, to be called again."""
     with suppress(MlflowException):
         MlflowClient().set_tag(run_id, BEAT_TAG, next_beat())
     return True
 
 
 def close_interrupted() -> list[str]:
-    """Closes runs of this package whose process is gone; their ids. Runs of others are not touched.
+    """Closes runs of this package whose process is dead, and returns their ids. Runs of others are not touched.
 
-    Of a process elsewhere it shows only by its silence: such runs are watched while this process goes on.
+    The death of a process on another host shows only by its silence: such runs are watched while this process runs.
     """
     client, closed, silence = MlflowClient(), [], Silence()
     for run in _running(client):
@@ -94,19 +94,19 @@ def close_interrupted() -> list[str]:
 
 
 def _running(client: MlflowClient) -> list[Run]:
-    """Open runs of this package, in whatever process."""
+    """Open runs of this package, of any process."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     wanted = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '%'"
     return list(client.search_runs(experiments, wanted, run_view_type=ViewType.ALL))
 
 
 def _close(client: MlflowClient, run: Run) -> None:
-    """Its result stands if all of it was written: that tag is the one mark of it."""
+    """Closes a run: FINISHED if its tag says that everything was written, otherwise KILLED."""
     client.set_terminated(run.info.run_id, "FINISHED" if DONE_TAG in run.data.tags else "KILLED")
 
 
 def _close_silent(silence: Silence) -> bool:
-    """Closes those of the watched runs that have been silent for too long; whether there are others still."""
+    """Closes watched runs that were silent too long. Returns whether others remain."""
     client = MlflowClient()
     with suppress(MlflowException):
         for run_id in list(silence.heard):

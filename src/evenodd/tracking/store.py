@@ -1,4 +1,4 @@
-"""Checks the tracking store, and the messages about a store that cannot be used."""
+"""Checks of the tracking store, and messages about a store that cannot be used."""
 
 from __future__ import annotations
 
