@@ -160,6 +160,21 @@ def test_peers_run_in_the_better_precision(bf16: float, grouped: str) -> None:
     assert set(RECIPES) - set(here) <= {"trainer bf16", "trainer bf16 grouped", "trainer fp32 grouped"}
 
 
+def test_a_slow_probe_changes_no_recipe() -> None:
+    """Peers that are measured in one round and left out in the next have no median, and their ratio disappears."""
+
+    class Noisy(Slow):
+        probes = iter([{"fp32": 100.0, "bf16": 50.0}, {"fp32": 100.0, "bf16": 300.0}])
+
+        def products(self) -> dict[str, float]:
+            return next(self.probes, {"fp32": 100.0, "bf16": 60.0})
+
+    workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Noisy())
+    first, second = training._rounds(workers, 1, 0.0)
+    assert "trainer bf16 grouped" in first
+    assert first.keys() == second.keys()
+
+
 def test_every_recipe_is_reported_when_it_is_measured(capsys: pytest.CaptureFixture[str]) -> None:
     """Minutes of silence look like a machine that hangs."""
     workers: Any = dict.fromkeys(("ours", "classroom", "trainer"), Slow())
