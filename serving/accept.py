@@ -167,7 +167,7 @@ class Acceptor:
                 if not taken or self._held < MANY:
                     return
             except OSError as fault:  # out of file descriptors, most likely
-                logger.error("no connection taken for a second | %s", fault)
+                logger.error("no connections are accepted for a second | %s", fault)
                 self._pause(FAULT_SECONDS)
                 return
 
@@ -264,7 +264,7 @@ def share_connections(slot: int, keep_alive: float, early: Refuse | None = None)
     try:
         board = Board(path, slot)
     except OSError as fault:
-        logger.warning("connections are not shared out among the workers | %s", fault)
+        logger.warning("connections are not balanced between the workers | %s", fault)
         return
     start = uvicorn.Server.startup
 

@@ -215,7 +215,7 @@ class Watcher:
             overtaken = newest is not None and newest.folder != state.folder  # its folder may already be deleted
             if not (overtaken or self.ending):
                 stays = self.served.version
-                logger.error("version %s does not open here, version %s stays | %s", state.version, stays, fault)
+                logger.error("version %s cannot be opened, version %s stays | %s", state.version, stays, fault)
         else:
             self.served = state
 

@@ -160,7 +160,7 @@ async def correct(request: Request, runtime: Runtime) -> Response:
     except StoreFullError as fault:
         raise Refused(507, str(fault), reason="full") from None
     except RuntimeError as fault:
-        logger.error("correction not kept | %s", fault)
+        logger.error("correction not stored | %s", fault)
         wait = {"retry-after": "10"}
         raise Refused(503, "the store of corrections cannot be reached", reason="store", headers=wait) from None
     return json_response({"stored": True}, 201)

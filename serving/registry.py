@@ -184,7 +184,7 @@ class Follower:
             reason = re.sub(re.escape(str(self._folder)) + r"[^\s:]*", f"of version {found.exported}", str(fault))
             return self._refuse(state, found, reason)
         kept = folder.rename(self._folder / f"bundle-{time.time_ns()}")
-        logger.info("%s | version %s was found sound", state.model, found.key)
+        logger.info("%s | version %s is valid", state.model, found.key)
         return replace(state, version=found.key, folder=str(kept), choice=asdict(choice), since=now)
 
     def _take(self, version: str) -> Path:

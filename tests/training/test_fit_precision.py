@@ -163,4 +163,4 @@ def test_the_choice_says_why(
         assert choose_precision("auto") == expected
         assert choose_precision("fp32") == "fp32"
     assert f"{bf16:.0f} in bf16: {bf16 / 100:.1f} times" in caplog.text
-    assert "as asked" in caplog.text
+    assert "as set" in caplog.text

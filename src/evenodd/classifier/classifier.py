@@ -23,14 +23,14 @@ CHUNK = 2048
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of a text.
+    """The answer to a text.
 
     Attributes:
         label: the label with the highest logit.
         decision: the label after threshold and review band, or `review`.
-        score: calibrated probability of the positive label, or of the label when none is positive.
+        score: calibrated probability of the positive label, or of `label` if there is no positive one.
         probabilities: calibrated, by label.
-        windows: in how many windows the text was read.
+        windows: number of windows of the text.
     """
 
     label: str
@@ -41,18 +41,18 @@ class Answer:
 
 
 class Classifier:
-    """Answers texts of any length. Not to be used by two threads at once."""
+    """Answers texts of any length. Not thread-safe."""
 
     def __init__(self, scoring: Scoring) -> None:
         self._scoring = scoring
 
     @classmethod
     def open(cls, folder: Path, options: Options | None = None) -> Classifier:
-        """The classifier of a bundle, which has reproduced its samples and is warm.
+        """The classifier of a bundle, warm, after it has reproduced its sample answers.
 
         Raises:
             ValueError: the bundle is refused.
-            RuntimeError: the provider asked for did not come up.
+            RuntimeError: the requested provider did not start.
         """
         from evenodd.classifier.engine import EngineOptions, open_engine  # a torch model needs no ONNX Runtime
 
@@ -60,7 +60,7 @@ class Classifier:
 
     @property
     def decision(self) -> Decision:
-        """Calibration, pooling, threshold and review band, with the labels' names."""
+        """Calibration, pooling, threshold, review band and label names."""
         return self._scoring.decision
 
     def answer(self, texts: Sequence[str], *, exact: bool = False) -> list[Answer]:
@@ -68,7 +68,7 @@ class Classifier:
 
         Args:
             texts: of any length.
-            exact: no score depends on the texts beside it. It costs time where a graph's scores do (int8).
+            exact: scores do not depend on the other texts; slower for graphs whose scores do (int8).
         """
         return [
             Answer(**self.decision.answer(row), windows=count)
@@ -81,7 +81,7 @@ class Classifier:
         return self.read(texts)[0]
 
     def read(self, texts: Sequence[str]) -> tuple[FloatArray, list[int]]:
-        """Calibrated probabilities, float64, (texts, labels), and in how many windows each text was read."""
+        """Calibrated probabilities, float64, (texts, labels), and the number of windows of each text."""
         parts = list(self._scored(texts))
         none = np.empty((0, len(self.decision.label_names)))
         return np.concatenate([rows for rows, _ in parts] or [none]), [count for _, counts in parts for count in counts]

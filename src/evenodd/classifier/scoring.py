@@ -1,4 +1,4 @@
-"""Texts to probabilities over any session: windows, batches that hold little padding, calibration, pooling."""
+"""From texts to probabilities with any session: windows, batches with little padding, calibration, pooling."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Session(Protocol):
 
     @property
     def provider(self) -> str:
-        """`cpu`, `cuda` or `tensorrt`: what it really runs on."""
+        """`cpu`, `cuda` or `tensorrt`: the active provider."""
 
     @property
     def depends_on_batch(self) -> bool:
-        """Whether a row's logits depend a little on the rows beside it."""
+        """Whether a row's logits depend slightly on the other rows."""
 
     def run(self, feed: dict[str, np.ndarray]) -> np.ndarray:
         """Logits, float32, (rows, labels), of int64 inputs (rows, tokens)."""
@@ -50,14 +50,14 @@ class Reading:
 
 
 class Scoring:
-    """Calibrated probabilities of texts. Not to be used by two threads at once.
+    """Calibrated probabilities of texts. Not thread-safe.
 
     Args:
         reading: texts to inputs.
         decision: calibration and pooling.
-        sessions: by kind of graph, the one that answers first in front; with a margin, `fp32` is behind it.
-        margin: log-odds; windows nearer than this to a boundary are run again in `fp32`. None: no window is.
-        token_budget: padded tokens of one run at most; None: what suits the device.
+        sessions: by kind of graph; the first one answers, and with a margin `fp32` follows.
+        margin: log-odds; windows nearer than this to a boundary are repeated in `fp32`. None: none are.
+        token_budget: maximal padded tokens of one run; None: depends on the device.
     """
 
     def __init__(
@@ -83,33 +83,33 @@ class Scoring:
 
     @property
     def provider(self) -> str:
-        """`cpu`, `cuda` or `tensorrt`: what the first session really runs on."""
+        """`cpu`, `cuda` or `tensorrt`: the first session's active provider."""
         return self._fast.provider
 
     @property
     def depends_on_batch(self) -> bool:
-        """Whether a text's score depends a little on the texts beside it; see Session."""
+        """Whether a text's score depends slightly on the other texts; see Session."""
         return self._fast.depends_on_batch
 
     @property
     def round_tokens(self) -> int:
-        """Tokens that a round of the batcher gathers: more than one run holds, so that sorting has a choice."""
+        """Tokens of a round of the batcher: more than in one run, so that sorting by length pays."""
         return ROUND_BUDGETS * self.token_budget
 
     def tokenize(self, texts: Sequence[str]) -> list[list[list[int]]]:
-        """For each text its windows of token ids."""
+        """Windows of token ids of each text."""
         return self._reading.windows.split(texts)
 
     def score_windows(self, windows: Sequence[Sequence[int]], exact: Sequence[bool] = ()) -> np.ndarray:
         """Calibrated probabilities of each window, float64, (windows, labels), in the order given.
 
-        Windows are sorted by length and cut into batches that hold few tokens of padding. In the graph `checked`, those
-        that come out too near a boundary are run again in float32, and `run_again` counts them.
+        Windows are sorted by length and split into batches with little padding. With the graph `checked`, windows
+        near a boundary are repeated in float32, and `run_again` counts them.
 
         Args:
             windows: token ids.
-            exact: for each window whether its score may depend on no other: it runs by itself, or in `checked` in
-                float32. Empty: none.
+            exact: for each window, whether its score must not depend on others: then it runs alone, or with `checked`
+            in float32. Empty: for none.
         """
         rows = np.empty((len(windows), len(self.decision.label_names)))
         apart = [i for i in range(len(windows)) if exact and exact[i]]
@@ -126,21 +126,22 @@ class Scoring:
         return rows
 
     def _batches(self, windows: Sequence[Sequence[int]], chosen: Sequence[int]) -> Iterable[list[int]]:
-        """Numbers of the windows chosen, in batches of like length."""
+        """Indices of the chosen windows, in batches of similar length."""
         lengths = [len(windows[i]) for i in chosen]
         for batch in batches_by_length(lengths, self.token_budget, PADDING_BUDGET[self.provider]):
             yield [chosen[i] for i in batch]
 
     def _run(self, kind: str, windows: Sequence[Sequence[int]], batches: Iterable[list[int]], rows: np.ndarray) -> None:
-        """Fills the rows of the batches with one graph's probabilities."""
+        """Computes the probabilities of the batches with one graph."""
         for batch in batches:
             logits = self._sessions[kind].run(self._feed([windows[i] for i in batch]))
             rows[batch] = self.decision.probabilities(logits)
 
     def needs_exact(self, counts: Sequence[int]) -> bool:
-        """Whether texts of so many windows have to be scored exactly for their labels to be the float32 graph's.
+        """Whether texts with so many windows must be scored exactly to get the float32 graph's labels.
 
-        A boundary kept by every window is kept by the highest of them; it need not be by their mean.
+        If every window is on the same side of a boundary in both graphs, so is their maximum, but not necessarily
+        their mean.
         """
         highest = self.decision.pooling == "max" and self.decision.positive is not None
         return self._margin is not None and not highest and max(counts, default=0) > 1
@@ -150,11 +151,11 @@ class Scoring:
         return self.score_split(self.tokenize(texts))
 
     def score_split(self, split: Sequence[Sequence[Sequence[int]]], *, exact: bool = False) -> np.ndarray:
-        """The same for texts that are tokenised already: for each text its windows of token ids.
+        """The same for tokenised texts: the windows of token ids of each text.
 
         Args:
             split: windows by text.
-            exact: no score depends on the texts beside it; see Session.depends_on_batch.
+            exact: scores do not depend on the other texts; see Session.depends_on_batch.
         """
         every = exact and self.depends_on_batch
         alone = [every or self.needs_exact([len(parts)]) for parts in split for _ in parts]
@@ -162,7 +163,7 @@ class Scoring:
         return self.decision.pool_texts(rows, [len(parts) for parts in split])
 
     def _feed(self, windows: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
-        """Padded int64 inputs, (windows, tokens of the longest), of those that the graph has."""
+        """Padded int64 inputs of the graph, (windows, tokens of the longest)."""
         longest = max(len(window) for window in windows)
         ids = np.full((len(windows), longest), self._reading.pad, dtype=np.int64)
         mask = np.zeros_like(ids)

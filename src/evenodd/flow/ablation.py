@@ -1,4 +1,4 @@
-"""`ablation`: what each term of the distillation loss adds: a student with its terms switched off one by one."""
+"""`ablation`: the contribution of each term of the distillation loss: a student fitted without them, one by one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from evenodd.settings import Layer, Request, flatten
 
 log = logging.getLogger(__name__)
 
-# What differs from the whole loss, by the name of the ablated variant.
+# Changed settings, by the name of the ablated variant.
 ABLATIONS: dict[str, Layer] = {
     "without-soft": {"distill.soft_weight": 0.0},
     "without-label": {"distill.label_weight": 0.0},
@@ -45,7 +45,7 @@ class Ablated:
 
 
 def run(request: Request) -> Ablated:
-    """Fits the student (`-P variants=odd`) with the whole loss and with each part of it changed, over all seeds."""
+    """Fits the student (`-P variants=odd`) with the full loss and with each change, over all seeds."""
     settings = request.settings
     name = (settings.run.variants or ("odd",))[0]
     if not find_variant(name).distilled:
@@ -63,7 +63,7 @@ def run(request: Request) -> Ablated:
         tracking.log_figures({"ablation": ablation_figure(table)})
         tracking.describe(f"What each distillation term adds to `{name}`.\n\n```\n{table.to_string(index=False)}\n```")
         if fits.faults:
-            log.warning("without what failed:\n%s", Ablated(table).text)
+            log.warning("without the failed variants:\n%s", Ablated(table).text)
         fits.check()
     return Ablated(table)
 
@@ -72,14 +72,14 @@ def ablation_plans(name: str, request: Request) -> list[Plan]:
     """Plans of the whole loss and of every ablation that differs from it, seed by seed.
 
     Raises:
-        ValueError: settings under which a loss has no term left.
+        ValueError: the settings leave a loss without terms.
     """
     whole = seed_plans(name, request)
     given = flatten(whole[0].settings)
     by_name = [whole]
     for ablation, changes in ABLATIONS.items():
         if all(given[key] == value for key, value in changes.items()):
-            log.info("ablation %s | left out: the settings are like this already", ablation)
+            log.info("ablation %s | left out: the settings are the same already", ablation)
             continue
         plans = seed_plans(name, request, changes)
         variant = replace(plans[0].variant, name=f"{name}-{ablation}", summary=f"{name}, {ablation.replace('-', ' ')}")
@@ -88,13 +88,13 @@ def ablation_plans(name: str, request: Request) -> list[Plan]:
 
 
 def renamed(plan: Plan, variant: Variant) -> Plan:
-    """The same plan, and the one without added rows behind it, under another variant's name."""
+    """The same plan, and its plan without added rows, under another name."""
     plain = replace(plan.plain, variant=variant) if plan.plain else None
     return replace(plan, variant=variant, plain=plain)
 
 
 def ablation_table(name: str, runs: list[FittedRun]) -> pd.DataFrame:
-    """A row for each loss: means over seeds, and the mean and spread of the difference from the whole loss.
+    """A row for each loss: means over seeds, and mean and spread of the difference from the full loss.
 
     Differences are of runs of the same seed; `difference_sd` is their standard deviation, empty for one seed.
     """
@@ -118,7 +118,7 @@ def ablation_table(name: str, runs: list[FittedRun]) -> pd.DataFrame:
 
 
 def ablation_figure(table: pd.DataFrame) -> Figure:
-    """Difference in validation macro-F1 from the whole loss, with its spread over seeds."""
+    """Difference in validation macro-F1 from the full loss, with the spread over seeds."""
     figure = Figure(figsize=(6.5, 0.45 * len(table) + 1.2), layout="constrained")
     axes = figure.subplots()
     changed = table.iloc[1:]

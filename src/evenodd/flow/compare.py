@@ -1,4 +1,4 @@
-"""`compare`: lines finished runs up, tests their differences on validation, and names a winner or a tie."""
+"""`compare`: compares finished runs: tests their differences on validation, and names a winner or a tie."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Compared:
     """A finished comparison.
 
     Attributes:
-        winner_version: of the variant that ships; None when none may.
-        strongest_version: of the variant with the highest macro-F1 on validation, whether it may ship or not.
+        winner_version: of the variant that ships; None if none may.
+        strongest_version: of the variant with the highest macro-F1 on validation, even if it may not ship.
     """
 
     run_id: str
@@ -44,21 +44,21 @@ class Compared:
 
     @property
     def verdict(self) -> Verdict:
-        """Which variant ships, and why."""
+        """The verdict: which variant ships, and why."""
         return self.found.verdict
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """Path of the report."""
         return self.shown.page
 
     @property
     def text(self) -> str:
-        """Table, verdict, and where the report is."""
+        """Table, verdict and path of the report."""
         return "\n".join([self.shown.table.to_text(), *self.verdict.sentences, "", f"report     {self.report}"])
 
     def carry(self, materials: Materials, stage: str, steps: Sequence[str] = ()) -> None:
-        """Gives the open run what was found."""
+        """Logs the comparison to the open run."""
         tracking.set_tags({"winner_version": self.winner_version or ""})
         carry(self.found, self.shown, materials, stage, steps)
 
@@ -85,10 +85,10 @@ def compare_named(run_ids: Sequence[str], request: Request) -> Compared:
 
 
 def compare_runs(run_ids: Sequence[str], materials: Materials, settings: Settings, *, nested: bool = False) -> Compared:
-    """Table, tests, verdict, plots and report of finished runs, logged as a run of its own.
+    """Table, tests, verdict, plots and report of finished runs, logged as a separate run.
 
     Raises:
-        ValueError: the runs cannot be paired: variants differ in their seeds or rows.
+        ValueError: the runs cannot be paired, because the variants have different seeds or rows.
     """
     corpus = materials.corpus
     runs = [with_slices(read_run(run_id), corpus) for run_id in run_ids]
@@ -157,16 +157,16 @@ def by_variant(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
 
 
 def best_run(runs: Sequence[FinishedRun], data_digest: str) -> FinishedRun:
-    """The run of a variant whose version is shipped: the highest macro-F1 on validation among those on these splits.
+    """The run of a variant that ships: the one on these splits with the highest macro-F1 on validation.
 
-    Scores on other splits do not compare with it, and parity is checked on these.
+    Scores on other splits are not comparable, and parity is checked on these.
     """
     here = [run for run in runs if run.tags["data_digest"] == data_digest]
     return max(here or runs, key=lambda run: run.metrics["validation/f1_macro"])
 
 
 def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]]) -> list[Candidate]:
-    """One candidate a variant: its runs by seed, its costs averaged, and the gates that its best run does not pass.
+    """One candidate per variant: its runs by seed, mean costs, and the gates that its best run fails.
 
     Raises:
         ValueError: the variants share no seed.
@@ -188,14 +188,14 @@ def candidates(runs: Sequence[FinishedRun], gates: Mapping[str, Sequence[Gate]])
 
 
 def counterparts(runs: Sequence[FinishedRun]) -> list[FinishedRun]:
-    """Finished runs that differ from one of these in their counterexamples and nothing else, newest first."""
+    """Finished runs that differ from one of these only in their counterexamples, newest first."""
     return [read_run(run_id) for run in runs for run_id in _counterparts_of(run)]
 
 
 def _counterparts_of(run: FinishedRun) -> list[str]:
     own = _settings_of(tracking.get_run(run.run_id).data.params)
     found: dict[tuple[str, ...], str] = {tuple(own[1]): run.run_id}
-    alike = {key: run.tags[key] for key in ("variant", "seed", "validation_digest")}  # rows are only added to training
+    alike = {key: run.tags[key] for key in ("variant", "seed", "validation_digest")}  # only training rows differ
     for other in tracking.find_runs(alike):
         settings, augment = _settings_of(other.data.params)
         if "model_uri" in other.data.tags and settings == own[0]:
@@ -204,7 +204,7 @@ def _counterparts_of(run: FinishedRun) -> list[str]:
 
 
 def _settings_of(params: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """The settings of a fit that differ from the usual ones, and beside them those of its counterexamples."""
+    """The unusual settings of a fit, and separately those of its counterexamples."""
     dotted = {key: value for key, value in params.items() if "." in key and key not in NOT_THE_RESULT}
     augment = {key: dotted.pop(key) for key in sorted(dotted) if key.startswith("data.augment")}
     return dotted, [f"{key}={value}" for key, value in augment.items()] if "data.augment" in augment else []

@@ -55,13 +55,13 @@ class Exported:
 
     @property
     def text(self) -> str:
-        """Where the bundle is, and what is done with it next."""
+        """Path of the bundle, and the next commands."""
         package = "mlflow run . -e package --env-manager local"
         return f"bundle: {self.bundle}\n  serve: make serve MODEL={self.bundle}    package: {package}"
 
 
 def run(request: Request) -> Exported:
-    """Exports `model` (an alias or version; the winner of the newest comparison when not said)."""
+    """Exports `model`: an alias or version; by default the winner of the newest comparison."""
     settings = request.settings
     tracking.configure(settings.experiment)
     reference = settings.run.model or newest_winner()
@@ -72,7 +72,7 @@ def newest_winner() -> str:
     """The variant that the newest comparison named.
 
     Raises:
-        ValueError: nothing was compared yet, or no variant won: an older winner is not taken in its place.
+        ValueError: nothing was compared yet, or the newest comparison has no winner.
     """
     found = tracking.find_runs({"stage": "compare"})
     version = found[0].data.tags.get("winner_version") if found else None
@@ -85,10 +85,10 @@ def newest_winner() -> str:
 def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:
     """Graphs, parity, bundle, and a registered ONNX version beside the torch one.
 
-    A finished export of the same version with the same settings is taken as it is.
+    A finished export of the same version with the same settings is reused.
 
     Raises:
-        ValueError: no such version, or it was fitted on other rows than `data` names.
+        ValueError: there is no such version, or it was fitted on other rows than those in `data`.
         RuntimeError: parity does not hold; nothing is registered.
     """
     found = tracking.find_version(reference, settings.name)
@@ -119,7 +119,7 @@ def fingerprint_of(found: tracking.Version, settings: Settings) -> str:
 
 
 def find_exported(fingerprint: str, settings: Settings) -> Exported | None:
-    """The newest finished export with this fingerprint whose bundle is sound, here or where the run keeps it."""
+    """The newest finished export with this fingerprint whose bundle is undamaged, here or in its run."""
     for run in tracking.find_runs({"stage": "export", "fingerprint": fingerprint}):
         tags = run.data.tags
         folder = settings.home / "bundles" / tags["exported"]
@@ -141,7 +141,7 @@ def _holds(folder: Path, tags: Mapping[str, str]) -> bool:
 
 
 def _restored(run_id: str, folder: Path) -> bool:
-    """Copies an export's bundle from its run, where it is sound."""
+    """Copies an export's bundle from its run, if it is undamaged there."""
     try:
         kept = bundle_of(run_id)
     except tracking.StoreUnreachableError:
@@ -203,16 +203,16 @@ def _export(model: Any, tokenizer: Any, settings: Settings, corpus: Corpus, work
 
 
 def with_checked(graphs: Graphs, contents: BundleContents, texts: list[str]) -> Graphs:
-    """The same with the margin that int8 needs to keep float32's labels and decisions, where int8 passed its gate."""
+    """Adds the margin with which int8 keeps float32's labels and decisions, if int8 passed its gate."""
     if FAST not in graphs.paths:
         return graphs
     return replace(graphs, checked=measure_checked(graphs.paths, graphs.encoder, contents.decision, texts))
 
 
 def recommend(graphs: Graphs, settings: Settings) -> Graphs:
-    """The same with the graph that is asked for named for every device, where it passed its gate.
+    """Recommends the graph in the settings for every device, if it passed its gate.
 
-    `checked` is for the CPU, and the machine that serves makes sure there that it is faster than float32.
+    `checked` is for the CPU; the serving machine uses it only if it is faster there than float32.
     """
     asked = settings.serve.graph
     there = graphs.checked is not None if asked == CHECKED else asked in graphs.paths
@@ -267,7 +267,7 @@ def _log(graphs: Graphs, found: tracking.Version, folder: Path) -> None:
 
 
 def _log_speed(model: Any, graphs: Graphs, settings: Settings) -> None:
-    """The table of speeds, and macro-F1 against latency."""
+    """Logs the table of speeds, and macro-F1 against latency."""
     batches, lengths = SHORT if settings.export.speed == "short" else FULL
     table = latency_table(model, graphs.paths, batches=batches, lengths=lengths)
     tracking.log_table("latency", table)

@@ -1,4 +1,4 @@
-"""What a comparison found, carried by the run that it belongs to: who opens that need not look further."""
+"""The result of a comparison, logged to the run that people open."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ CARRIED = ("test/", "validation/", "cost/", "slices/")
 
 
 def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, steps: Sequence[str] = ()) -> None:
-    """Gives the open run the winner, the verdict, its figures, the table, the report, the data sets and the models.
+    """Logs winner, verdict, figures, table, report, data sets and models to the open run.
 
     Args:
-        compared: what was found.
-        shown: the table and the page that were made of it.
+        compared: the comparison.
+        shown: its table and page.
         materials: the rows.
-        stage: what the run is of: main, study, compare.
-        steps: commands that come next, each with a comment.
+        stage: main, study or compare.
+        steps: the next commands, each with a comment.
     """
     verdict = compared.verdict
     tracking.rename_run(f"{verdict.winner or 'none'} ships · {stage} · {materials.corpus.name}")
@@ -42,7 +42,7 @@ def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, 
 
 
 def _figures(compared: Comparison) -> dict[str, float]:
-    """The winner's metrics, means over seeds, and what it may lose."""
+    """The winner's metrics, as means over seeds, and its largest loss."""
     verdict = compared.verdict
     if verdict.winner is None:
         return {}
@@ -52,7 +52,7 @@ def _figures(compared: Comparison) -> dict[str, float]:
 
 
 def first_line(compared: Comparison) -> str:
-    """What ships, how good it is, what it may lose and what it costs, as short as an experiment's page needs it."""
+    """One short line for the experiment's page: the winner, its score, its largest loss and its cost."""
     verdict = compared.verdict
     winner, reference = verdict.winner, str(verdict.reference)
     if winner is None:
@@ -72,7 +72,7 @@ def describe(verdict: Verdict, shown: Shown, steps: Sequence[str] = (), stopped:
         verdict: of the comparison.
         shown: its table and page.
         steps: commands, each with a comment.
-        stopped: why nothing was promoted; None where something was, or nothing was to be.
+        stopped: why the promotion was refused; None if it was not.
     """
     headline, *reasons = verdict.sentences
     parts = [f"**{headline}**", *([f"**Not promoted**: {stopped}"] if stopped else [])]
@@ -82,7 +82,7 @@ def describe(verdict: Verdict, shown: Shown, steps: Sequence[str] = (), stopped:
 
 
 def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:
-    """The commands after a comparison that shipped nothing yet."""
+    """The commands that follow a comparison."""
     if verdict.winner is None:
         return ()
     rows = "" if source == "sample" else f" data={shlex.quote(source)}"
@@ -99,7 +99,7 @@ def steps_of_shipped(name: str, alias: str | None) -> tuple[str, ...]:
 
     Args:
         name: of the registered model.
-        alias: of what was shipped; None where nothing was promoted.
+        alias: of the promoted version; None if there is none.
     """
     steps = {
         "evenodd serve": "the HTTP API and its page, http://localhost:3000",

@@ -1,4 +1,4 @@
-"""A variant is built and fitted, in one process or in all that were started for the command."""
+"""Builds and fits a variant, in one process or in all processes of a torchrun command."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Report = Callable[[dict[str, float], int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is fitted.
+    """A model to fit.
 
     Attributes:
         plan: variant and settings.
         materials: rows and encoder.
-        teachers: URI of the fitted teacher, and of the one fitted without added rows; None where there is none.
-        folder: for checkpoints; with several hosts, one that all of them see.
+        teachers: URI of the fitted teacher, and of the teacher fitted without added rows; None if there is none.
+        folder: for checkpoints; with several hosts, a shared one.
     """
 
     plan: Plan
@@ -39,12 +39,12 @@ class Job:
 
 
 def fit_model(job: Job, report: Report, callbacks: tuple[Any, ...] = ()) -> tuple[Built, Fit]:
-    """The fitted model; other processes of this command build it too and take their share of the fit.
+    """The fitted model; the other processes of this command build it too and compute their share.
 
     Args:
         job: what is fitted.
         report: called with metrics and their step.
-        callbacks: of transformers' Trainer, beside those of the variant.
+        callbacks: further callbacks of transformers' Trainer.
     """
     built = build(job.plan, job.materials, *job.teachers)
     join_in(_join, job, tracking.connection())
@@ -52,7 +52,7 @@ def fit_model(job: Job, report: Report, callbacks: tuple[Any, ...] = ()) -> tupl
 
 
 def _join(job: Job, store: dict[str, str]) -> None:
-    """In every process but the first, whose targets and layer scores lie in the cache by now."""
+    """The part of all processes except the first, which has cached targets and layer scores before."""
     tracking.connect(store)
     _fit(build(job.plan, job.materials, *job.teachers), job, lambda metrics, step: None, ())
 
@@ -67,5 +67,5 @@ def _fit(built: Built, job: Job, report: Report, callbacks: tuple[Any, ...]) -> 
 def epoch_metrics(
     logits: np.ndarray, labels: np.ndarray, *, label_names: tuple[str, ...], positive: str | None
 ) -> dict[str, float]:
-    """What is reported of validation after each epoch."""
+    """Metrics of validation after each epoch."""
     return classification_metrics(labels, softmax(logits, axis=1), label_names=label_names, positive=positive)

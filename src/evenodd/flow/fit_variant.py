@@ -57,16 +57,16 @@ def fit_variant(
     reuse: bool = False,
     parent: str | None = None,
 ) -> FittedRun:
-    """Fits, measures and registers a variant; an interrupted fit of the same fingerprint is gone on from.
+    """Fits, measures and registers a variant; an interrupted fit with the same fingerprint is resumed.
 
-    Where another process is at the same fit, its run is waited for and taken.
+    If another process is working on the same fit, its run is awaited and reused.
 
     Args:
         plan: variant and settings.
         materials: rows and encoder.
-        nested: under the open run, or `parent`.
-        reuse: take a finished run of the same fingerprint instead of fitting again.
-        parent: id of a run of another process that this run is nested under.
+        nested: as a child of the open run, or of `parent`.
+        reuse: reuse a finished run with the same fingerprint.
+        parent: id of a parent run that another process has opened.
 
     Raises:
         RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
@@ -109,7 +109,7 @@ def _fit_variant(
 
 
 def find_fitted(fingerprint: str) -> FittedRun | None:
-    """The newest finished run with this fingerprint whose files are sound; one with damaged files is told."""
+    """The newest finished run with this fingerprint and undamaged files; damaged ones are logged."""
     for run in tracking.find_runs({"fingerprint": fingerprint}):
         tags = run.data.tags
         if "model_uri" in tags and _is_sound(run):
@@ -119,9 +119,9 @@ def find_fitted(fingerprint: str) -> FittedRun | None:
 
 
 def _is_sound(run: Any) -> bool:
-    """Whether scores, history and decision of a run are what it wrote, and its model where that lies on this machine.
+    """Whether scores, history and decision of a run are undamaged, and its model if it is on this machine.
 
-    Elsewhere the model's files would have to be fetched; they are checked when it is loaded.
+    A remote model would have to be downloaded; it is checked when it is loaded.
     """
     try:
         tracking.check_artifacts(run, READ_BACK)
@@ -136,7 +136,7 @@ def _is_sound(run: Any) -> bool:
 
 
 def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:
-    """The fitted teacher that a distilled variant learns from, made when there is none, guarded in either case."""
+    """The fitted teacher of a distilled variant, fitted if necessary, and checked by the guard."""
     if plan.teacher is None:
         return None
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True, parent=parent)
@@ -148,7 +148,7 @@ def _ensure_teacher(plan: Plan, materials: Materials, parent: str | None) -> Fit
 
 
 def _longer(settings: TrainSettings, teacher: FittedRun) -> str:
-    """The setting that trains a teacher longer: its steps where `min_steps` made them, else its epochs."""
+    """The setting that trains a teacher longer: `min_steps` if it determined the steps, otherwise the epochs."""
     steps = int(read_run(teacher.run_id).history["step"].max())
     if settings.min_steps and steps < 2 * settings.min_steps:
         return f"teacher.min_steps={MORE * steps}"
@@ -156,7 +156,7 @@ def _longer(settings: TrainSettings, teacher: FittedRun) -> str:
 
 
 def _ensure_plain(plan: Plan, materials: Materials, parent: str | None) -> FittedRun | None:
-    """The same fit without added rows, whose weights are mixed in, made when there is none."""
+    """The same fit without added rows, whose weights are mixed in; fitted if necessary."""
     if plan.plain is None:
         return None
     without = materials.under(plan.plain.settings)
@@ -166,7 +166,7 @@ def _ensure_plain(plan: Plan, materials: Materials, parent: str | None) -> Fitte
 
 
 def plain_teacher_uri(teacher: FittedRun | None) -> str | None:
-    """The model of the fit without added rows that is mixed into a teacher; None where there is none."""
+    """The model of the fit without added rows that is mixed into a teacher; None if there is none."""
     tags = tracking.get_run(teacher.run_id).data.tags if teacher else {}
     return tracking.get_run(tags["plain_run_id"]).data.tags["model_uri"] if "plain_run_id" in tags else None
 
@@ -214,7 +214,7 @@ def _fit_and_measure(
 
 
 def _check_same_layers(built: Built, plain: FittedRun) -> None:
-    """Weights of different teacher layers have the same shapes and nothing else in common."""
+    """Refuses to mix weights that come from different teacher layers."""
     kept = layers_in_words(built)
     others = tracking.get_run(plain.run_id).data.params.get("layers", "")
     if kept != others:
@@ -280,7 +280,7 @@ def _log_details(built: Built, measured: Measured) -> None:
 
 
 def log_data_report(materials: Materials) -> None:
-    """What is known of the rows before anything is fitted: tables, a figure, and the findings in words."""
+    """Logs the data report: tables, a figure and the findings."""
     found = materials.data_report
     for name in ("counts", "lengths"):
         tracking.log_table(f"data_{name}", getattr(found, name).reset_index())
@@ -291,13 +291,13 @@ def log_data_report(materials: Materials) -> None:
 
 
 def layers_in_words(built: Built) -> str:
-    """The teacher's layers that a model is made of, `1,3,5`; for full depth all of them."""
+    """The teacher layers of a model, `1,3,5`; all of them for full depth."""
     depth = int(getattr(built.model.config, "num_hidden_layers", 0))
     return ",".join(map(str, built.layer_map or range(1, depth + 1)))
 
 
 def lineage(materials: Materials, built: Built) -> dict[str, str]:
-    """What a fit was made from and what it made, for whoever asks whether two are the same."""
+    """Digests of a fit's inputs and weights, to tell whether two fits are the same."""
     return {
         "data": materials.corpus.name,
         "data_digest": materials.corpus.digest,
@@ -309,7 +309,7 @@ def lineage(materials: Materials, built: Built) -> dict[str, str]:
 
 
 def log_parameters(plan: Plan, materials: Materials, **more: Any) -> None:
-    """What runs are told apart by, and the settings that differ from what the variant has when nothing is said."""
+    """Logs the parameters that distinguish runs, and the settings that differ from the variant's defaults."""
     variant = plan.variant
     usual = Request().settings_for(variant.family, variant.name)
     facts = {"variant": variant.name, "seed": plan.settings.seed, **materials.parameters, **more}

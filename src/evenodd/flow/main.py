@@ -1,4 +1,4 @@
-"""`main`: everything, from rows to a Bento: teacher, every named variant, compare, export, promote, package."""
+"""`main`: the whole chain from rows to a Bento: teacher, every named variant, compare, export, promote, package."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from evenodd.settings import Request, Settings
 
 @dataclass(frozen=True)
 class Shipped:
-    """The comparison, the Bento of its winner, where to look, and why nothing was promoted, if nothing was.
+    """The comparison, the Bento of its winner, the page in MLflow's UI, and the reason if nothing was promoted.
 
-    Where no variant may ship, the Bento holds the strongest one: a person can try what the evidence is about.
+    If no variant may ship, the Bento holds the strongest one, so that it can be tried.
     """
 
     compared: Compared
@@ -30,12 +30,12 @@ class Shipped:
 
     @property
     def exit_code(self) -> int:
-        """Of the command: not 0 where nothing was shipped."""
+        """Exit code of the command; not 0 if nothing was promoted."""
         return NotPromotedError.exit_code if self.stopped else 0
 
     @property
     def text(self) -> str:
-        """Table, verdict, and where to look."""
+        """Table, verdict and the next commands."""
         lines = [
             self.compared.text,
             f"look       make ui       {self.look}",
@@ -45,7 +45,7 @@ class Shipped:
 
 
 def run(request: Request) -> Shipped:
-    """The whole chain; it goes on where it was stopped: what is finished is taken as it is."""
+    """Runs the whole chain; finished parts are reused."""
     return fit_variants("main", request, ship)
 
 
@@ -60,7 +60,7 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     compared.carry(materials, "main")
     version = compared.winner_version or compared.strongest_version
     export_version(version, settings, materials, nested=True)
-    stopped = why_not_promoted(compared, settings)  # the chain is finished all the same: exported and packaged
+    stopped = why_not_promoted(compared, settings)  # without a promotion, the chain is still completed
     tag = package((version if stopped else CHAMPION,), settings, nested=True)
     steps = steps_of_shipped(settings.name, None if stopped else CHAMPION)
     describe(compared.verdict, compared.shown, steps, stopped)
@@ -68,7 +68,7 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
 
 
 def why_not_promoted(compared: Compared, settings: Settings) -> str | None:
-    """Promotes the winner; what stopped it, or None."""
+    """Promotes the winner. Returns the reason of a refusal, or None."""
     if compared.winner_version is None:
         strongest = compared.verdict.strongest
         return f"no variant may ship. {strongest} has the highest score and is exported and packaged, to be tried."

@@ -1,4 +1,4 @@
-"""What every variant of one command starts from: the rows, the encoder's files and the floors."""
+"""The inputs of every variant of one command: rows, encoder files and floors."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ T = TypeVar("T")
 
 @dataclass
 class Materials:
-    """Rows, encoder and floors, gathered once a command.
+    """Rows, encoder and floors, gathered once per command.
 
     Attributes:
         corpus: three splits.
         encoder: folder of the encoder.
         encoder_name: as the settings name it.
         encoder_digest: of its files.
-        cache: where token ids and teacher targets are kept.
-        settings: what the rows were read and divided by.
+        cache: folder of token ids and teacher targets.
+        settings: settings with which the rows were read and split.
         suite: the behaviour suite, whose cases are not to be trained on.
     """
 
@@ -50,10 +50,10 @@ class Materials:
     _report: list[DataReport] = field(default_factory=list)
 
     def under(self, settings: Settings) -> Materials:
-        """The same source under other data settings: divided anew, or without added rows; each gathered once.
+        """The same source with other data settings: other splits, or without added rows; each gathered once.
 
         Raises:
-            ValueError: the rows come divided, so that no seed divides them otherwise.
+            ValueError: the source has given splits, which no seed changes.
         """
         if settings.data == self.settings:
             return self
@@ -71,7 +71,7 @@ class Materials:
 
     @property
     def parameters(self) -> dict[str, str]:
-        """What runs on these rows are told apart by: training rows, and the encoder."""
+        """Parameters that distinguish runs on these rows: number of training rows, and encoder."""
         return {"rows": str(len(self.corpus.train)), "encoder": self.encoder_name}
 
     @property
@@ -86,7 +86,7 @@ class Materials:
 
     @property
     def data_report(self) -> DataReport:
-        """Counts, lengths, repeats, leaks and doubtful labels of these rows, looked at at first use."""
+        """Counts, lengths, repeats, leaks and doubtful labels of these rows, computed at first use."""
         if not self._report:
             self._report.append(data_report(self.corpus, open_suite(self.suite) if self.suite else None))
         return self._report[0]
@@ -101,23 +101,23 @@ class Materials:
         return token_store(added, tokenizer, max_length=self.max_length, cache=self.cache)
 
     def fit_data(self, tokenizer: PreTrainedTokenizerBase) -> FitData:
-        """What a fit trains on and is measured by."""
+        """Training and validation data of a fit."""
         corpus = self.corpus
         train, validation = self.tokens("train", tokenizer), self.tokens("validation", tokenizer)
         return FitData(train, corpus.train.labels, validation, corpus.validation.labels, self.turns)
 
     @property
     def turns(self) -> np.ndarray | None:
-        """Which training rows take turns over the epochs; None: all stand in each."""
+        """Training rows that alternate between epochs; None: every epoch has all rows."""
         return self.corpus.train.turns(self.settings.augment_turns)
 
 
 def gather(settings: Settings) -> Materials:
-    """Reads and divides the rows and finds the encoder.
+    """Reads and splits the rows, and finds the encoder.
 
     Raises:
-        ValueError: faults in the rows, or files that are not there.
-        RuntimeError: a hub that cannot be reached.
+        ValueError: faults in the rows, or missing files.
+        RuntimeError: the hub cannot be reached.
     """
     cache = settings.home / "cache"
     faults: list[str] = []
@@ -140,7 +140,7 @@ def gather(settings: Settings) -> Materials:
 
 
 def _collected(step: Callable[[], T], faults: list[str]) -> T | None:
-    """What a step gives, or None with its fault added to the others."""
+    """The result of a step; None if it fails, with its fault added to the others."""
     try:
         return step()
     except ValueError as fault:
@@ -155,7 +155,7 @@ def _sound_encoder(settings: Settings) -> Path:
 
 
 def _faults_of_task(corpus: Corpus, settings: Settings) -> Iterator[str]:
-    """What was asked for and does not fit the labels."""
+    """Settings that do not fit the labels."""
     if settings.suite and corpus.positive is None:
         yield (
             f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
@@ -169,7 +169,7 @@ def _faults_of_task(corpus: Corpus, settings: Settings) -> Iterator[str]:
 
 
 def divisions(materials: Materials, settings: Settings) -> list[Materials]:
-    """The materials of each seed's splits: one where all seeds share their splits."""
+    """The materials of each seed's splits; only one if all seeds share their splits."""
     if not settings.evidence.vary_split:
         return [materials]
     first, data = settings.data.split_seed, settings.data

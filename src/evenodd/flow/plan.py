@@ -1,4 +1,4 @@
-"""What one run of one variant depends on, and its fingerprint."""
+"""Everything that one run of one variant depends on, and its fingerprint."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from evenodd import __version__
 from evenodd.encoders.catalog import Variant, find_variant
 from evenodd.settings import TEACHER, Layer, Request, Settings, flatten, is_among
 
-# Sections and dotted settings that decide what a fit gives, by what the variant is made of.
+# Sections and dotted settings that determine the result of a fit, by kind of variant.
 COMMON = ("name", "seed", "data", "teacher", "train", "decision", "evidence.suite")
 STUDENT, HYBRID = ("variant.layers", "variant.depth"), ("variant.sensitive",)
 SCORED = ("variant.importance", "variant.importance_rows")
@@ -24,11 +24,11 @@ NOT_THE_RESULT = ("train.log_steps", "distill.cache_budget_mb", "data.source", "
 
 @dataclass(frozen=True)
 class Plan:
-    """One variant with its settings, and how the models it may need are to be made.
+    """A variant with its settings, and the plans of the models that it needs.
 
     Attributes:
-        teacher: of a distilled variant.
-        plain: the same without the rows that `augment` adds, whose weights are mixed into this one's.
+        teacher: plan of a distilled variant's teacher.
+        plain: the plan without the rows that `augment` adds, whose weights are mixed in.
     """
 
     variant: Variant
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def used(self) -> tuple[str, ...]:
-        """Sections and dotted settings that matter to it."""
+        """Sections and dotted settings that it uses."""
         return settings_of(self.variant)
 
     def fingerprint(self, corpus_digest: str, encoder_digest: str) -> str:
@@ -52,7 +52,7 @@ class Plan:
 
 
 def settings_of(variant: Variant) -> tuple[str, ...]:
-    """Sections and dotted settings that decide what a fit of the variant gives."""
+    """Sections and dotted settings that determine the result of a fit of the variant."""
     v = variant
     chosen = COMMON + (STUDENT if v.layers else ()) + (SCORED if v.scores_layers else ())
     chosen += DISTILLED if v.distilled else ()
@@ -64,12 +64,12 @@ def settings_of(variant: Variant) -> tuple[str, ...]:
 def make_plan(
     name: str, request: Request, *, overrides: Layer | None = None, teacher_overrides: Layer | None = None
 ) -> Plan:
-    """The plan of a variant under what was said for a command.
+    """The plan of a variant for a command.
 
     Args:
         name: of the variant.
         request: what was said.
-        overrides: settings that win over it, as those of a trial or of a seed.
+        overrides: settings that take precedence, such as those of a trial or a seed.
         teacher_overrides: the same for the teacher of a distilled variant.
 
     Raises:

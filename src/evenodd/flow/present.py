@@ -1,4 +1,4 @@
-"""How runs and versions present themselves: descriptions, figures, registry entries."""
+"""Descriptions, figures and registry entries of runs and versions."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def fit_figures(fitted: Fit, measured: Measured, corpus: Corpus, plan: Plan) -> 
 
 
 def history_frame(history: list[dict[str, Any]], variant: str, seed: int) -> pd.DataFrame:
-    """Steps and epochs of a fit as the plots want them: variant, seed, step, epoch, split, metric, value."""
+    """The history of a fit for the plots: variant, seed, step, epoch, split, metric, value."""
     frame = pd.DataFrame(history)
     names = frame["metric"].str.split("/", n=1, expand=True)
     return frame.assign(variant=variant, seed=seed, split=names[0], metric=names[1])
@@ -85,7 +85,7 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
 
 
 def describe_version(plan: Plan, figures: Mapping[str, float]) -> str:
-    """What stands in the registry's list, which shows no Markdown."""
+    """Description in the registry's list, which shows no Markdown."""
     return (
         f"{plan.variant.name}, as it was fitted (seed {plan.settings.seed}): macro-F1 {figures['test/f1_macro']:.3f} "
         "on the test rows. It takes texts, and is a transformers model to train on from as well."
@@ -100,7 +100,7 @@ def model_entry(
     layer_map: LayerMap | None,
     reading: Mapping[str, Any],
 ) -> ModelEntry:
-    """What the registry shows of a fitted variant, and what its version needs to answer texts."""
+    """The registry entry of a fitted variant, with the metadata that its version needs to answer texts."""
     tags = {
         "variant": plan.variant.name,
         "kind": "torch",
@@ -138,7 +138,7 @@ def model_entry(
 def card_facts(
     entry: ModelEntry, plan: Plan, corpus: Corpus, figures: Mapping[str, float], run_id: str
 ) -> dict[str, Any]:
-    """What the model card says, all of it from the run."""
+    """Facts for the model card, all from the run."""
     data = {**entry.metadata["data"], "counts": {split.name: len(split) for split in corpus.splits}}
     settings = {key: value for key, value in flatten(plan.settings).items() if is_among(key, plan.used)}
     return {
@@ -152,7 +152,7 @@ def card_facts(
 
 
 def page_words(task: Task, suite: str | None) -> dict[str, Any] | None:
-    """What the page of a service says of the task, where the project has words for it: for its own suite's task."""
+    """Texts about the task for the service's page, if the project has them: for the task of its own suite."""
     if suite != OWN or task.positive is None:
         return None
     (negative,) = (label for label in task.labels if label != task.positive)
@@ -160,7 +160,7 @@ def page_words(task: Task, suite: str | None) -> dict[str, Any] | None:
 
 
 def limits(facts: Mapping[str, Any], suite: str | None) -> tuple[str, ...]:
-    """What a person who relies on the decisions must know, one line each."""
+    """Limitations that users of the decisions must know, one line each."""
     lines = []
     if facts["data"]["synthetic"]:
         lines.append("Fitted on synthetic texts made from templates: not for real decisions.")

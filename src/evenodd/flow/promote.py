@@ -27,14 +27,14 @@ ROLLED_BACK = "rolled_back"
 
 
 class NotPromotedError(RuntimeError):
-    """A version does not become the champion; all else is done."""
+    """The promotion was refused; everything else is done."""
 
     exit_code = 3
 
 
 @dataclass(frozen=True)
 class Promoted:
-    """The version that holds the alias, and the gates it was held against: none where it held the alias already."""
+    """The version with the alias, and its checked gates; no gates if it had the alias already."""
 
     version: str
     variant: str
@@ -48,7 +48,7 @@ class Promoted:
 
 
 def run(request: Request) -> Promoted:
-    """Promotes `model` (or what `to` names; the newest comparison's winner when nothing is said)."""
+    """Promotes `model`, or what `to` names; by default the winner of the newest comparison."""
     settings = request.settings
     tracking.configure(settings.experiment)
     if settings.run.to == PREVIOUS:
@@ -60,11 +60,11 @@ def run(request: Request) -> Promoted:
 
 
 def promote(reference: str, why: str, settings: Settings, *, nested: bool = False) -> Promoted:
-    """Moves the alias when every gate holds. A roll-back shows the gates and moves it all the same.
+    """Moves the alias if all gates pass. A rollback logs the gates and moves it in any case.
 
     Raises:
         ValueError: no such version.
-        RuntimeError: the version's files are gone or damaged, a gate stopped it, or the champion changed meanwhile.
+        RuntimeError: the version's files are missing or damaged, a gate failed, or the champion changed meanwhile.
     """
     found = find_candidate(reference, settings.name)
     before = tracking.aliases(settings.name).get(CHAMPION)
@@ -107,7 +107,7 @@ def _move(move: Move, settings: Settings, gates: list[Gate], figures: Mapping[st
 
 
 def figures_of(found: tracking.Version) -> dict[str, Any]:
-    """Everything measured of a version: by its own run, and by the newest export of it."""
+    """All figures of a version: of its run, and of its newest export."""
     run = tracking.get_run(found.run_id)
     figures: dict[str, Any] = {**tracking.figures_of(run)}
     figures["validation_digest"] = run.data.tags.get("validation_digest", "")
@@ -118,10 +118,10 @@ def figures_of(found: tracking.Version) -> dict[str, Any]:
 
 
 def find_candidate(reference: str, registered_name: str) -> tracking.Version:
-    """The torch version that a reference names.
+    """The fitted version that a reference names.
 
     Raises:
-        ValueError: there is none, or it is an ONNX one.
+        ValueError: there is none, or it is an exported one.
     """
     found = tracking.find_version(reference, registered_name)
     if found.tags.get("kind") == "onnx":
@@ -132,10 +132,10 @@ def find_candidate(reference: str, registered_name: str) -> tracking.Version:
 
 
 def find_champion(version: str | None, settings: Settings) -> tracking.Version | None:
-    """The present champion, None when there is none.
+    """The current champion; None if there is none.
 
     Raises:
-        RuntimeError: the alias points to a version whose run or files are gone.
+        RuntimeError: the alias points to a version whose run or files are missing.
     """
     if version is None:
         return None
@@ -152,16 +152,16 @@ def find_champion(version: str | None, settings: Settings) -> tracking.Version |
 
 
 def rival(found: tracking.Version, champion: tracking.Version | None) -> tracking.Version | None:
-    """The champion to be measured against: none when only it was fitted on the synthetic sample."""
+    """The champion to compare with; None if only the champion was fitted on the synthetic sample."""
     synthetic = champion is not None and champion.tags.get("synthetic") == "true"
     if synthetic and found.tags.get("synthetic") == "false":
-        log.info("the champion was fitted on synthetic texts: it gives way without a comparison")
+        log.info("the champion was fitted on synthetic texts: it is replaced without a comparison")
         return None
     return champion
 
 
 def against(found: tracking.Version, champion: tracking.Version | None, settings: Settings) -> dict[str, float]:
-    """Upper bound of the interval of macro-F1 minus the champion's; nothing where their validation rows differ."""
+    """Upper bound of the interval of macro-F1 minus the champion's; empty if their validation rows differ."""
     if champion is None or champion.run_id == found.run_id:
         return {}
     digests = [tracking.get_run(version.run_id).data.tags.get("validation_digest") for version in (found, champion)]
@@ -184,11 +184,10 @@ def validation_scores(version: tracking.Version) -> Scored:
 
 
 def previous_champion(registered_name: str) -> str:
-    """The version that a roll-back restores: the one that the audit trail has before the present champion.
+    """The version that a rollback restores: the one before the current champion in the audit trail.
 
-    A roll-back undoes the newest move that still stands, so a second one goes further back and never restores what the
-    first withdrew. Where the alias does not point to what the trail ends with (it was moved by hand, or is damaged),
-    the trail's last version is restored.
+    A rollback undoes the newest move that was not undone yet, so a second rollback goes further back. If the alias
+    does not point to the trail's last version, because it was moved by hand or is damaged, that version is restored.
 
     Raises:
         ValueError: there is none.

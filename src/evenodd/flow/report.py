@@ -1,4 +1,4 @@
-"""What a comparison looks like: table, plots, and one self-contained page."""
+"""Presents a comparison: table, plots, and one self-contained page."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ PAGE = "report.html"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """A comparison.
 
     Attributes:
-        runs: finished ones, of every variant and seed.
-        verdict: on them.
+        runs: finished runs of every variant and seed.
+        verdict: the verdict on them.
         gates: of each variant.
-        floors: on the same splits, averaged where seeds differ in theirs.
+        floors: on the same splits, averaged if the splits differ between seeds.
         tests: the test split of each division of the rows.
-        counterparts: runs that differ from these in `augment` alone.
+        counterparts: runs that differ from these only in `augment`.
     """
 
     runs: Sequence[FinishedRun]
@@ -79,7 +79,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Shown:
-    """What people see of a comparison: its table and its page."""
+    """Table and page of a comparison."""
 
     table: ComparisonTable
     page: Path
@@ -114,7 +114,7 @@ def gates_table(gates: Mapping[str, Sequence[Gate]]) -> pd.DataFrame:
 
 
 def augmentation(compared: Comparison, materials: Materials, settings: Settings) -> Augmentation | None:
-    """The runs with counterexamples beside those without; None when there are not both."""
+    """Compares runs with and without counterexamples; None if one kind is missing."""
     corpus, suite = materials.corpus, open_suite(settings.suite) if settings.suite else None
     if not compared.counterparts:
         return None
@@ -128,12 +128,12 @@ def augmentation(compared: Comparison, materials: Materials, settings: Settings)
 
 
 def _holds(scored: Scored, split: Split) -> bool:
-    """Whether these are the split's rows: settings alike may name another file."""
+    """Whether these are the rows of the split; equal settings may refer to another file."""
     return np.array_equal(scored.ids, split.row_ids) and np.array_equal(scored.labels, split.labels)
 
 
 def added_rows(run: FinishedRun) -> str:
-    """What was added to the training rows, in words."""
+    """Description of the added training rows."""
     said = tracking.settings_of(run.run_id)
     if said.get("data.augment", NONE) == NONE:
         return NONE
@@ -143,7 +143,7 @@ def added_rows(run: FinishedRun) -> str:
 
 
 def answers(run: FinishedRun, suite: Suite | None) -> BehaviourReport | None:
-    """What a run said to a behaviour suite; None when it was not asked, or the suite was another one then."""
+    """A run's answers to a behaviour suite; None if it was not scored on this suite."""
     if suite is None or "behaviour/balanced_accuracy" not in run.metrics:
         return None
     with np.load(_file(run, "behaviour")) as archive:
@@ -151,7 +151,7 @@ def answers(run: FinishedRun, suite: Suite | None) -> BehaviourReport | None:
 
 
 def near_answers(run: FinishedRun) -> pd.DataFrame | None:
-    """What a run's model says to the sentences next to those of the own suite; None when it cannot be loaded."""
+    """A run's answers to sentences similar to those of the own suite; None if its model cannot be loaded."""
     try:
         return near_sentences(open_scorer(run.run_id, run.variant).is_positive)
     except RuntimeError as error:
@@ -193,7 +193,7 @@ def _log_plots(frame: pd.DataFrame, history: pd.DataFrame, measured: Floors) -> 
 
 
 def _log_slices(compared: Comparison, corpus: Corpus) -> pd.DataFrame | None:
-    """Every run's figures by slice, as a table; those of the variants' first runs are for the page."""
+    """Logs every run's figures by slice; returns those of each variant's first run."""
     found = [table for run in compared.runs if (table := all_slices(run, corpus)) is not None]
     if not found:
         return None

@@ -16,7 +16,7 @@ from evenodd.flow.measure import read_scores
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A fitted run as the tracking store has it; `validation` holds its scored rows, `history` its steps and epochs."""
+    """A fitted run from the tracking store; `validation` holds its scored rows, `history` its steps and epochs."""
 
     run_id: str
     variant: str
@@ -42,7 +42,7 @@ def read_run(run_id: str) -> FinishedRun:
     """A finished run with its validation scores and history.
 
     Raises:
-        ValueError: the run is not there, or has no scores.
+        ValueError: the run does not exist, or has no scores.
     """
     run = tracking.get_run(run_id)
     tags = dict(run.data.tags)

@@ -1,4 +1,4 @@
-"""`serve`: the service and its page, of a bundle's folder or of what an alias of the registry points to."""
+"""`serve`: the service and its page, for a bundle's folder or a registered model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def run(request: Request) -> NoReturn:
     EVENODD_BUNDLE or EVENODD_MODEL names; else the champion of the registry.
 
     Raises:
-        ValueError: nothing says what to serve, or there is nothing there.
+        ValueError: no model is named, or it does not exist.
     """
     settings = request.settings
     environ = served_environment(request)
@@ -37,7 +37,7 @@ def run(request: Request) -> NoReturn:
         os.environ["EVENODD_PROVIDER"] = settings.serve.provider
     paths = (str(service_folder().parent), os.environ.get("PYTHONPATH", ""))
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    host = os.environ.setdefault("BENTOML_HOST", "127.0.0.1")  # BentoML's own choice is every address of the machine
+    host = os.environ.setdefault("BENTOML_HOST", "127.0.0.1")  # BentoML's default is every address of the machine
     keep_corrections(host, settings.home)
     what = os.environ.get(MODEL) or os.environ[BUNDLE]
     log.info("serving %s on http://%s:%s", what, host, os.environ.get("BENTOML_PORT", "3000"))
@@ -45,10 +45,10 @@ def run(request: Request) -> NoReturn:
 
 
 def served_environment(request: Request) -> dict[str, str]:
-    """The variables that tell the service what to serve.
+    """The environment variables that tell the service what to serve.
 
     Raises:
-        ValueError: nothing says it, or there is nothing there.
+        ValueError: no model is named, or it does not exist.
     """
     asked = request.settings.run.model
     if asked is None:
@@ -73,7 +73,7 @@ def served_environment(request: Request) -> dict[str, str]:
 
 
 def followed(model: str) -> dict[str, str]:
-    """The variables with which the service follows a model where this process finds it."""
+    """The environment variables with which the service follows a model in this process's registry."""
     return {MODEL: model, "MLFLOW_TRACKING_URI": tracking.tracking_uri()}
 
 
@@ -97,7 +97,7 @@ def name_with_champion(request: Request) -> str:
 
 
 def keep_corrections(host: str, home: Path) -> None:
-    """Corrections are kept in `home` where only this machine asks, unless EVENODD_CORRECTIONS says otherwise."""
+    """Stores corrections in `home` if only this machine can send them, unless EVENODD_CORRECTIONS is set."""
     if host in ("127.0.0.1", "localhost", "::1") and CORRECTIONS not in os.environ:
         home.mkdir(parents=True, exist_ok=True)
         os.environ[CORRECTIONS] = str((home / "corrections.db").resolve())

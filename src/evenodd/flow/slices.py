@@ -1,4 +1,4 @@
-"""Figures of finished runs by the user's own columns, from the scores that each run has kept."""
+"""Figures of finished runs by the user's own columns, from the runs' stored scores."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from evenodd.rows import Corpus, Split
 
 
 def with_slices(run: FinishedRun, corpus: Corpus) -> FinishedRun:
-    """The run with the gaps between its slices on validation among its figures, which are logged with it as well.
+    """Adds the gaps between a run's slices on validation to its figures, and logs them.
 
-    A run on other rows, or without slices, is left as it is.
+    A run on other rows, or without slices, is returned unchanged.
     """
     table = slices_of(run, corpus.validation, corpus)
     if table is None:
@@ -30,7 +30,7 @@ def with_slices(run: FinishedRun, corpus: Corpus) -> FinishedRun:
 
 
 def slices_of(run: FinishedRun, split: Split, corpus: Corpus) -> pd.DataFrame | None:
-    """Figures of each slice of a split; None where no slices were asked for, or the run was scored on other rows."""
+    """Figures of each slice of a split; None without slices, or if the run was scored on other rows."""
     if not corpus.slices:
         return None
     scored = read_scores(tracking.download(run.run_id, f"scores/{split.name}.npz"))
@@ -57,7 +57,7 @@ def table_of_slices(
 
 
 def all_slices(run: FinishedRun, corpus: Corpus) -> pd.DataFrame | None:
-    """Figures of each slice on validation and on test, with the split named."""
+    """Figures of each slice on validation and on test, with a column for the split."""
     tables = {split.name: slices_of(run, split, corpus) for split in (corpus.validation, corpus.test)}
     known = [table.assign(split=name) for name, table in tables.items() if table is not None]
     return pd.concat(known, ignore_index=True).assign(variant=run.variant) if known else None

@@ -1,7 +1,7 @@
-"""`study`: every named variant over every seed, tuned first when asked, and compared: the whole in one command.
+"""`study`: fits every named variant over every seed, after tuning if `trials` is set, and compares them.
 
-It goes on where it was stopped: finished trials and finished runs of the same fingerprint are taken as they are. A
-variant that fails does not stop the others; it is left out of the comparison, and the command ends with an error.
+It resumes: finished trials and finished runs with the same fingerprint are reused. A variant that fails does not stop
+the others; it is left out of the comparison, and the command ends with an error.
 """
 
 from __future__ import annotations
@@ -37,28 +37,28 @@ def compare(fits: Fits, materials: Materials, settings: Settings) -> Compared:
     """Compares the variants that have a run for every seed.
 
     Raises:
-        RuntimeError: a fit failed; the others are compared before, and their comparison is logged.
+        RuntimeError: a fit failed; the other variants are compared first, and their comparison is logged.
     """
     if not fits.complete:
         fits.check()
     compared = compare_runs([run.run_id for run in fits.complete], materials, settings, nested=True)
     compared.carry(materials, "study", next_steps(compared.verdict, settings.data.source, settings.name))
     if fits.faults:
-        log.warning("without what failed:\n%s", compared.text)
+        log.warning("without the failed variants:\n%s", compared.text)
     fits.check()
     return compared
 
 
 def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials, Settings], Result]) -> Result:
-    """Tunes and fits the teacher and every named variant in a run of its own, and hands what came of it to `finish`.
+    """Tunes and fits the teacher and every named variant within one run, and calls `finish` with the result.
 
     Args:
-        stage: names the run.
-        request: what was said for the command.
-        finish: what is made of the fits, within that run.
+        stage: of the run.
+        request: the command's settings.
+        finish: called with the fits, within that run.
 
     Raises:
-        ValueError: faults in the settings of any variant, told before anything is fitted.
+        ValueError: faults in the settings of any variant, before anything is fitted.
     """
     settings = request.settings
     names = variant_names(settings)
@@ -69,7 +69,7 @@ def fit_variants(stage: str, request: Request, finish: Callable[[Fits, Materials
     tracking.configure(settings.experiment)
     seeds, trials = settings.evidence.seeds, settings.tune.trials
     log.info(
-        "%s | model '%s', experiment '%s' | next: %s | finished fits are taken as they are",
+        "%s | model '%s', experiment '%s' | next: %s | finished fits are reused",
         stage,
         settings.name,
         settings.experiment,
@@ -90,7 +90,7 @@ def variant_names(settings: Settings) -> tuple[str, ...]:
     """The teacher and the named variants, each once.
 
     Raises:
-        ValueError: a variant that there is not.
+        ValueError: an unknown variant.
     """
     named = settings.run.variants or DEFAULT_VARIANTS
     return tuple(dict.fromkeys((TEACHER, *(find_variant(name).name for name in named))))
@@ -99,7 +99,7 @@ def variant_names(settings: Settings) -> tuple[str, ...]:
 def study_plans(
     names: tuple[str, ...], request: Request, materials: Materials, progress: Progress
 ) -> tuple[list[Plan], dict[tuple[str, str], str]]:
-    """The plans of all variants and seeds, seed by seed, each variant with its tuned settings; and failed tunings.
+    """The plans of all variants and seeds, seed by seed, with tuned settings; and the failed tunings.
 
     The students' teacher has the settings that the variant `teacher` has.
 
@@ -129,7 +129,7 @@ def study_plans(
 def tune_nested(
     name: str, request: Request, materials: Materials, teacher_settings: Layer, progress: Progress
 ) -> Layer:
-    """The variant's tuned settings, from a run of its own under the study's; none without trials."""
+    """The variant's tuned settings, from a child run of the study; empty without trials."""
     trials = request.settings.tune.trials
     if not trials:
         return {}

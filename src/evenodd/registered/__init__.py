@@ -1,4 +1,4 @@
-"""A registered version as MLflow's pyfunc loads it: texts in, answers out. Shipped with every version.
+"""The pyfunc of a registered version: texts in, answers out. It is shipped with every version.
 
 Beside `evenodd.task` and `evenodd.classifier` it needs pandas; `fitted` needs torch and transformers as well.
 """

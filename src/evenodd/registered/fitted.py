@@ -1,4 +1,4 @@
-"""A fitted version: weights and tokenizer as transformers saved them, read without running any code they bring."""
+"""A fitted version: weights and tokenizer as saved by transformers, read without running any code in them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class TorchSession:
 
     @property
     def provider(self) -> str:
-        """`cuda` on a GPU, `cpu` anywhere else."""
+        """`cuda` on a GPU, otherwise `cpu`."""
         return "cuda" if self._device.type == "cuda" else "cpu"
 
     def run(self, feed: dict[str, np.ndarray]) -> np.ndarray:
-        """Logits, float32, (rows, labels), of int64 inputs (rows, tokens). The model's mode is left as it was."""
+        """Logits, float32, (rows, labels), of int64 inputs (rows, tokens). The model's mode is restored."""
         tensors = {name: torch.from_numpy(values).to(self._device) for name, values in feed.items()}
         was_training = self._model.training
         self._model.eval()
@@ -49,10 +49,10 @@ class TorchSession:
 
 
 def open_fitted(folder: Path) -> Classifier:
-    """The classifier of a fitted version, on the first GPU where there is one.
+    """The classifier of a fitted version, on the first GPU if there is one.
 
     Raises:
-        ValueError: its description lacks what answers texts.
+        ValueError: its description is incomplete.
         OSError: files are missing or damaged.
     """
     model: torch.nn.Module = load_weights(folder)
@@ -78,7 +78,7 @@ def load_weights(folder: Path) -> PreTrainedModel:
     """The classifier in float32, in a class of the installed transformers: safetensors only, no code, no hub.
 
     Raises:
-        OSError: no such file, or a damaged one.
+        OSError: a file is missing or damaged.
     """
     model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
         folder / WEIGHTS, dtype=torch.float32, local_files_only=True, trust_remote_code=False, use_safetensors=True
@@ -90,7 +90,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """The tokenizer of a fitted version.
 
     Raises:
-        OSError: no such file, or a damaged one.
+        OSError: a file is missing or damaged.
     """
     found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
         folder / TOKENIZER, local_files_only=True, trust_remote_code=False
@@ -99,10 +99,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """What this package stored with a version: labels, decision, data, layer map.
+    """Metadata of a version: labels, decision, data, layer map.
 
     Raises:
-        ValueError: the description cannot be read, or holds none.
+        ValueError: the description cannot be read, or has no metadata of this package.
     """
     try:
         described = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))

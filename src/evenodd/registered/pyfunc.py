@@ -1,4 +1,4 @@
-"""Texts in whatever form a pyfunc may be given them, and a table of answers."""
+"""The pyfunc: texts in any form, and a table of answers."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ CONFIG = {"output": TABLE}
 
 
 class RegisteredClassifier:
-    """Answers a text, a list, an array, a series, or a table of one column, whatever its name.
+    """Answers a text, a list, an array, a series, or a table of one column with any name.
 
     Args:
-        classifier: what answers.
+        classifier: the classifier.
         output: `table`, or one column of it: `label`, `decision` or `score`.
 
     Raises:
-        ValueError: another output.
+        ValueError: the output is unknown.
     """
 
     def __init__(self, classifier: Classifier, output: str = TABLE) -> None:
@@ -41,10 +41,10 @@ class RegisteredClassifier:
 
         Args:
             model_input: texts.
-            params: with `exact`, no score depends on the texts beside it; see `Classifier.answer`.
+            params: with `exact`, scores do not depend on the other texts; see `Classifier.answer`.
 
         Raises:
-            ValueError: more than one column, or a value that is no text.
+            ValueError: there is more than one column, or a value is not a text.
         """
         texts = texts_of(model_input)
         with self._one_at_a_time:
@@ -61,16 +61,16 @@ class RegisteredClassifier:
 
 
 def column_types(labels: tuple[str, ...]) -> dict[str, str]:
-    """Names of the table's columns, and what they hold in MLflow's words."""
+    """Names of the table's columns, and their MLflow types."""
     columns = {"label": "string", "decision": "string", "score": "double", "windows": "long"}
     return columns | {f"p_{name}": "double" for name in labels}
 
 
 def texts_of(model_input: Any) -> list[str]:
-    """The texts of whatever a pyfunc may be given.
+    """The texts in a pyfunc's input.
 
     Raises:
-        ValueError: more than one column, or a value that is no text.
+        ValueError: there is more than one column, or a value is not a text.
     """
     texts = [model_input] if isinstance(model_input, str) else list(_column(model_input))
     for number, text in enumerate(texts):
@@ -82,7 +82,7 @@ def texts_of(model_input: Any) -> list[str]:
 
 
 def _column(given: Any) -> Any:
-    """The only column of a table, a dictionary, or an array of two dimensions; a list as it is."""
+    """The only column of a table, a dictionary or a two-dimensional array; a list is returned unchanged."""
     if isinstance(given, pd.DataFrame | Mapping):
         names = list(given)
         if len(names) != 1:
@@ -96,7 +96,7 @@ def _column(given: Any) -> Any:
 
 
 def open_model(folder: Path, config: Mapping[str, Any] | None = None) -> RegisteredClassifier:
-    """The model of a bundle's folder, or of a fitted version's.
+    """The model in the folder of a bundle or a fitted version.
 
     Raises:
         ValueError: the folder or the configuration is refused.

@@ -164,7 +164,7 @@ def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str 
         client.delete_registered_model(name)
         return None
     for record in after[:-1]:
-        log.info("%s | taken over from a process that is gone", what)
+        log.info("%s | taken over from a dead process", what)
         with suppress(MlflowException):
             client.delete_registered_model(record.name)
     return name

@@ -66,7 +66,7 @@ def _end(status: str) -> None:
     except (MlflowException, SQLAlchemyError) as error:
         if first is None:
             raise
-        log.warning("the run could not be closed (%s): it is when nothing is heard of it", type(error).__name__)
+        log.warning("the run could not be closed (%s); a later command closes it", type(error).__name__)
 
 
 def beat(run_id: str) -> bool:

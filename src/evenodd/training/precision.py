@@ -64,7 +64,7 @@ def measure_rates(device: str = "cpu") -> dict[str, float]:
 def choose_precision(asked: Literal["auto", "fp32", "bf16"], device: str = "cpu") -> Precision:
     """The given precision; for `auto`, bf16 if its products run at least 1.3 times as fast as float32's."""
     if asked != "auto":
-        log.info("precision %s | %s | as asked", asked, device)
+        log.info("precision %s | %s | as set", asked, device)
         return asked
     rates = product_rates(device)
     gain = rates["bf16"] / rates["fp32"]

@@ -101,7 +101,7 @@ def teacher_targets(teacher: PreTrainedModel, store: TokenStore, folder: Path, p
     path = folder / _key(teacher, store, precision)
     with one_at_a_time(path):
         if sound(path):
-            log.info("teacher targets | %s rows read back from %s", f"{len(store):,}", path)
+            log.info("teacher targets | %s rows from %s", f"{len(store):,}", path)
         else:
             log.info("teacher targets | %s rows | %.0f MB", f"{len(store):,}", target_megabytes(teacher, len(store)))
             with new_folder(path) as building:

@@ -158,7 +158,7 @@ def _fit_next(board: Board, places: Places, progress: Progress) -> None:
 def _settle(board: Board, number: int, outcome: Outcome) -> None:
     board.settle(number, outcome)
     if isinstance(outcome, str):
-        log.warning("%s | failed, going on | %s", board.name(number), outcome)
+        log.warning("%s | failed; the others continue | %s", board.name(number), outcome)
 
 
 def _name_last(board: Board, fitted: list[int]) -> None:
