@@ -53,7 +53,7 @@ class Bench:
         return odd_layers(self.teacher.config.num_hidden_layers)
 
     def rows(self, count: int | None) -> np.ndarray:
-        """Positions of so many training rows, evenly over all lengths: the corpus's mix, whatever the number."""
+        """Positions of so many training rows, evenly over all lengths: the corpus's mix for any number."""
         count = min(count or len(self.train), len(self.train))
         places = (np.arange(count) + 0.5) * len(self.train) / count
         chosen = np.argsort(self.train.lengths, kind="stable")[places.astype(np.int64)]

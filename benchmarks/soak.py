@@ -1,10 +1,10 @@
-"""An hour at 70 % of what the service can do: no error, and memory that stays.
+"""An hour at 70 % of the service's capacity: no error, and stable memory.
 
     python -m benchmarks.soak [--minutes 60] [--settle 10] [--share 0.7] [--bundle FOLDER] [--json FILE]
 
-The service runs as `make serve` starts it, with the newest bundle. Load comes at a rate, from several addresses,
-whatever the answers take; memory is read twice a minute. It fails where a request was not answered 200, or where the
-service holds more than 2 % more at the end than it did once it had settled.
+The service runs as `make serve` starts it, with the newest bundle. Requests are sent at a fixed rate from several
+addresses, independent of the answers; memory is read twice a minute. The command fails if a request was not answered
+with 200, or if the service ends with more than 2 % more memory than after it had settled.
 """
 
 from __future__ import annotations

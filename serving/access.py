@@ -112,7 +112,7 @@ class Gate:
         if not hosts or "*" in hosts:
             return
         if _without_port(headers.get("host", "")) not in hosts:
-            raise Refused(421, "this service does not go by that host name; set EVENODD_HOSTS", "host", reason="host")
+            raise Refused(421, "this host name is not allowed; set EVENODD_HOSTS", "host", reason="host")
 
     def _check_key(self, path: str, headers: Headers) -> ApiKey | None:
         route = path.strip("/")

@@ -17,16 +17,16 @@ REFUSALS = {
     "408": "The body came too slowly.",
     "413": "The body, a text, the number of texts or their tokens are over a limit of `/info`.",
     "415": "The body is not `application/json`.",
-    "421": "The service does not go by that host name.",
-    "429": "It would not be answered in time, or the client sends too much; `Retry-After` says when to come back.",
-    "503": "No answer in time, or no memory for the body.",
+    "421": "The service does not have this host name.",
+    "429": "It would not be answered in time, or the client exceeds its rate; see `Retry-After`.",
+    "503": "No answer within the timeout, or no memory for the body.",
 }
 OF_ANY_PATH = ("401", "403", "421")
 SCORES = (
     "Scores come from the graph that /info names under `runtime`. `checked`: labels and decisions are those of the "
-    "float32 graph, whatever else is asked at the same time; a score near a boundary is float32's too, any other is "
-    "int8's, which moves a little with the texts beside it and was off by at most `runtime.checked.max_abs_diff` on "
-    "validation texts. `int8`: labels near a boundary move as well. EVENODD_EXACT=1 makes every score the text's own."
+    "float32 graph, independent of concurrent requests; scores near a boundary are float32's, all others int8's, which "
+    "depend slightly on the other texts and differed by at most `runtime.checked.max_abs_diff` on validation texts. "
+    "`int8`: labels near a boundary may change as well. EVENODD_EXACT=1 makes scores independent of other texts."
 )
 CORRECTION = {
     "type": "object",

@@ -171,7 +171,7 @@ async def webhook(request: Request, runtime: Runtime) -> Response:
     secret, folder = runtime.settings.webhook_secret, following_folder()
     if secret is None or folder is None or runtime.watcher is None:
         wanted = "a model is followed and EVENODD_WEBHOOK_SECRET is set"
-        raise Refused(403, f"webhooks are taken where {wanted}", reason="off")
+        raise Refused(403, f"webhooks are accepted if {wanted}", reason="off")
     with runtime.bodies.hold(_client(request)) as held:
         body = await read_body(request.receive, request.headers, runtime.settings, held)
     check_delivery(secret, request.headers, body)

@@ -36,7 +36,7 @@ def check_strings(texts: Any, settings: Settings, field: str = "texts") -> list[
     if not texts:
         raise Refused(400, f"{field} is empty; send at least one", field)
     if len(texts) > settings.max_texts:
-        raise Refused(413, f"{field} holds {len(texts)}; at most {settings.max_texts} are taken at a time", field)
+        raise Refused(413, f"{field} holds {len(texts)}; the limit is {settings.max_texts} per request", field)
     for i, text in enumerate(texts):
         _check_text(text, f"{field}[{i}]", settings)
     return texts
@@ -61,7 +61,7 @@ def check_explainable(body: dict[str, Any], settings: Settings) -> str:
     """
     text = check_text(body, settings)
     if not text.strip():
-        raise Refused(400, "text holds no word to explain", "text")
+        raise Refused(400, "text has no word to explain", "text")
     return text
 
 

@@ -97,7 +97,7 @@ def override_dropout(model: PreTrainedModel, dropout: float | None) -> None:
 
 
 def set_dropout(config: Any, dropout: float | None) -> None:
-    """Sets every dropout in a config, whatever the family calls it; None changes nothing."""
+    """Sets every dropout in a config, under the names of all families; None changes nothing."""
     if dropout is None:
         return
     for key in vars(config):

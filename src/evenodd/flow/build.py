@@ -157,9 +157,7 @@ def _distillation(
             "raise distill.cache_budget_mb and use no loss term that needs a live teacher, or pass data.augment_mix=1."
         )
     if live:
-        log.info(
-            "teacher in every step | its targets would need %.0f MB of %d", megabytes, settings.cache_budget_mb
-        )
+        log.info("teacher in every step | its targets would need %.0f MB of %d", megabytes, settings.cache_budget_mb)
         return DistillObjective(settings, layers, weight=weight, teacher=teacher)
     precision = choose_precision(plan.settings.train.precision, best_device())
     if plan.plain is None or plain_teacher_uri is None:

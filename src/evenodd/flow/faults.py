@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 
 def in_one_line(error: BaseException) -> str:
-    """The message of an error in one line. A full disk is reported as such, whatever failed; SQL is omitted."""
+    """The message of an error in one line. A full disk is always reported as such; SQL is omitted."""
     chain = list(_causes(error))
     if any(_is_full(one) for one in chain):
         named = next((one.filename for one in chain if isinstance(one, OSError) and one.filename), None)

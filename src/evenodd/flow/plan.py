@@ -42,7 +42,7 @@ class Plan:
         return settings_of(self.variant)
 
     def fingerprint(self, corpus_digest: str, encoder_digest: str) -> str:
-        """Same settings, rows, encoder, teacher and version of the package: same fingerprint, whatever the paths."""
+        """Same settings, rows, encoder, teacher and version of the package: same fingerprint, independent of paths."""
         flat = flatten(self.settings)
         unused = NOT_THE_RESULT + (AUGMENT if self.settings.data.augment == "none" else ())
         chosen = {k: str(v) for k, v in flat.items() if is_among(k, self.used) and k not in unused}

@@ -60,7 +60,7 @@ def read_texts(
         source: a file in a supported format.
         text_column: name of the text column; None: recognise it.
         encoding: encoding of a text file; None: detect it.
-        columns: columns to copy; `text` is the text column, whatever its name, and `all` is every column.
+        columns: columns to copy; `text` is the text column, under any name, and `all` is every column.
         rows: maximum rows of a chunk.
 
     Raises:

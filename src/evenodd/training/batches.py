@@ -22,7 +22,7 @@ class TokenBudgetSampler(Sampler[list[int]]):
             same number of rows. None: all rows are in every epoch.
         token_budget: maximum of rows times the longest row's tokens (a single longer row is its own batch).
         max_rows: maximum rows of a batch.
-        min_rows: minimum rows of a batch (if there are as many), whatever the budget: one per process.
+        min_rows: minimum rows of a batch (if there are as many), for any budget: one per process.
         passes: number of passes over the rows in one epoch; with `turns`, each uses the next turn.
         seed: with the epoch, determines the order of ties and batches.
         shuffle: False: shortest first, rows in their own order.
