@@ -33,7 +33,12 @@ WINDOWS = {"": DESKTOP, "-phone": PHONE}
 """Sizes in CSS pixels, by the end of a picture's name."""
 FOR_MLFLOW = 8000
 """Milliseconds that MLflow takes to draw a page: nothing in the page shows when it is done."""
-MODEL = "hate-speech"
+MODEL = "sample"
+TRAINING = "workflowType=machine_learning"
+CLOSE = "[data-component-id='mlflow.assistant.chat_panel.close']"
+"""MLflow's assistant covers a quarter of the page."""
+HEIGHTS = {"compare": 2000}
+"""Of pages whose tables are below the first screen, in pixels."""
 COMPARED = ("teacher", "odd", "even", "lora")
 
 
@@ -85,9 +90,12 @@ def picture_mlflow(browser: Browser, folder: Path, environ: dict[str, str]) -> N
     with _running(command, folder, environ, f"{address}/health"):
         for name, route in _routes(environ["MLFLOW_TRACKING_URI"]).items():
             for end, window in WINDOWS.items():
-                page = browser.new_page(viewport=window)
+                page = browser.new_page(viewport=window | {"height": HEIGHTS.get(name, window["height"])})
                 page.goto(f"{address}/#/{route}")
                 page.wait_for_timeout(FOR_MLFLOW)
+                for button in page.locator(CLOSE).all():
+                    button.click()
+                page.wait_for_timeout(FOR_MLFLOW / 4)
                 _save(page, f"mlflow-{name}{end}")
 
 
@@ -95,13 +103,15 @@ def _routes(store: str) -> dict[str, str]:
     """Pages of MLflow's UI by name."""
     client = MlflowClient(store)
     (main_run, *_), experiment = _newest(client, "tags.stage = 'main'")
-    variants = {run.data.tags["variant"]: run.info.run_id for run in _newest(client, "tags.variant != ''")[0][::-1]}
+    fitted = _newest(client, "tags.model_uri != ''")[0]
+    variants = {run.data.tags["variant"]: run.info.run_id for run in reversed(fitted)}
     chosen = [variants[name] for name in COMPARED if name in variants]
     return {
-        "experiment": f"experiments/{experiment}/runs?workflowType=machine_learning",
+        "experiment": f"experiments/{experiment}/runs?{TRAINING}",
         "compare": f"compare-runs?runs={quote(json.dumps(chosen))}&experiments={quote(json.dumps([experiment]))}",
-        "run": f"experiments/{experiment}/runs/{main_run.info.run_id}",
-        "model": f"models/{MODEL}",
+        "charts": f"experiments/{experiment}/runs?{TRAINING}&compareRunsMode=CHART",
+        "run": f"experiments/{experiment}/runs/{main_run.info.run_id}?{TRAINING}",
+        "model": f"models/{MODEL}?{TRAINING}",
     }
 
 
