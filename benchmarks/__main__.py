@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-BENCHMARKS = ("training", "scale", "inference", "serving", "verdict")
+BENCHMARKS = ("training", "scale", "inference", "scoring", "serving", "verdict")
 
 
 def main() -> None:

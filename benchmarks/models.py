@@ -44,11 +44,11 @@ def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = Non
     """
     from benchmarks.peers import save_mlflow_model
 
-    full, student = registered(versions) if versions else _fitted_here()
+    full, student = registered(versions) if versions else fitted_here()
     full.model.eval().save_pretrained(work / "torch")
     full.tokenizer.save_pretrained(str(work / "torch"))
     for name, fitted in (("bundle", full), ("student", student)):
-        _write_bundle(fitted, work / name, texts[:MEASURED_TEXTS])
+        write_model_bundle(fitted, work / name, texts[:MEASURED_TEXTS])
     if importlib.util.find_spec("mlflow"):
         save_mlflow_model(work / "mlflow", work / "bundle")
     source = "from benchmarks.peers import one_text_service\n\nservice = one_text_service()\n"
@@ -69,7 +69,8 @@ def registered(versions: tuple[str, ...]) -> tuple[Fitted, Fitted]:
     return found[0], found[1]
 
 
-def _fitted_here() -> tuple[Fitted, Fitted]:
+def fitted_here() -> tuple[Fitted, Fitted]:
+    """The full model and its student of odd layers, with heads fitted to the bundled sample."""
     from evenodd.encoders import init_student, load_encoder, odd_layers
     from evenodd.encoders.files import resolve_model
     from evenodd.rows import load_corpus
@@ -106,7 +107,7 @@ def fit_head(model: Any, tokenizer: Any, split: Split) -> None:
         model.classifier.bias.copy_(torch.stack([-bias / 2, bias / 2]))
 
 
-def _write_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
+def write_model_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
     """As `-e export` does, but for the gate on int8's labels: what it may flip is not what is measured here."""
     from evenodd.flow.export import recommend, with_checked
     from evenodd.release import BundleContents, export_graphs, write_bundle
