@@ -25,11 +25,12 @@ MORE: dict[str, Any] = {
 
 @dataclass
 class Chain:
-    """Where a `main` runs, and with what."""
+    """Where a `main` runs, and with what; `program` is what Python is started with."""
 
     folder: Path
     given: dict[str, str]
     environ: dict[str, str]
+    program: tuple[str, ...] = ("-m", "pipelines")
     started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def start(self, entry: str = "main", **more: str) -> subprocess.Popen[str]:
@@ -37,7 +38,7 @@ class Chain:
         said = {**self.given, **more}
         words = [word for key, value in said.items() for word in (f"--{key.replace('__', '.')}", value)]
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipelines", entry, *words],
+            [sys.executable, *self.program, entry, *words],
             cwd=self.folder,
             env=self.environ,
             stdout=subprocess.PIPE,

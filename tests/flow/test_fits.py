@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,10 +23,10 @@ from evenodd.settings import make_request
 
 
 class TwoPlaces:
-    """Places for two fits that end in the order in which a test says so."""
+    """Places for two fits that end in the order in which a test says so; the first of `held` are held elsewhere."""
 
-    def __init__(self, ends: list[str], broken: tuple[str, ...] = ()) -> None:
-        self.ends, self.broken = ends, broken
+    def __init__(self, ends: list[str], broken: tuple[str, ...] = (), held: tuple[str, ...] = ()) -> None:
+        self.ends, self.broken, self.held = ends, broken, list(held)
         self.running: dict[str, tuple[int, Plan]] = {}
         self.beside: list[set[str]] = []
 
@@ -34,13 +34,16 @@ class TwoPlaces:
     def is_free(self) -> bool:
         return len(self.running) < 2
 
-    def start(self, number: int, plan: Plan, materials: Any) -> None:
+    def start(self, number: int, plan: Plan, materials: Any, *, reuse: bool) -> None:
         self.running[name_of(plan)] = number, plan
         self.beside.append(set(self.running))
 
-    def wait(self) -> tuple[int, FittedRun | str]:
-        name = next(name for name in self.ends if name in self.running)
+    def wait(self, seconds: float | None = None) -> tuple[int, FittedRun | str | at_once.Held]:
+        name = next(name for name in (*self.held, *self.ends) if name in self.running)
         number, plan = self.running.pop(name)
+        if name in self.held:
+            self.held.remove(name)
+            return number, at_once.Held()
         if name in self.broken:
             return number, "the training loss is nan"
         return number, FittedRun(f"run of {name}", "models:/x", "1", plan.variant.name, plan.settings.seed)
@@ -56,14 +59,19 @@ def plans_of(*names: str, seeds: int = 1) -> list[Plan]:
     return [plan for seed in zip(*by_name, strict=True) for plan in seed]
 
 
-def fitted(plans: list[Plan], places: TwoPlaces, monkeypatch: pytest.MonkeyPatch) -> fits.Fits:
-    """What comes of the plans in such a pool; nothing was fitted before."""
+def fitted(
+    plans: list[Plan],
+    places: TwoPlaces,
+    monkeypatch: pytest.MonkeyPatch,
+    find: Callable[[str], FittedRun | None] = lambda fingerprint: None,
+) -> fits.Fits:
+    """What comes of the plans in such a pool; by default nothing was fitted by others."""
     materials: Any = SimpleNamespace(corpus=SimpleNamespace(digest="rows"), encoder_digest="files", encoder="files")
     materials.under = lambda settings: materials
-    monkeypatch.setattr(fits, "find_fitted", lambda fingerprint: None)
+    monkeypatch.setattr(fits, "find_fitted", find)
     board = fits.Board(plans, materials)
     progress = fits.Progress(len(board.plans))
-    while board.waiting or board.running:
+    while board.open:
         fits._fit_next(board, places, progress)
     assert progress.done == progress.total
     return board.fits()
@@ -115,7 +123,7 @@ def test_what_all_others_need_gets_the_whole_machine(monkeypatch):
         assert places.beside == ([{"teacher 0"}] if jobs == 1 else [{"odd 0"}, {"odd 0", "even 0"}])
 
     monkeypatch.setattr(fits, "open_places", recorded)
-    monkeypatch.setattr(fits, "fits_at_once", lambda asked, plans, cluster: 2)
+    monkeypatch.setattr(fits, "fits_at_once", lambda asked, count, cluster: 2)
     monkeypatch.setattr(fits, "measure_latencies", lambda runs: None)
     monkeypatch.setattr(fits, "find_fitted", lambda fingerprint: None)
     named: list[str] = []
@@ -140,22 +148,74 @@ def test_students_are_not_started_when_their_teacher_failed(monkeypatch):
     }
 
 
+class Elsewhere:
+    """Another host, which holds the lease of a fit for so many looks and may finish it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, looks: int, *, finishes: bool) -> None:
+        self.looks, self.finishes, self.slept = looks, finishes, 0
+        self.run = FittedRun("run of another host", "models:/x", "1", "teacher", 0)
+        monkeypatch.setattr(fits.tracking, "is_held", self.is_held)
+        monkeypatch.setattr(fits.time, "sleep", self.sleep)
+
+    def is_held(self, key: str, heard: Any) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
+
+    def sleep(self, seconds: float) -> None:
+        self.slept += 1
+
+    def find(self, fingerprint: str) -> FittedRun | None:
+        return self.run if self.looks < 0 and self.finishes else None
+
+
+def test_a_fit_that_another_host_makes_is_left_to_it_while_others_are_open(monkeypatch):
+    """A host that waits in the order of the plans idles beside fits that nobody makes; one that does not makes it
+    twice."""
+    places = TwoPlaces(["lora 0", "lora 1", "odd 0", "odd 1"], held=("teacher 0",))
+    other = Elsewhere(monkeypatch, 2, finishes=True)
+    plans = plans_of("teacher", "odd", "lora", seeds=2)
+    plans = [plan for plan in plans if name_of(plan) != "teacher 1"]
+    found = fitted(plans, places, monkeypatch, other.find)
+    assert places.beside[:3] == [{"teacher 0"}, {"teacher 0", "lora 0"}, {"lora 0", "lora 1"}]
+    assert places.beside[3:] == [{"odd 0"}, {"odd 0", "odd 1"}]
+    assert found.runs[0].run_id == "run of another host"
+    assert len(found.runs) == 5
+    assert not other.slept
+
+
+def test_a_host_waits_only_where_nothing_else_is_left(monkeypatch):
+    """It would ask the store without a pause, or end without the student."""
+    places = TwoPlaces(["odd 0"], held=("teacher 0",))
+    other = Elsewhere(monkeypatch, 4, finishes=True)
+    found = fitted(plans_of("teacher", "odd"), places, monkeypatch, other.find)
+    assert places.beside == [{"teacher 0"}, {"odd 0"}]
+    assert other.slept == 4
+    assert [run.variant for run in found.runs] == ["teacher", "odd"]
+
+
+def test_a_fit_that_another_host_gives_up_is_made_here(monkeypatch):
+    """The study would wait for a host that is gone, or leave the variant out."""
+    places = TwoPlaces(["teacher 0", "odd 0"], held=("teacher 0",))
+    found = fitted(plans_of("teacher", "odd"), places, monkeypatch, Elsewhere(monkeypatch, 3, finishes=False).find)
+    assert places.beside == [{"teacher 0"}, {"teacher 0"}, {"odd 0"}]
+    assert [run.run_id for run in found.runs] == ["run of teacher 0", "run of odd 0"]
+
+
 def test_as_many_fits_as_there_are_threads_or_gpus(monkeypatch):
     """More fits than cores slow each other down; fewer leave cores idle."""
-    plans = plans_of("teacher", "odd", "even", "lora")
     monkeypatch.setattr(at_once, "best_device", lambda: "cpu")
     monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
-    assert at_once.fits_at_once(None, plans) == 3
-    assert at_once.fits_at_once(None, plans[:2]) == 2
-    assert at_once.fits_at_once(7, plans) == 4
+    assert at_once.fits_at_once(None, 4) == 3
+    assert at_once.fits_at_once(None, 2) == 2
+    assert at_once.fits_at_once(7, 4) == 4
     with monkeypatch.context() as under_torchrun:
         under_torchrun.setattr(at_once, "rank_and_world", lambda: (0, 2))
-        assert at_once.fits_at_once(None, plans) == at_once.fits_at_once(2, plans) == 1
+        assert at_once.fits_at_once(None, 4) == at_once.fits_at_once(2, 4) == 1
         with pytest.raises(ValueError, match="engine=auto: the processes of torchrun share each fit"):
-            at_once.fits_at_once(None, plans, "auto")
+            at_once.fits_at_once(None, 4, "auto")
     monkeypatch.setattr(at_once, "best_device", lambda: "cuda")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert at_once.fits_at_once(None, plans) == 2
+    assert at_once.fits_at_once(None, 4) == 2
 
 
 @pytest.fixture
@@ -178,8 +238,10 @@ def test_a_fit_whose_worker_is_killed_is_tried_again_and_others_go_on(store):
     (plan,) = plans_of("lora")
     killed: Any = Ends("killed", store)
     with RayTasks(2) as tasks:
-        tasks.start(4, plan, killed)
-        number, outcome = tasks.wait()
+        tasks.start(4, plan, killed, reuse=False)
+        ended = tasks.wait()
+        assert ended is not None
+        number, outcome = ended
         assert number == 4
         assert "its worker was lost 3 times" in str(outcome)
         assert len(list(store.iterdir())) == RETRIES + 1
@@ -194,6 +256,6 @@ def test_an_unforeseen_error_ends_the_command(store):
     (plan,) = plans_of("lora")
     broken: Any = Ends("broken", store)
     with RayTasks(1) as tasks:
-        tasks.start(0, plan, broken)
+        tasks.start(0, plan, broken, reuse=False)
         with pytest.raises(RuntimeError, match="lora 0: an unexpected error"):
             tasks.wait()

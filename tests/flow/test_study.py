@@ -188,7 +188,7 @@ def fitted(monkeypatch) -> dict[str, list[str]]:
         variant, _, seed = name.partition(" ")
         return FittedRun(f"run of {name}", "models:/x", "1", variant, int(seed))
 
-    def fit(plan: Any, materials: Any, *, nested: bool) -> Any:
+    def fit(plan: Any, materials: Any, **how: bool) -> Any:
         name = name_of(plan)
         seen["fitted"].append(name)
         if name in seen["broken"]:

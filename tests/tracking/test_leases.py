@@ -193,6 +193,40 @@ def test_a_holder_that_was_stopped_learns_that_it_lost(tracking: ModuleType, mon
     assert names() == [other]
 
 
+def test_a_name_that_another_created_anew_is_not_the_lease_that_was_lost(
+    tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Deleted as lapsed and created again by another, it has the same name: two would go on, each with a heartbeat."""
+    monkeypatch.setattr(leases, "HEART", leases.Heart())
+    with tracking.lease("a key", "fitting odd") as held:
+        MlflowClient().delete_registered_model(held.name)
+        other = left("a key")
+        assert other == held.name
+        held.beat()
+        assert held.lost
+    assert names() == [other]
+    assert MlflowClient().get_registered_model(other).tags[BEAT_TAG] == "1"
+
+
+def test_a_lease_that_is_held_is_refused_at_once_where_it_is_not_to_be_waited_for(
+    tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host that waits in the middle of its plans idles beside fits that nobody makes."""
+    watch = Silence()
+    assert not tracking.is_held("a key", watch)
+    left("a key")
+    refused = pytest.raises(tracking.LeaseHeldError, match="fitting odd: another process is working on it")
+    with refused, tracking.lease("a key", "fitting odd", wait=False):
+        pass
+    assert tracking.is_held("a key", watch)
+    lapse(monkeypatch, watch, "a key")
+    assert not tracking.is_held("a key", watch)
+    assert names() == []
+    with tracking.lease("a key", "fitting odd", wait=False) as held:
+        assert tracking.is_held("a key", Silence())
+        assert not held.waited
+
+
 def test_a_store_that_is_away_takes_nobody_s_lease(tracking: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fit of hours would end because the server was restarted."""
 

@@ -56,6 +56,7 @@ def fit_variant(
     nested: bool = False,
     reuse: bool = False,
     parent: str | None = None,
+    wait: bool = True,
 ) -> FittedRun:
     """Fits, measures and registers a variant; an interrupted fit with the same fingerprint is resumed.
 
@@ -67,19 +68,28 @@ def fit_variant(
         nested: as a child of the open run, or of `parent`.
         reuse: reuse a finished run with the same fingerprint.
         parent: id of a parent run that another process has opened.
+        wait: whether to wait for another process at the same fit.
 
     Raises:
+        LeaseHeldError: another process is at the same fit, and `wait` is not set.
         RuntimeError: the teacher does not beat the no-skill floor, or the loss is not a number.
     """
     fingerprint = plan.fingerprint(materials.corpus.digest, materials.encoder_digest)
     found = find_fitted(fingerprint) if reuse else None
     if found is None:
-        with tracking.lease(f"fit {fingerprint}", f"fitting {plan.variant.name}, seed {plan.settings.seed}") as held:
+        what = f"fitting {plan.variant.name}, seed {plan.settings.seed}"
+        with tracking.lease(lease_key(fingerprint), what, wait=wait) as held:
             found = find_fitted(fingerprint) if reuse or held.waited else None
             if found is None:
+                tracking.close_abandoned(fingerprint)
                 return _fit_variant(plan, materials, fingerprint, held.check, nested, parent)
     log.info("%s | seed %d | reused from run %s", plan.variant.name, plan.settings.seed, found.run_id)
     return found
+
+
+def lease_key(fingerprint: str) -> str:
+    """Key of the lease of a fit."""
+    return f"fit {fingerprint}"
 
 
 def _fit_variant(

@@ -30,7 +30,7 @@ from evenodd.tracking.experiments import (
     experiment_page,
 )
 from evenodd.tracking.files import sound_files
-from evenodd.tracking.leases import Lease, LeaseLostError, lease
+from evenodd.tracking.leases import Lease, LeaseHeldError, LeaseLostError, Silence, is_held, lease
 from evenodd.tracking.models import (
     ModelEntry,
     copy_classifier,
@@ -61,14 +61,16 @@ from evenodd.tracking.registry import (
     set_alias,
     tag_version,
 )
-from evenodd.tracking.runs import close_interrupted, start_run
+from evenodd.tracking.runs import close_abandoned, close_interrupted, start_run
 from evenodd.tracking.store import StoreUnreachableError
 
 __all__ = [
     "DONE_TAG",
     "Lease",
+    "LeaseHeldError",
     "LeaseLostError",
     "ModelEntry",
+    "Silence",
     "StoreUnreachableError",
     "TrackingError",
     "Version",
@@ -77,6 +79,7 @@ __all__ = [
     "artifact_json",
     "artifact_text",
     "check_artifacts",
+    "close_abandoned",
     "close_interrupted",
     "configure",
     "connect",
@@ -93,6 +96,7 @@ __all__ = [
     "find_version",
     "flush",
     "get_run",
+    "is_held",
     "lease",
     "link_models",
     "load_model",

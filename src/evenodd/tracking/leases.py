@@ -44,6 +44,10 @@ class LeaseLostError(RuntimeError):
     """Another process has taken over this process's work."""
 
 
+class LeaseHeldError(RuntimeError):
+    """Another process holds a lease that was not to be waited for."""
+
+
 @dataclass
 class Lease:
     """A lease that this process holds.
@@ -61,9 +65,13 @@ class Lease:
     lost: bool = False
 
     def beat(self) -> None:
-        """Shows that the holder is alive."""
+        """Shows that the holder is alive; a lease of this name that another process has created is not this one."""
+        client = MlflowClient()
         try:
-            MlflowClient().set_registered_model_tag(self.name, BEAT_TAG, next_beat())
+            if client.get_registered_model(self.name).tags.get(OWNER_TAG) == owner():
+                client.set_registered_model_tag(self.name, BEAT_TAG, next_beat())
+            else:
+                self.lost = True
         except MlflowException as error:
             self.lost = self.lost or is_missing(error)
 
@@ -84,15 +92,21 @@ class Lease:
 
 
 @contextmanager
-def lease(key: str, what: str) -> Iterator[Lease]:
+def lease(key: str, what: str, *, wait: bool = True) -> Iterator[Lease]:
     """Holds the lease of a key; waits while another process, on any host, holds it.
 
     Args:
         key: identifies the work, for example a fingerprint.
         what: description, for logs and the registry.
+        wait: whether to wait for another holder.
+
+    Raises:
+        LeaseHeldError: another process holds it, and `wait` is not set.
     """
     client, watch, waited = MlflowClient(), Silence(), False
     while (name := _claim(client, _prefix(key), what, watch)) is None:
+        if not wait:
+            raise LeaseHeldError(f"{what}: another process is working on it.")
         if not waited:
             log.info("%s | another process is working on it: waiting", what)
         waited = True
@@ -105,6 +119,25 @@ def lease(key: str, what: str) -> Iterator[Lease]:
         if not held.lost:
             with suppress(MlflowException):  # if the store is unreachable, the lease expires
                 client.delete_registered_model(name)
+
+
+def is_held(key: str, watch: Silence) -> bool:
+    """Whether a process holds the lease of a key; a lease that has lapsed is deleted.
+
+    Args:
+        key: see `lease`.
+        watch: what was heard of holders in earlier calls.
+    """
+    client, prefix = MlflowClient(), _prefix(key)
+    records = _records(client, prefix)
+    if not records:
+        return False
+    last = records[-1]
+    if not watch.lapsed(last.name, last.owner, last.beat):
+        return True
+    if name := _claim(client, prefix, "cleaning up", watch):
+        client.delete_registered_model(name)
+    return False
 
 
 @dataclass(frozen=True)

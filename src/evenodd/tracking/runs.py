@@ -93,10 +93,18 @@ def close_interrupted() -> list[str]:
     return closed
 
 
-def _running(client: MlflowClient) -> list[Run]:
+def close_abandoned(fingerprint: str) -> None:
+    """Closes open runs of a fit whose lease this process holds: the processes that opened them do not hold it."""
+    client = MlflowClient()
+    for run in _running(client, f" and tags.fingerprint = '{fingerprint}'"):
+        _close(client, run)
+        log.info("closed an interrupted run of the same fit: %s", run.info.run_id)
+
+
+def _running(client: MlflowClient, more: str = "") -> list[Run]:
     """Open runs of this package, of any process."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    wanted = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '%'"
+    wanted = f"attributes.status = 'RUNNING' and tags.`{OWNER_TAG}` LIKE '%'{more}"
     return list(client.search_runs(experiments, wanted, run_view_type=ViewType.ALL))
 
 

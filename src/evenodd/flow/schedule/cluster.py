@@ -1,9 +1,10 @@
-"""Runs fits as Ray tasks, on this machine or on a cluster, with Ray's resources, retries and logs."""
+"""Runs fits and trials as Ray tasks, on this machine or on a cluster, with Ray's resources, retries and logs."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -25,7 +26,7 @@ from evenodd.flow.fit_variant import fit_variant
 from evenodd.flow.logs import prepare_worker
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
-from evenodd.flow.schedule.places import Outcome, outcome_of
+from evenodd.flow.schedule.places import Held, Outcome, outcome_of
 from evenodd.flow.schedule.runtime import passed_on, start_ray
 from evenodd.training import best_device
 from evenodd.training.precision import know_rates, measure_rates
@@ -48,6 +49,7 @@ class Place:
         threads: number of torch threads.
         rates: GFLOP/s of products with that number of threads on an idle machine; None: measured in the task.
         environment: variables that libraries read.
+        folder: working folder of the command, which a task enters if it exists.
     """
 
     store: dict[str, str]
@@ -55,13 +57,21 @@ class Place:
     threads: int
     rates: dict[str, float] | None
     environment: dict[str, str]
+    folder: str
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A task whose worker was lost again and again; `fault` states it in one line."""
+
+    fault: str
 
 
 class RayTasks:
-    """Runs concurrent fits as Ray tasks, each with its share of the cores or with its own GPU.
+    """Runs concurrent fits or trials as Ray tasks, each with its share of the cores or with its own GPU.
 
     Args:
-        jobs: number of concurrent fits.
+        jobs: number of concurrent tasks.
         cluster: address of a running cluster (`auto`, `host:port` or `ray://host:port`); None: Ray is started here and
             ends with this object.
 
@@ -72,7 +82,7 @@ class RayTasks:
     def __init__(self, jobs: int, cluster: str | None = None) -> None:
         self.jobs, self.cluster = jobs, cluster
         self.running: dict[Any, tuple[int, str]] = {}
-        self.sent: list[tuple[Materials, Any]] = []
+        self.sent: list[tuple[object, Any]] = []
         self.place: Any = None
         self.resources: dict[str, float] = {}
 
@@ -85,8 +95,8 @@ class RayTasks:
         on_gpus = ray.cluster_resources().get("GPU", 0) >= self.jobs
         self.resources = {"num_cpus": threads, "num_gpus": 1 if on_gpus else 0}
         rates = None if self.cluster or on_gpus else _rates_with(threads)
-        self.place = Place(tracking.connection(), tracking.active_run_id(), threads, rates, passed_on())
-        log.info("%d fits at once | %d thread%s each", self.jobs, threads, "s" if threads > 1 else "")
+        self.place = Place(tracking.connection(), tracking.active_run_id(), threads, rates, passed_on(), os.getcwd())
+        log.info("%d at once | %d thread%s each", self.jobs, threads, "s" if threads > 1 else "")
         return self
 
     def __exit__(
@@ -99,38 +109,65 @@ class RayTasks:
                 ray.shutdown()
 
     @property
+    def address(self) -> str | None:
+        """Address of this machine, if tasks may run on others; else None."""
+        here = ray.util.get_node_ip_address()
+        others = {node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]} - {here}
+        return here if others else None
+
+    @property
     def is_free(self) -> bool:
         """Whether another fit can start."""
         return len(self.running) < self.jobs
 
-    def start(self, number: int, plan: Plan, materials: Materials) -> None:
+    def start(self, number: int, plan: Plan, materials: Materials, *, reuse: bool) -> None:
         """Submits a plan to Ray; rows that were sent before are not sent again."""
+        _ = materials.floors, materials.data_report  # computed once, and not in each task
         name = f"{plan.variant.name} {plan.settings.seed}"
-        task = _fit.options(name=name, **self.resources)
-        self.running[task.remote(plan, self._sent(materials), self.place)] = number, name
+        self.submit(number, name, _fit, plan, self.send(materials), reuse, self.place.parent)
 
-    def wait(self) -> tuple[int, Outcome]:
-        """Waits for the next fit that ends."""
-        (ready,), _ = ray.wait(list(self.running), num_returns=1)
+    def wait(self, seconds: float | None = None) -> tuple[int, Outcome | Held] | None:
+        """Waits for the next fit that ends, for at most so many seconds."""
+        ended = self.next(seconds)
+        if ended is None:
+            return None
+        number, result = ended
+        return number, result.fault if isinstance(result, Lost) else result
+
+    def submit(self, number: int, name: str, work: Callable[..., Any], *given: Any) -> None:
+        """Submits a call of a function; references from `send` arrive as what was sent."""
+        task = _in_worker.options(name=name, **self.resources)
+        self.running[task.remote(self.place, work, *given)] = number, name
+
+    def send(self, content: object) -> Any:
+        """A reference to something for several tasks; it is sent once."""
+        for known, reference in self.sent:
+            if known is content:
+                return reference
+        self.sent.append((content, ray.put(content)))
+        return self.sent[-1][1]
+
+    def next(self, seconds: float | None = None) -> tuple[int, Any] | None:
+        """Number and result of the next task that ends, or `Lost`; None if none does in so many seconds.
+
+        Raises:
+            RuntimeError: an unexpected error ended the task.
+        """
+        ended, _ = ray.wait(list(self.running), num_returns=1, timeout=seconds)
+        if not ended:
+            return None
+        (ready,) = ended
         number, name = self.running.pop(ready)
         try:
             return number, ray.get(ready)
         except LOST as error:
             lost = f"its worker was lost {RETRIES + 1} times ({type(error).__name__})"
-            return number, f"{lost}: if memory ran out, pass jobs=1."
+            return number, Lost(f"{lost}: if memory ran out, pass jobs=1.")
         except RayError as error:
-            raise RuntimeError(f"{name}: an unexpected error ended the fit: {error}") from error
-
-    def _sent(self, materials: Materials) -> Any:
-        for known, reference in self.sent:
-            if known is materials:
-                return reference
-        _ = materials.floors, materials.data_report  # computed once, and not in each task
-        self.sent.append((materials, ray.put(materials)))
-        return self.sent[-1][1]
+            raise RuntimeError(f"{name}: an unexpected error ended the task: {error}") from error
 
     def _cancel(self) -> None:
-        """Interrupts the running fits, and waits briefly for them to close their runs."""
+        """Interrupts the running tasks, and waits briefly for them to close their runs."""
         left = list(self.running)
         for reference in left:
             ray.cancel(reference)
@@ -162,12 +199,19 @@ def _rates_with(threads: int) -> dict[str, float]:
 
 
 @ray.remote(max_retries=RETRIES, retry_exceptions=False)
-def _fit(plan: Plan, materials: Materials, place: Place) -> Outcome:
-    """One fit in a Ray worker."""
+def _in_worker(place: Place, work: Callable[..., Any], *given: Any) -> Any:
+    """Calls a function in a Ray worker that is set up like the command."""
     os.environ.update(place.environment)
+    with suppress(OSError):  # workers of a running cluster start elsewhere, or on machines without it
+        os.chdir(place.folder)
     prepare_worker()
     torch.set_num_threads(place.threads)
     if place.rates is not None:
         know_rates("cpu", place.rates)
     tracking.connect(place.store)
-    return outcome_of(lambda: fit_variant(plan, materials, nested=True, parent=place.parent))
+    return work(*given)
+
+
+def _fit(plan: Plan, materials: Materials, reuse: bool, parent: str | None) -> Outcome | Held:
+    """One fit in a Ray worker."""
+    return outcome_of(lambda: fit_variant(plan, materials, nested=True, reuse=reuse, parent=parent, wait=False))

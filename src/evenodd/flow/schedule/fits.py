@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from dataclasses import dataclass, field
 
 from evenodd import tracking
-from evenodd.flow.fit_variant import FittedRun, find_fitted
+from evenodd.flow.fit_variant import FittedRun, find_fitted, lease_key
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan
 from evenodd.flow.schedule.latency import measure_latencies
-from evenodd.flow.schedule.places import Outcome, Places, fits_at_once, open_places
+from evenodd.flow.schedule.places import Held, Outcome, Places, fits_at_once, open_places
+from evenodd.flow.schedule.runtime import cluster_of
 from evenodd.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
 SHOWN_FAULTS = 5
+POLL_SECONDS = 2.0
+"""How often leases of other processes are looked at."""
 
 
 @dataclass
@@ -51,6 +53,10 @@ class Progress:
         if number is not None:
             self._begun.pop(number, None)
         self._last = now
+
+    def drop(self, number: int) -> None:
+        """A unit that was begun is not done here after all."""
+        self._begun.pop(number, None)
 
     def line(self) -> str:
         """`7/30 | 12 min left`: number of the next unit, and the time for all units that are not finished.
@@ -105,12 +111,13 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
     """Fits every plan, `run.jobs` at a time. Plans with a finished run are not fitted again, unless `fresh` is set.
 
     A student waits for its teacher, which is fitted first if no plan does. A plan that fails does not stop the others,
-    except those that need it as their teacher.
+    except those that need it as their teacher. A plan that another process is fitting, on whatever host, is left to it
+    while others are open; its run is then reused.
     """
-    board = Board(plans, materials)
+    board = Board(plans, materials, fresh=fresh)
     progress.total += len(board.plans) - len(plans)
     for number, fingerprint in enumerate(board.fingerprints):
-        found = None if fresh and number < len(plans) else find_fitted(fingerprint)
+        found = find_fitted(fingerprint) if board.reuse(number) else None
         if found is not None:
             log.info("%s | %s | reused from run %s", progress.line(), board.name(number), found.run_id)
             board.settle(number, found)
@@ -126,20 +133,20 @@ def fit_plans(plans: list[Plan], materials: Materials, progress: Progress, *, fr
 
 def _fit_waiting(board: Board, progress: Progress, settings: RunSettings) -> None:
     """Fits the waiting plans. A teacher that all others wait for gets the whole machine, unless there is a cluster."""
-    cluster = settings.engine or os.environ.get("RAY_ADDRESS") or None
-    progress.places = fits_at_once(settings.jobs, [board.plans[number] for number in board.waiting], cluster)
+    cluster = cluster_of(settings)
+    progress.places = fits_at_once(settings.jobs, len(board.waiting), cluster)
     if progress.places > 1 and not cluster:
         with open_places(1) as whole_machine:
             while len(board.ready()) == 1:
                 _fit_next(board, whole_machine, progress)
-    if board.waiting or board.running:
-        with open_places(min(progress.places, len(board.waiting)), cluster) as places:
-            while board.waiting or board.running:
+    if board.open:
+        with open_places(min(progress.places, board.open), cluster) as places:
+            while board.open:
                 _fit_next(board, places, progress)
 
 
 def _fit_next(board: Board, places: Places, progress: Progress) -> None:
-    """Starts all fits that can start, and waits for one of them."""
+    """Starts all fits that can start, and waits for one of them, or for one of another process."""
     while places.is_free and (number := board.next()) is not None:
         log.info("%s | %s", progress.line(), board.name(number))
         if board.lost_its_teacher(number):
@@ -148,11 +155,41 @@ def _fit_next(board: Board, places: Places, progress: Progress) -> None:
         else:
             board.running.add(number)
             progress.begin(number)
-            places.start(number, board.plans[number], board.materials[number])
+            places.start(number, board.plans[number], board.materials[number], reuse=board.reuse(number))
     if board.running:
-        number, outcome = places.wait()
+        _take(board, places.wait(POLL_SECONDS if board.held and places.is_free else None), progress)
+    elif board.held:
+        if not board.is_waiting:
+            log.info("%s | %s | another process is working on it: waiting", progress.line(), board.name(board.held[0]))
+        board.is_waiting = True
+        time.sleep(POLL_SECONDS)
+    _look_elsewhere(board, progress)
+
+
+def _take(board: Board, ended: tuple[int, Outcome | Held] | None, progress: Progress) -> None:
+    """Takes the outcome of a fit that was started here."""
+    if ended is None:
+        return
+    number, outcome = ended
+    if isinstance(outcome, Held):
+        log.info("%s | another process is working on it: others first", board.name(number))
+        progress.drop(number)
+        board.postpone(number)
+    else:
         progress.advance(1, timed=1, number=number)
         _settle(board, number, outcome)
+
+
+def _look_elsewhere(board: Board, progress: Progress) -> None:
+    """Reuses what other processes have finished, and opens again what they have left unfinished."""
+    for number in board.released():
+        found = find_fitted(board.fingerprints[number])
+        if found is None:
+            board.reopen(number)
+        else:
+            log.info("%s | %s | reused from run %s", progress.line(), board.name(number), found.run_id)
+            progress.advance(1, timed=0)
+            board.settle(number, found)
 
 
 def _settle(board: Board, number: int, outcome: Outcome) -> None:
@@ -170,15 +207,21 @@ def _name_last(board: Board, fitted: list[int]) -> None:
 
 
 class Board:
-    """Waiting plans, running plans, and the outcomes of the others, by number.
+    """Waiting plans, running plans, plans that other processes fit, and the outcomes of the others, by number.
 
     Args:
         plans: plans in the order in which they start, as far as their teachers are ready. Teachers that no plan fits
             are appended and start first.
         materials: materials of the command; each plan uses those of its splits.
+        fresh: see `fit_plans`.
+
+    Attributes:
+        held: plans that other processes fit.
+        is_waiting: whether nothing else was left to fit.
     """
 
-    def __init__(self, plans: list[Plan], materials: Materials) -> None:
+    def __init__(self, plans: list[Plan], materials: Materials, *, fresh: bool = False) -> None:
+        self.fresh = fresh
         self.asked, self.plans = len(plans), list(plans)
         self.materials = [materials.under(plan.settings) for plan in plans]
         self.fingerprints = [self._fingerprint(number, plan) for number, plan in enumerate(plans)]
@@ -192,6 +235,9 @@ class Board:
                 self.teachers.append(None)
         self.waiting = [*range(self.asked, len(self.plans)), *range(self.asked)]
         self.running: set[int] = set()
+        self.held: list[int] = []
+        self.is_waiting = False
+        self.heard = tracking.Silence()
         self.outcomes: dict[int, Outcome] = {}
         self.broken: set[str] = set()
 
@@ -200,9 +246,18 @@ class Board:
         plan = self.plans[number]
         return f"{plan.variant.name} seed {plan.settings.seed}"
 
+    @property
+    def open(self) -> int:
+        """Number of plans without an outcome."""
+        return len(self.waiting) + len(self.running) + len(self.held)
+
+    def reuse(self, number: int) -> bool:
+        """Whether a finished run is taken: always that of a teacher that was not requested."""
+        return not self.fresh or number >= self.asked
+
     def ready(self) -> list[int]:
         """The plans that wait for no other plan."""
-        unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running)}
+        unsettled = {self.fingerprints[number] for number in (*self.waiting, *self.running, *self.held)}
         return [number for number in self.waiting if self.teachers[number] not in unsettled]
 
     def next(self) -> int | None:
@@ -212,6 +267,21 @@ class Board:
             self.waiting.remove(number)
         return number
 
+    def postpone(self, number: int) -> None:
+        """Leaves a plan to the process that fits it."""
+        self.running.discard(number)
+        self.held.append(number)
+
+    def released(self) -> list[int]:
+        """The plans that no other process fits any more."""
+        return [n for n in self.held if not tracking.is_held(lease_key(self.fingerprints[n]), self.heard)]
+
+    def reopen(self, number: int) -> None:
+        """Puts a plan back that another process has not finished."""
+        self.held.remove(number)
+        self.waiting.append(number)
+        self.is_waiting = False
+
     def lost_its_teacher(self, number: int) -> bool:
         """Whether the fit of its teacher failed."""
         return (self.teachers[number] or self.fingerprints[number]) in self.broken
@@ -220,8 +290,9 @@ class Board:
         """Records a plan's outcome. Without a run, plans that need it as their teacher fail too."""
         self.outcomes[number] = outcome
         self.running.discard(number)
-        if number in self.waiting:
-            self.waiting.remove(number)
+        for numbers in (self.waiting, self.held):
+            if number in numbers:
+                numbers.remove(number)
         if isinstance(outcome, str):
             parts = self.fingerprints[number], self.teachers[number]
             self.broken |= {part for part in parts if part and not find_fitted(part)}

@@ -19,7 +19,19 @@ def measure_latencies(runs: Sequence[FittedRun]) -> None:
     The models of one variant have one shape: its first run is measured, and the figure is logged for all of them. The
     spread, `cost/latency_spread_ms`, is the largest less the smallest of three medians.
     """
-    lacking = [run for run in runs if METRIC not in tracking.figures_of(tracking.get_run(run.run_id))]
+    if not _lacking(runs):
+        return
+    experiment = tracking.get_run(runs[0].run_id).info.experiment_id
+    with tracking.lease(f"latency {experiment}", "measuring latencies"):  # once, on however many hosts
+        _measure(_lacking(runs))
+
+
+def _lacking(runs: Sequence[FittedRun]) -> list[FittedRun]:
+    """The runs without a latency."""
+    return [run for run in runs if METRIC not in tracking.figures_of(tracking.get_run(run.run_id))]
+
+
+def _measure(lacking: list[FittedRun]) -> None:
     first = {run.variant: run for run in reversed(lacking)}
     models = {variant: tracking.load_model(run.model_uri)[0] for variant, run in first.items()}
     found: dict[str, list[float]] = {variant: [] for variant in models}

@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -31,6 +32,11 @@ Outcome = FittedRun | str
 """A finished run, or why there is none, in one line."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """Another process is at the same fit."""
+
+
 class Places(Protocol):
     """Takes plans, and gives back the outcome of each under the number that it was started with."""
 
@@ -38,19 +44,19 @@ class Places(Protocol):
     def is_free(self) -> bool:
         """Whether another plan can be started."""
 
-    def start(self, number: int, plan: Plan, materials: Materials) -> None:
-        """Begins a fit."""
+    def start(self, number: int, plan: Plan, materials: Materials, *, reuse: bool) -> None:
+        """Begins a fit. With `reuse`, a run that another process has finished meanwhile is its outcome."""
 
-    def wait(self) -> tuple[int, Outcome]:
-        """The next fit that ends."""
+    def wait(self, seconds: float | None = None) -> tuple[int, Outcome | Held] | None:
+        """The next fit that ends; None if there is none after so many seconds, where fits are not in this process."""
 
 
-def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = None) -> int:
+def fits_at_once(asked: int | None, count: int, cluster: str | None = None) -> int:
     """How many fits run at once: as many as asked for, else one for each thread or GPU of this machine or the cluster.
 
     Args:
         asked: the setting `run.jobs`.
-        plans: what is to be fitted.
+        count: number of fits.
         cluster: address of a Ray cluster; None: this machine.
     """
     if rank_and_world()[1] > 1:
@@ -58,14 +64,14 @@ def fits_at_once(asked: int | None, plans: list[Plan], cluster: str | None = Non
             raise ValueError(f"engine={cluster}: the processes of torchrun share each fit; use one of the two.")
         return 1
     if asked is not None:
-        return max(1, min(asked, len(plans)))
+        return max(1, min(asked, count))
     if cluster:
-        return max(1, min(places_on(cluster), len(plans)))
+        return max(1, min(places_on(cluster), count))
     if not has_ray():
         log.info("ray is not installed, so one fit runs after another: %s", INSTALL)
         return 1
     places = torch.cuda.device_count() if best_device() == "cuda" else torch.get_num_threads()
-    return max(1, min(places, len(plans)))
+    return max(1, min(places, count))
 
 
 @contextmanager
@@ -89,27 +95,29 @@ class InProcess:
     """One fit at a time, in this process, when it is waited for."""
 
     def __init__(self) -> None:
-        self.started: list[tuple[int, Plan, Materials]] = []
+        self.started: list[tuple[int, Plan, Materials, bool]] = []
 
     @property
     def is_free(self) -> bool:
         """Whether no plan waits."""
         return not self.started
 
-    def start(self, number: int, plan: Plan, materials: Materials) -> None:
+    def start(self, number: int, plan: Plan, materials: Materials, *, reuse: bool) -> None:
         """Remembers the plan."""
-        self.started.append((number, plan, materials))
+        self.started.append((number, plan, materials, reuse))
 
-    def wait(self) -> tuple[int, Outcome]:
+    def wait(self, seconds: float | None = None) -> tuple[int, Outcome | Held]:
         """Fits it."""
-        number, plan, materials = self.started.pop()
-        return number, outcome_of(lambda: fit_variant(plan, materials, nested=True))
+        number, plan, materials, reuse = self.started.pop()
+        return number, outcome_of(lambda: fit_variant(plan, materials, nested=True, reuse=reuse, wait=False))
 
 
-def outcome_of(fitting: Callable[[], FittedRun]) -> Outcome:
+def outcome_of(fitting: Callable[[], FittedRun]) -> Outcome | Held:
     """The run, or the fault that a user can act on in one line; other errors are bugs and are raised."""
     try:
         return fitting()
+    except tracking.LeaseHeldError:
+        return Held()
     except FAULTS as error:
         return message_of(error)
     finally:

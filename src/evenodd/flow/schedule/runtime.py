@@ -6,6 +6,8 @@ import logging
 import os
 from importlib.util import find_spec
 
+from evenodd.settings import RunSettings
+
 INSTALL = "pip install 'evenodd[ray]'."
 OBJECT_STORE_BYTES = 256 * 1024**2
 """Bytes of Ray's object store: rows and token ids are in memory-mapped files, so little goes through it."""
@@ -37,6 +39,11 @@ def start_ray(cluster: str | None, *, cpus: int | None = None, gpus: int | None 
             )
     except (ConnectionError, RayError, OSError) as error:
         raise RuntimeError(f"engine='{cluster}': no Ray cluster answers there ({error}).") from error
+
+
+def cluster_of(settings: RunSettings) -> str | None:
+    """Address of the Ray cluster that a command uses; None: this machine."""
+    return settings.engine or os.environ.get("RAY_ADDRESS") or None
 
 
 def places_on(cluster: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Generator, Iterable
 from contextlib import suppress
 from itertools import chain, islice
@@ -14,7 +13,7 @@ import pyarrow as pa
 from evenodd import tracking
 from evenodd.classifier import Classifier
 from evenodd.flow.schedule.cores import usable_cores
-from evenodd.flow.schedule.runtime import has_ray, passed_on, places_on, require_ray, start_ray
+from evenodd.flow.schedule.runtime import cluster_of, has_ray, passed_on, places_on, require_ray, start_ray
 from evenodd.flow.scorer import Model
 from evenodd.flow.scoring.shards import SHARD_ROWS, Shard
 from evenodd.flow.scoring.worker import Place, answer_texts, answers
@@ -105,7 +104,7 @@ def scored_shards(shards: Iterable[Shard], model: Model, settings: RunSettings, 
     """
     waiting = iter(shards)
     first = list(islice(waiting, FEW + 1))
-    shards, cluster = chain(first, waiting), settings.engine or os.environ.get("RAY_ADDRESS") or None
+    shards, cluster = chain(first, waiting), cluster_of(settings)
     jobs = settings.jobs or (places_on(cluster) if cluster else usable_cores())
     few = len(first) <= FEW and not cluster and settings.jobs is None
     if not cluster and (jobs == 1 or few or (settings.jobs is None and not has_ray())):
