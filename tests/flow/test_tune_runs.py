@@ -18,7 +18,7 @@ from evenodd.flow import tune as tuning_runs
 from evenodd.search import Pruned, best_trial, confirmations, confirmed_means
 from evenodd.settings import Layer, make_request, resolve_settings
 
-PARAMETERS = {"trials": "8", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
+PARAMETERS = {"trials": "8", "jobs": "1", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
 
 
 def _score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, report: Any) -> tuple[float, ...]:

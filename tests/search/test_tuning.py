@@ -19,6 +19,8 @@ from postgres_server import postgres_server
 from evenodd import search
 from evenodd.encoders.catalog import VARIANTS
 from evenodd.report.study_plots import study_figures
+from evenodd.search import storage as storage_module
+from evenodd.search import study as study_module
 from evenodd.settings import Settings, flatten, resolve_settings
 
 SPACE = {"train.learning_rate": optuna.distributions.FloatDistribution(1e-5, 1e-1, log=True)}
@@ -293,6 +295,132 @@ def _stall(url: str, out: Any) -> None:
         return (0.0,)
 
     search.run_trials(search.open_study("killed", url, seed=0), SPACE, 3, forever)
+
+
+def give_up(study: optuna.Study, number: int) -> None:
+    """What another worker does when it has heard nothing of a trial's process for too long."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(study_module, "_process_is_gone", lambda name: True)
+        search.fail_interrupted(study)
+    assert study.trials[number].state == TrialState.FAIL
+
+
+@pytest.mark.parametrize("how", ["reports", "returns", "fails"])
+def test_a_worker_that_was_taken_for_dead_goes_on_without_its_trial(tmp_path, caplog, how):
+    """Woken after three minutes, it crashed on `tell`, or its trial counted although another was run for it."""
+    given_up: list[int] = []
+
+    def woken(number: int, settings: dict[str, Any], report: search.Report) -> tuple[float, ...]:
+        if number == 1:
+            give_up(open_at(tmp_path), number)
+            given_up.append(number)
+            if how == "reports":
+                report(0.5, 1)
+            if how == "fails":
+                raise RuntimeError("the connection was closed meanwhile")
+        return score(number, settings, report)
+
+    study = open_at(tmp_path)
+    with caplog.at_level("WARNING", logger="evenodd"):
+        assert search.run_trials(study, SPACE, 3, woken) == 3
+    assert given_up == [1]
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.COMPLETE, TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert "fault" not in study.trials[1].user_attrs
+    told = [record.message for record in caplog.records if "trial 1" in record.message]
+    assert told == ["trial 1 was given up while this process was stopped: its result is ignored"]
+
+
+def test_the_settings_as_given_are_tried_again_when_their_trial_was_interrupted(tmp_path):
+    """Tuning could end below the settings as given, only because a machine was lost."""
+
+    def lost(number: int, settings: dict[str, Any], report: search.Report) -> tuple[float, ...]:
+        if number == 0:
+            give_up(open_at(tmp_path), number)
+        return score(number, settings, report)
+
+    study = open_at(tmp_path)
+    search.enqueue_given(study, SPACE, flatten(Settings()))
+    search.run_trials(study, SPACE, 2, lost)
+    given = search.given_trial(study)
+    assert given is not None
+    assert given.number == 1
+    assert given.params == study.trials[0].params
+    assert sum(search.GIVEN in trial.user_attrs for trial in study.trials) == 2
+
+
+def _until_told(url: str, out: Any) -> None:
+    """A worker whose first trial lasts until it is told to go on."""
+    _short_silence()
+
+    def slow(number: int, settings: dict[str, Any], report: search.Report) -> tuple[float, ...]:
+        out.put(number)
+        if number == 0:
+            time.sleep(2)
+        return score(number, settings, report)
+
+    search.run_trials(search.open_study("stopped", url, seed=0), SPACE, 3, slow)
+
+
+def _short_silence() -> None:
+    storage_module.HEARTBEAT_SECONDS, storage_module.STALE_SECONDS = 1, 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["sqlite", "proxy"])
+def test_a_worker_that_is_stopped_and_continued_neither_crashes_nor_counts_twice(tmp_path, monkeypatch, kind):
+    """Its heartbeat stops, another worker runs a trial in its place, and then it is there again."""
+    monkeypatch.setattr(storage_module, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(storage_module, "STALE_SECONDS", 3)
+    url = f"sqlite:///{tmp_path / 'stopped.db'}"
+    if kind == "proxy":
+        pytest.importorskip("grpc", reason="grpcio is not installed: make install")
+        url = storage_module._serve(url, "127.0.0.1")
+    context = multiprocessing.get_context("spawn")
+    out: Any = context.Queue()
+    worker = context.Process(target=_until_told, args=(url, out))
+    worker.start()
+    try:
+        assert out.get(timeout=240) == 0
+        os.kill(worker.pid, signal.SIGSTOP)
+        study = search.open_study("stopped", url, seed=0)
+        search.run_trials(study, SPACE, 3, score)
+        assert study.trials[0].state == TrialState.FAIL
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+    worker.join(60)
+    assert worker.exitcode == 0
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.FAIL] + [TrialState.COMPLETE] * 3
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_study_through_a_proxy(tmp_path):
+    """Workers on other machines cannot open a SQLite file of this one."""
+    pytest.importorskip("grpc", reason="grpcio is not installed: make install")
+    url = f"sqlite:///{tmp_path / 'shared.db'}"
+    proxy = search.shared_url(url, 2, "127.0.0.1")
+    assert proxy.startswith("grpc://127.0.0.1:")
+    study, done = _share(proxy)
+    _assert_shared(study, done)
+    assert len(search.open_study("shared", url, seed=0).trials) == len(study.trials)
+
+
+def test_a_proxy_is_used_where_workers_cannot_open_the_database_or_are_many(monkeypatch):
+    """Workers elsewhere would each create a study in a file of their own."""
+    monkeypatch.setattr(storage_module, "_serve", lambda url, host: f"grpc://{host}:1")
+    monkeypatch.setattr(storage_module, "find_spec", lambda name: object())
+    file, server, many = "sqlite:///a.db", "postgresql+psycopg://x/y", storage_module.DIRECT_WORKERS + 1
+    assert search.shared_url(file, 2) == file
+    assert search.shared_url(file, 2, "10.0.0.1") == "grpc://10.0.0.1:1"
+    assert search.shared_url(file, many) == "grpc://127.0.0.1:1"
+    assert search.shared_url(server, 2, "10.0.0.1") == server
+    assert search.shared_url(server, many, "10.0.0.1") == "grpc://10.0.0.1:1"
+    assert search.shared_url("grpc://a:1", many, "10.0.0.1") == "grpc://a:1"
+    monkeypatch.setattr(storage_module, "find_spec", lambda name: None)
+    assert search.shared_url(server, many, "10.0.0.1") == server
+    with pytest.raises(RuntimeError, match=r"workers on other machines cannot open this file.*evenodd\[ray\]"):
+        search.shared_url(file, 2, "10.0.0.1")
 
 
 def test_a_database_that_cannot_be_opened_is_reported_without_its_password():

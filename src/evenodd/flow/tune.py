@@ -21,6 +21,7 @@ from evenodd.flow.fit_model import Job, fit_model
 from evenodd.flow.fit_variant import fit_variant, log_parameters, plain_teacher_uri
 from evenodd.flow.materials import Materials
 from evenodd.flow.plan import Plan, make_plan
+from evenodd.flow.schedule.trials import run_at_once, trials_at_once
 from evenodd.release.bench import latency_p50_ms
 from evenodd.report.study_plots import study_figures
 from evenodd.settings import TEACHER, Layer, Request, flatten
@@ -90,25 +91,52 @@ def tune(name: str, request: Request, materials: Materials, *, teacher_settings:
     study, space = open_search(search)
     teacher = fit_variant(plan.teacher, materials, nested=True, reuse=True) if plan.teacher else None
     teachers = (teacher.model_uri if teacher else None, plain_teacher_uri(teacher))
-    evaluate = partial(_run_trial, search, study, teachers)
     log.info("tuning %s | %d trials | %s | study %s", name, wanted.trials, ", ".join(space), study.study_name)
-    ran = tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+    workers = trials_at_once(plan.settings, tuning.trials_left(study, wanted.trials))
+    if workers > 1:
+        ran = run_at_once(study, storage_of(search), plan.settings, workers, _join, (search, teachers))
+    else:
+        ran = _run_trials(search, teachers, study, space, None)
     if len(wanted.objective) == 1 and not wanted.worker:
         _confirm(search, study, teachers)
     _log_study(search, study)
     return Tuned(tuning.best_trial(study).params, ran)
 
 
-def open_search(search: Search) -> tuple[optuna.Study, tuning.Space]:
-    """The study of a search and its space; the settings as given are its first trial."""
+def _join(given: tuple[Search, Teachers], storage: str, parent: str | None) -> int:
+    """A worker of a study that several share; the number of trials that it ran."""
+    search, teachers = given
+    return _run_trials(search, teachers, *open_search(search, storage), parent)
+
+
+def _run_trials(
+    search: Search, teachers: Teachers, study: optuna.Study, space: tuning.Space, parent: str | None
+) -> int:
+    """Runs the trials that are missing, nested under the open run or under `parent`; their number."""
+    wanted = search.plan.settings.tune
+    evaluate = partial(_run_trial, search, study, teachers, parent)
+    return tuning.run_trials(study, space, wanted.trials, evaluate, timeout=wanted.timeout_seconds)
+
+
+def storage_of(search: Search) -> str:
+    """URL of the database of a search."""
+    return search.plan.settings.tune.storage or f"sqlite:///{search.plan.settings.home / 'optuna.db'}"
+
+
+def open_search(search: Search, storage: str | None = None) -> tuple[optuna.Study, tuning.Space]:
+    """The study of a search and its space; the settings as given are its first trial.
+
+    Args:
+        search: of a variant.
+        storage: URL of the storage; None: see `storage_of`.
+    """
     plan, wanted = search.plan, search.plan.settings.tune
     depth = _depth(search)
     given = {**flatten(plan.settings), "variant.depth": plan.settings.variant.depth or depth}
     space = tuning.search_space(plan.variant, depth=depth, said=search.said, given=given)
     fingerprint = plan.fingerprint(search.materials.corpus.digest, search.materials.encoder_digest)
     name = tuning.study_name(search.name, fingerprint, space, wanted.objective)
-    storage = wanted.storage or f"sqlite:///{plan.settings.home / 'optuna.db'}"
-    study = tuning.open_study(name, storage, seed=plan.settings.seed, objective=wanted.objective)
+    study = tuning.open_study(name, storage or storage_of(search), seed=plan.settings.seed, objective=wanted.objective)
     tuning.enqueue_given(study, space, given)
     return study, space
 
@@ -125,6 +153,7 @@ def _run_trial(
     search: Search,
     study: optuna.Study,
     teachers: Teachers,
+    parent: str | None,
     number: int,
     settings: dict[str, Any],
     report: tuning.Report,
@@ -133,7 +162,7 @@ def _run_trial(
     tags = {"stage": "trial", "tuned_variant": search.name, "trial": str(number), "study": study.study_name}
     pruned: tuning.Pruned | None = None
     values: tuple[float, ...] = ()
-    with tracking.start_run(f"trial {number}", tags=tags, nested=True):
+    with tracking.start_run(f"trial {number}", tags=tags, nested=True, parent=parent):
         log_parameters(plan, search.materials, **settings)
         try:
             values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)

@@ -2,6 +2,7 @@
 
 from evenodd.search.confirm import GIVEN, confirmations, confirmed_means, finalists, keep_confirmation
 from evenodd.search.space import Space, check_objective, search_space
+from evenodd.search.storage import shared_url
 from evenodd.search.study import (
     FAULTS,
     Evaluate,
@@ -10,10 +11,13 @@ from evenodd.search.study import (
     best_trial,
     best_yaml,
     enqueue_given,
+    fail_interrupted,
     given_trial,
+    is_running,
     open_study,
     run_trials,
     study_name,
+    trials_left,
     trials_table,
 )
 
@@ -30,12 +34,16 @@ __all__ = [
     "confirmations",
     "confirmed_means",
     "enqueue_given",
+    "fail_interrupted",
     "finalists",
     "given_trial",
+    "is_running",
     "keep_confirmation",
     "open_study",
     "run_trials",
     "search_space",
+    "shared_url",
     "study_name",
+    "trials_left",
     "trials_table",
 ]

@@ -12,6 +12,7 @@ import socket
 import time
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,14 +27,14 @@ from optuna.distributions import (
     IntDistribution,
     distribution_to_json,
 )
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler, TPESampler
-from optuna.storages import RDBStorage, fail_stale_trials
+from optuna.storages import fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from evenodd.search.confirm import GIVEN, confirmed_means
 from evenodd.search.space import Space
+from evenodd.search.storage import open_storage, queue_again
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ Pruned = optuna.TrialPruned
 DIRECTIONS: dict[str, Literal["maximize", "minimize"]] = {"f1": "maximize", "latency": "minimize"}
 FAULTS = (RuntimeError, ValueError, ArithmeticError, MemoryError, OSError)
 F1_GIVEN_UP = 0.01
-HEARTBEAT_SECONDS, STALE_SECONDS, POLL_SECONDS = 30, 120, 2.0
+POLL_SECONDS = 2.0
 CLOCK_SHIFT_SECONDS = 2.0  # a process's creation time is derived from the clock, which may have been set since
 
 
@@ -59,7 +60,7 @@ def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...]
 
     Args:
         name: see `study_name`.
-        storage: URL of the database, shared by all workers.
+        storage: URL of the database, shared by all workers; see `open_storage`.
         seed: a trial's settings depend on it, on the trial's number and on the earlier trials, not on the worker.
         objective: names from `DIRECTIONS`.
 
@@ -70,7 +71,7 @@ def open_study(name: str, storage: str, *, seed: int, objective: tuple[str, ...]
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(
         study_name=name,
-        storage=_open_storage(storage),
+        storage=open_storage(storage),
         sampler=SeededByTrial(seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=2),
         directions=[DIRECTIONS[part] for part in objective],
@@ -88,10 +89,17 @@ def enqueue_given(study: optuna.Study, space: Space, given: Mapping[str, Any]) -
         space: see `search_space`.
         given: dotted settings; those that are None are sampled.
     """
-    if any(trial.user_attrs.get(GIVEN) and not _was_interrupted(trial) for trial in study.get_trials(deepcopy=False)):
+    if _has_given(study):
         return
     known = {name: given[name] for name in space if given.get(name) is not None}
     study.enqueue_trial(known, user_attrs={GIVEN: True})
+
+
+def _has_given(study: optuna.Study) -> bool:
+    """Whether the trial with the given settings is queued, running or finished."""
+    return any(
+        trial.user_attrs.get(GIVEN) and not _was_interrupted(trial) for trial in study.get_trials(deepcopy=False)
+    )
 
 
 def given_trial(study: optuna.Study) -> FrozenTrial | None:
@@ -123,13 +131,9 @@ def run_trials(
     end, ran = time.monotonic() + timeout if timeout else float("inf"), 0
     while time.monotonic() < end:
         fail_interrupted(study)
-        trials = study.get_trials(deepcopy=False)
-        if _counted(trials) < count:
-            study.optimize(
-                lambda trial: _run_trial(trial, space, evaluate), n_trials=1, catch=FAULTS, gc_after_trial=True
-            )
-            ran += 1
-        elif any(trial.state == TrialState.RUNNING for trial in trials):
+        if trials_left(study, count):
+            ran += _optimize(study, space, evaluate)
+        elif is_running(study):
             time.sleep(POLL_SECONDS)
         else:
             break
@@ -139,12 +143,45 @@ def run_trials(
     return ran
 
 
+def trials_left(study: optuna.Study, count: int) -> int:
+    """Number of trials that a study still lacks; running ones are not lacking."""
+    return max(count - _counted(study.get_trials(deepcopy=False)), 0)
+
+
+def _optimize(study: optuna.Study, space: Space, evaluate: Evaluate) -> int:
+    """Runs a trial: 1, or 0 if another worker took this process for dead meanwhile and the result is ignored."""
+    begun: list[int] = []
+
+    def objective(trial: Trial) -> tuple[float, ...] | float:
+        begun.append(trial.number)
+        return _run_trial(trial, space, evaluate)
+
+    try:
+        study.optimize(objective, n_trials=1, catch=FAULTS, gc_after_trial=True)
+    except (UpdateFinishedTrialError, ValueError):  # the latter: `tell` refuses a trial that is finished
+        if not begun or study.get_trials(deepcopy=False)[begun[0]].state != TrialState.FAIL:
+            raise
+        log.warning("trial %d was given up while this process was stopped: its result is ignored", begun[0])
+        return 0
+    return 1
+
+
+def is_running(study: optuna.Study) -> bool:
+    """Whether a worker is running a trial."""
+    return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))
+
+
 def fail_interrupted(study: optuna.Study) -> None:
-    """Marks trials of dead processes as failed: at once on this machine, on others after their heartbeat stopped."""
+    """Marks trials of dead processes as failed: at once on this machine, on others after their heartbeat stopped.
+
+    The trial with the given settings is queued again.
+    """
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         if _process_is_gone(trial.user_attrs.get("process", "")):
-            study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
-            log.info("trial %d was interrupted and is not counted", trial.number)
+            with suppress(UpdateFinishedTrialError, ValueError):  # another worker was first
+                study.tell(trial.number, state=TrialState.FAIL)
+                log.info("trial %d was interrupted and is not counted", trial.number)
+                queue_again(study, trial)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         fail_stale_trials(study)
@@ -273,35 +310,6 @@ def _counted(trials: list[FrozenTrial]) -> int:
 
 def _was_interrupted(trial: FrozenTrial) -> bool:
     return trial.state == TrialState.FAIL and "fault" not in trial.user_attrs
-
-
-def _open_storage(url: str) -> RDBStorage:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise ValueError(f"storage='{url}': expected a database URL, sqlite:///file.db or postgresql://…") from error
-    sqlite = parsed.get_backend_name() == "sqlite"
-    if sqlite and parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    arguments: Mapping[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {"pool_pre_ping": True}
-    for attempts_left in (2, 1, 0):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                return RDBStorage(
-                    url,
-                    engine_kwargs=dict(arguments),
-                    heartbeat_interval=HEARTBEAT_SECONDS,
-                    grace_period=STALE_SECONDS,
-                )
-        except (SQLAlchemyError, ImportError) as error:
-            # If two workers open a new database at the same moment, both create its tables, and one of them fails once.
-            if isinstance(error, ImportError) or not attempts_left:
-                reason = " ".join(str(error).split())[:200]
-                shown = parsed.render_as_string(hide_password=True)
-                raise RuntimeError(f"storage='{shown}': the database cannot be opened ({reason}).") from error
-            time.sleep(1.0)
-    raise RuntimeError(f"storage='{parsed.render_as_string(hide_password=True)}': the database cannot be opened.")
 
 
 def _process_name() -> str:
