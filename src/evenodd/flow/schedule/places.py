@@ -118,6 +118,9 @@ def outcome_of(fitting: Callable[[], FittedRun]) -> Outcome | Held:
         return fitting()
     except tracking.LeaseHeldError:
         return Held()
+    except tracking.LeaseLostError as error:  # this machine slept
+        log.warning("%s", error)
+        return Held()
     except FAULTS as error:
         return message_of(error)
     finally:
