@@ -200,7 +200,7 @@ def start_ray_idle() -> float:
     os.environ |= ENVIRONMENT
     start = time.perf_counter()
     start_ray(None, cpus=2)
-    task = ray.remote(num_cpus=1)(time.sleep)
+    task = ray.remote(num_cpus=1)(lambda seconds: time.sleep(seconds))
     ray.get([task.remote(0.1) for _ in range(2)])
     ready = time.perf_counter() - start
     time.sleep(4 * SECONDS_BETWEEN)
