@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -15,7 +17,7 @@ from tracking_store import mlflow_store
 
 from evenodd import tracking as tracking_module
 from evenodd.flow import tune as tuning_runs
-from evenodd.search import Pruned, best_trial, confirmations, confirmed_means
+from evenodd.search import Pruned, best_trial, confirmations, confirmed_means, keep_confirmation
 from evenodd.settings import Layer, make_request, resolve_settings
 
 PARAMETERS = {"trials": "8", "jobs": "1", "tune.storage": "sqlite:///trials.db", "train.epochs": "2"}
@@ -35,6 +37,18 @@ def _score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, 
     return (score,)
 
 
+@contextmanager
+def rows_only(score: Callable[..., tuple[float, ...]]) -> Iterator[Any]:
+    """Materials for tuning without fits: `score` stands for them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tuning_runs, "_score_trial", score)
+        patch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
+        patch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
+        yield SimpleNamespace(
+            corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files", parameters={}
+        )
+
+
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[ModuleType]:
     """A tracking store for all tests here: they only read what one tuning left."""
@@ -48,13 +62,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
 @pytest.fixture(scope="module")
 def tuned(tracking: ModuleType) -> Iterator[tuple[str, Layer]]:
     """Id of the parent run and the settings found for the final fit."""
-    materials: Any = SimpleNamespace(
-        corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files", parameters={}
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tuning_runs, "_score_trial", _score)
-        patch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
-        patch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
+    with rows_only(_score) as materials:
         with tracking.start_run("odd · 8 trials", tags={"stage": "tuning"}) as run_id:
             found = tuning_runs.tune("odd", make_request(PARAMETERS), materials).settings
         yield run_id, found
@@ -107,7 +115,7 @@ def test_finalists_are_fitted_again_under_other_seeds(tuned, tracking):
     assert str(found["train.learning_rate"]) == tried[str(best[0])]
 
 
-def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, monkeypatch):
+def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path):
     """A fault of the machine is no score of 0: that would stay in the study and speak against the settings."""
     failed: list[int] = []
 
@@ -118,14 +126,8 @@ def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, mo
             raise MemoryError("out of memory")
         return _score(search, plan, teachers, folder, report)
 
-    materials: Any = SimpleNamespace(
-        corpus=SimpleNamespace(digest="rows"), encoder="encoder", encoder_digest="files", parameters={}
-    )
-    monkeypatch.setattr(tuning_runs, "_score_trial", score)
-    monkeypatch.setattr(tuning_runs, "fit_variant", lambda *a, **k: SimpleNamespace(model_uri="models:/teacher"))
-    monkeypatch.setattr(tuning_runs, "plain_teacher_uri", lambda teacher: "models:/plain")
     storage = f"sqlite:///{tmp_path}/again.db"
-    with tracking.start_run("odd · again", tags={"stage": "tuning"}):
+    with rows_only(score) as materials, tracking.start_run("odd · again", tags={"stage": "tuning"}):
         tuning_runs.tune("odd", make_request(PARAMETERS | {"tune.storage": storage}), materials)
     study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
     assert len(failed) > 1, "every further seed is tried"
@@ -133,6 +135,63 @@ def test_a_finalist_that_fails_again_is_out_of_the_choice(tracking, tmp_path, mo
     assert failed[0] not in confirmed_means(study)
     assert confirmed_means(study)
     assert best_trial(study).number != failed[0]
+
+
+def test_a_confirmation_that_another_host_makes_is_left_to_it(tracking, tmp_path, monkeypatch):
+    """Two hosts that tune one variant would each fit every finalist again, both in the same order."""
+    fitted: list[str] = []
+    elsewhere: list[str] = []
+    lease = tracking.lease
+
+    def score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, report: Any) -> tuple[float, ...]:
+        if "-seed" in folder:
+            fitted.append(folder.partition("-seed")[2])
+        return _score(search, plan, teachers, folder, report)
+
+    @contextmanager
+    def held_elsewhere(key: str, what: str, *, wait: bool = True) -> Iterator[Any]:
+        elsewhere[:] = elsewhere or [key]
+        if key != elsewhere[0]:
+            with lease(key, what, wait=wait) as held:
+                yield held
+            return
+        if not wait:
+            raise tracking.LeaseHeldError(what)
+        name, number, seed = re.fullmatch(r"(.+) trial (\d+) seed (\d+)", key).groups()  # type: ignore[union-attr]
+        study = optuna.load_study(study_name=name, storage=storage)
+        keep_confirmation(study, study.trials[int(number)], int(seed), 0.99)
+        yield None
+
+    storage = f"sqlite:///{tmp_path}/shared.db"
+    monkeypatch.setattr(tuning_runs.tracking, "lease", held_elsewhere)
+    with rows_only(score) as materials, tracking.start_run("odd · shared", tags={"stage": "tuning"}):
+        tuning_runs.tune("odd", make_request(PARAMETERS | {"tune.storage": storage}), materials)
+    study = optuna.load_study(study_name=optuna.get_all_study_names(storage)[0], storage=storage)
+    found = {
+        f"{seed}-{number}": score for number, seeds in confirmations(study).items() for seed, score in seeds.items()
+    }
+    assert len(found) >= 4
+    assert set(found) - set(fitted) == {key for key, score in found.items() if score == 0.99}
+    assert len(fitted) == len(set(fitted)) == len(found) - 1
+
+
+def test_the_run_of_a_trial_that_was_given_up_is_not_finished(tracking, tmp_path):
+    """Stopped while it was measured, it would be listed as finished beside the trial that took its place."""
+
+    def score(search: Any, plan: Any, teachers: tuning_runs.Teachers, folder: str, report: Any) -> tuple[float, ...]:
+        name, _, number = folder.rpartition("-")
+        values = _score(search, plan, teachers, folder, report)
+        if number == "1":
+            optuna.load_study(study_name=name, storage=storage).tell(1, state=optuna.trial.TrialState.FAIL)
+        return values
+
+    storage = f"sqlite:///{tmp_path}/stopped.db"
+    asked = make_request(PARAMETERS | {"tune.storage": storage, "trials": "2", "tune.confirm_seeds": "0"})
+    with rows_only(score) as materials, tracking.start_run("odd · stopped", tags={"stage": "tuning"}) as parent:
+        assert tuning_runs.tune("odd", asked, materials).ran == 2
+    runs = tracking.find_runs({"stage": "trial", "mlflow.parentRunId": parent}, finished=False)
+    ended = {int(run.data.tags["trial"]): run.info.status for run in runs}
+    assert ended == {0: "FINISHED", 1: "FAILED", 2: "FAILED"}
 
 
 def test_no_trials_change_nothing(tracking):

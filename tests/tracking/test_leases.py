@@ -33,7 +33,7 @@ def names() -> list[str]:
 
 
 def lapse(monkeypatch: pytest.MonkeyPatch, watch: Silence, key: str) -> None:
-    """Lets a watch hear nothing of a lease for too long."""
+    """Lets a watch that has not looked yet hear nothing of a lease for too long."""
     seconds = [0.0]
     monkeypatch.setattr(leases.time, "monotonic", lambda: seconds[0])
     while not all(watch.lapsed(r.name, r.owner, r.beat) for r in _records(MlflowClient(), _prefix(key))):
@@ -208,6 +208,16 @@ def test_a_name_that_another_created_anew_is_not_the_lease_that_was_lost(
     assert MlflowClient().get_registered_model(other).tags[BEAT_TAG] == "1"
 
 
+def test_a_holder_that_lost_its_lease_unnoticed_does_not_delete_the_one_created_anew(tracking: ModuleType) -> None:
+    """Stopped in its last step, it would end by opening the work of another process to a third."""
+    with tracking.lease("a key", "fitting odd") as held:
+        MlflowClient().delete_registered_model(held.name)
+        other = left("a key")
+        assert other == held.name
+        assert not held.lost
+    assert names() == [other]
+
+
 def test_a_lease_that_is_held_is_refused_at_once_where_it_is_not_to_be_waited_for(
     tracking: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +229,7 @@ def test_a_lease_that_is_held_is_refused_at_once_where_it_is_not_to_be_waited_fo
     with refused, tracking.lease("a key", "fitting odd", wait=False):
         pass
     assert tracking.is_held("a key", watch)
+    watch = Silence()
     lapse(monkeypatch, watch, "a key")
     assert not tracking.is_held("a key", watch)
     assert names() == []

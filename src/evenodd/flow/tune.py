@@ -168,6 +168,7 @@ def _run_trial(
             values = _score_trial(search, plan, teachers, f"{study.study_name}-{number}", report)
         except tuning.Pruned as error:
             pruned = error
+        tuning.check_open(study, number)
         tracking.set_tags({"pruned": str(pruned is not None).lower()})
         tracking.flush()
     if pruned:
@@ -178,18 +179,30 @@ def _run_trial(
 
 
 def _confirm(search: Search, study: optuna.Study, teachers: Teachers) -> None:
-    """Fits the finalists under further seeds; what another call has done before is not done again."""
+    """Fits the finalists again with further seeds. Fits that another process is making are left to it until the end."""
     first, count = search.plan.settings.seed, search.plan.settings.tune.confirm_seeds
-    known = tuning.confirmations(study)
-    for trial in tuning.finalists(study) if count else ():
-        for seed in range(first + 1, first + 1 + count):
-            if seed in known.get(trial.number, {}):
-                continue
-            score = _score_again(search, study, teachers, trial, seed)
-            if score is not None:
-                tuning.keep_confirmation(study, trial, seed, score)
+    seeds = range(first + 1, first + 1 + count)
+    left = [(trial, seed) for trial in (tuning.finalists(study) if count else ()) for seed in seeds]
+    for wait in (False, True):
+        left = [(trial, seed) for trial, seed in left if not _confirm_once(search, study, teachers, trial, seed, wait)]
     for number, mean in tuning.confirmed_means(study).items():
         log.info("tuning %s | trial %d | mean macro-F1 %.4f over %d further seeds", search.name, number, mean, count)
+
+
+def _confirm_once(
+    search: Search, study: optuna.Study, teachers: Teachers, trial: optuna.trial.FrozenTrial, seed: int, wait: bool
+) -> bool:
+    """Fits a finalist with a seed if no other call has; False if another process is doing so and `wait` is not set."""
+    what = f"fitting trial {trial.number} again, seed {seed}"
+    try:
+        with tracking.lease(f"{study.study_name} trial {trial.number} seed {seed}", what, wait=wait):
+            if seed not in tuning.confirmations(study).get(trial.number, {}):
+                score = _score_again(search, study, teachers, trial, seed)
+                if score is not None:
+                    tuning.keep_confirmation(study, trial, seed, score)
+    except tracking.LeaseHeldError:
+        return False
+    return True
 
 
 def _score_again(

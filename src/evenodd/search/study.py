@@ -166,6 +166,16 @@ def _optimize(study: optuna.Study, space: Space, evaluate: Evaluate) -> int:
     return 1
 
 
+def check_open(study: optuna.Study, number: int) -> None:
+    """Checks that no other worker has given up a trial while this process was stopped.
+
+    Raises:
+        RuntimeError: the trial is finished.
+    """
+    if study.get_trials(deepcopy=False)[number].state.is_finished():
+        raise RuntimeError(f"trial {number} was given up while this process was stopped.")
+
+
 def is_running(study: optuna.Study) -> bool:
     """Whether a worker is running a trial."""
     return bool(study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)))

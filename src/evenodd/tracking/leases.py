@@ -75,6 +75,13 @@ class Lease:
         except MlflowException as error:
             self.lost = self.lost or is_missing(error)
 
+    def release(self) -> None:
+        """Deletes the lease, unless another process has it meanwhile; if the store is unreachable, it expires."""
+        self.beat()
+        if not self.lost:
+            with suppress(MlflowException):
+                MlflowClient().delete_registered_model(self.name)
+
     def check(self) -> None:
         """Raises an error if another process has taken over, because this one was silent too long.
 
@@ -116,9 +123,7 @@ def lease(key: str, what: str, *, wait: bool = True) -> Iterator[Lease]:
         with HEART.beating(held.beat):
             yield held
     finally:
-        if not held.lost:
-            with suppress(MlflowException):  # if the store is unreachable, the lease expires
-                client.delete_registered_model(name)
+        held.release()
 
 
 def is_held(key: str, watch: Silence) -> bool:

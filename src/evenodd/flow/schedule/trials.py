@@ -53,6 +53,8 @@ def run_at_once(study: Study, storage: str, settings: Settings, workers: int, jo
 
     with RayTasks(workers, cluster) as tasks:
         url = search.shared_url(storage, workers, tasks.address)
+        if url != storage:  # heartbeats that go through a proxy are not seen in the database
+            study = search.open_study(study.study_name, url, seed=settings.seed, objective=settings.tune.objective)
         for number in range(workers):
             about = tasks.send(given), url, tasks.place.parent
             tasks.submit(number, f"{study.study_name} worker {number}", _join, join, *about)
