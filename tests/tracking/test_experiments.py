@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from evenodd.flow.entries import ENTRIES
 from evenodd.settings.settings import name_of
@@ -88,3 +89,25 @@ def test_a_name_follows_from_the_data(source: str, name: str) -> None:
     assert (settings.name, settings.experiment) == (name, name)
     said = ENTRIES["main"].request({"data": source, "name": "mine", "experiment": "ours"}).settings
     assert (said.name, said.experiment) == ("mine", "ours")
+
+
+def test_a_tag_that_another_host_creates_at_the_same_moment_is_no_fault(
+    unchosen: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two hosts that started one study at once, one ended with UNIQUE constraint failed: experiment_tags.key."""
+    set_tag = MlflowClient.set_experiment_tag
+    refused: list[str] = []
+
+    def beaten(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
+        if key not in refused:
+            refused.append(key)
+            set_tag(client, experiment_id, key, "of another host")
+            raise MlflowException("(sqlite3.IntegrityError) UNIQUE constraint failed: experiment_tags.key")
+        set_tag(client, experiment_id, key, value)
+
+    monkeypatch.setattr(MlflowClient, "set_experiment_tag", beaten)
+    unchosen.configure("another")
+    found = MlflowClient().get_experiment_by_name("another")
+    assert len(refused) == 3
+    assert found is not None
+    assert "of another host" not in found.tags.values()

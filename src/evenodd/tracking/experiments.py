@@ -9,6 +9,7 @@ from functools import partial
 
 import mlflow
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from evenodd.storage import digest_of
 from evenodd.tracking import store
@@ -67,7 +68,7 @@ def _dress(experiment_id: str) -> None:
     client = MlflowClient()
     experiment = client.get_experiment(experiment_id)
     if KIND_TAG not in experiment.tags and experiment_id != DEFAULT_EXPERIMENT:
-        client.set_experiment_tag(experiment_id, KIND_TAG, "custom_model_development")
+        _tag(client, experiment_id, KIND_TAG, "custom_model_development")
     if NOTE_TAG not in experiment.tags and experiment_id != DEFAULT_EXPERIMENT:
         _note(client, experiment_id, f"Text classifiers **{experiment.name}**, made by evenodd. {HOW_TO_READ}")
 
@@ -85,8 +86,16 @@ def describe_experiment(*paragraphs: str) -> None:
 
 
 def _note(client: MlflowClient, experiment_id: str, text: str) -> None:
-    client.set_experiment_tag(experiment_id, NOTE_TAG, text)
-    client.set_experiment_tag(experiment_id, OUR_NOTE_TAG, digest_of(text))
+    _tag(client, experiment_id, NOTE_TAG, text)
+    _tag(client, experiment_id, OUR_NOTE_TAG, digest_of(text))
+
+
+def _tag(client: MlflowClient, experiment_id: str, key: str, value: str) -> None:
+    """Sets a tag. If two hosts create it at the same moment, one of them fails, and succeeds when it is repeated."""
+    try:
+        client.set_experiment_tag(experiment_id, key, value)
+    except MlflowException:
+        client.set_experiment_tag(experiment_id, key, value)
 
 
 def experiment_page() -> str:
