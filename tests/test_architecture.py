@@ -58,7 +58,7 @@ def imports(path: Path) -> Iterator[tuple[str, bool]]:
 
 
 def room(name: str) -> str:
-    """`evenodd.rows.rows` is in `data`."""
+    """`evenodd.rows.rows` is in `rows`."""
     return name.removeprefix("evenodd").strip(".").partition(".")[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -105,7 +105,8 @@ def test_where_no_variant_may_ship_the_strongest_can_be_tried(tracking, corpus, 
     runs = [add_finished(tracking, corpus, Made(name, skill=skill)) for name, skill in (("odd", 1.0), ("even", 2.0))]
     shipped: list[object] = []
     monkeypatch.setattr(main, "compare_runs", lambda *_, **__: barred)
-    monkeypatch.setattr(main, "export_version", lambda version, *_, **__: shipped.append(version))
+    exported = SimpleNamespace(bundle=Path("bundles/even"))
+    monkeypatch.setattr(main, "export_version", lambda version, *_, **__: shipped.append(version) or exported)
     monkeypatch.setattr(main, "package", lambda versions, *_, **__: shipped.append(versions) or "bento:1")
     monkeypatch.setattr(main, "promote", lambda *_, **__: pytest.fail("what may not ship is no champion"))
     barred = compare(corpus, runs, tmp_path, **{"gates.min_behaviour": "0.99"})
@@ -114,6 +115,7 @@ def test_where_no_variant_may_ship_the_strongest_can_be_tried(tracking, corpus, 
     even = read_run(runs[1]).version
     assert shipped == [even, (even,)]
     assert done.exit_code == 3
+    assert "make serve MODEL=bundles/even " in done.text
     assert "NOT PROMOTED: no variant may ship. even has the highest score" in done.text
 
 

@@ -1,4 +1,4 @@
-"""Metrics, calibration, behaviour suites, significance, the verdict, plots and the model card."""
+"""Metrics, calibration, behaviour suites, significance and the verdict."""
 
 from evenodd.evidence.calibration import decision_metrics, fit_decision
 from evenodd.evidence.floors import Floors, check_teacher, fit_floors

@@ -158,7 +158,7 @@ def fit_decision(logits: NDArray, labels: IntArray, settings: DecisionSettings, 
 
 
 def decision_metrics(decision: Decision, logits: NDArray, labels: IntArray) -> dict[str, float]:
-    """Metrics of calibration and decision on scored rows, by the names that MLflow shows after `split/`.
+    """Metrics of calibration and decision on scored rows, by their names after `split/`.
 
     Returns:
         ece_before, ece (after), log_loss_before, log_loss, review_share, automated_accuracy (of the rows that are not

@@ -168,7 +168,7 @@ def classification_metrics(
     positive: str | None,
     predictions: IntArray | None = None,
 ) -> dict[str, float]:
-    """All quality metrics of a scored split, by the names that MLflow shows after `split/`.
+    """All quality metrics of a scored split, by their names after `split/`.
 
     Args:
         labels: int64, (rows,).

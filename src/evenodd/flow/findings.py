@@ -38,7 +38,7 @@ def carry(compared: Comparison, shown: Shown, materials: Materials, stage: str, 
     log_rows(materials)
     tracking.link_models([run.tags["model_uri"] for run in compared.runs], made=stage != "compare")
     describe(verdict, shown, steps)
-    tracking.describe_experiment(first_line(compared), verdict.sentences[0])
+    tracking.describe_experiment(first_line(compared, synthetic=materials.corpus.synthetic), verdict.sentences[0])
 
 
 def _figures(compared: Comparison) -> dict[str, float]:
@@ -51,18 +51,19 @@ def _figures(compared: Comparison) -> dict[str, float]:
     return found | {"validation/may_lose": verdict.may_lose}
 
 
-def first_line(compared: Comparison) -> str:
+def first_line(compared: Comparison, *, synthetic: bool) -> str:
     """One short line for the experiment's page: the winner, its score, its largest loss and its cost."""
     verdict = compared.verdict
     winner, reference = verdict.winner, str(verdict.reference)
     if winner is None:
         return f"**{verdict.sentences[0]}**"
     own = compared.means(winner)
+    end = ["synthetic data"] if synthetic else []
     parts = [f"**{winner} ships**", f"macro-F1 **{own['test/f1_macro']:.3f}** (test)"]
     if winner != reference:
         cost = own[OPERATIONS] / compared.means(reference)[OPERATIONS]
-        parts += [f"loses ≤ **{verdict.may_lose:.3f}** (validation)", f"costs **{cost:.0%}** of {reference}"]
-    return " · ".join(parts)
+        parts += [f"loses ≤ **{verdict.may_lose:.3f}** (validation)", f"**{cost:.0%}** of {reference}'s operations"]
+    return " · ".join([*parts, *end])
 
 
 def describe(verdict: Verdict, shown: Shown, steps: Sequence[str] = (), stopped: str | None = None) -> None:
@@ -89,7 +90,8 @@ def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:
     steps = {
         f"evenodd export{rows}": "ONNX graphs of the winner, held against the model",
         f"evenodd promote name={name}": "checks the gates and makes it the champion",
-        f"evenodd package name={name}": "the Bento; then evenodd serve",
+        "evenodd serve": "the HTTP API and its page, of the champion",
+        f"evenodd package name={name}": "the Bento, for a container",
     }
     return tuple(f"{command:<48} # {why}" for command, why in steps.items())
 

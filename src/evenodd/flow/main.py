@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from evenodd import tracking
 from evenodd.flow.compare import Compared, compare_runs
@@ -24,6 +25,7 @@ class Shipped:
     """
 
     compared: Compared
+    bundle: Path
     bento: str
     look: str
     stopped: str | None = None
@@ -39,7 +41,8 @@ class Shipped:
         lines = [
             self.compared.text,
             f"look       make ui       {self.look}",
-            f"serve      make serve    http://localhost:3000 (the Bento is {self.bento})",
+            f"serve      make serve{f' MODEL={self.bundle}' if self.stopped else ''}    http://localhost:3000",
+            f"container  make image    from the Bento {self.bento}",
         ]
         return "\n".join(lines + ([f"\nNOT PROMOTED: {self.stopped}"] if self.stopped else []))
 
@@ -59,12 +62,12 @@ def ship(fits: Fits, materials: Materials, settings: Settings) -> Shipped:
     compared = compare_runs([run.run_id for run in fits.runs], materials, settings, nested=True)
     compared.carry(materials, "main")
     version = compared.winner_version or compared.strongest_version
-    export_version(version, settings, materials, nested=True)
+    exported = export_version(version, settings, materials, nested=True)
     stopped = why_not_promoted(compared, settings)  # without a promotion, the chain is still completed
     tag = package((version if stopped else CHAMPION,), settings, nested=True)
     steps = steps_of_shipped(settings.name, None if stopped else CHAMPION)
     describe(compared.verdict, compared.shown, steps, stopped)
-    return Shipped(compared, tag, tracking.experiment_page(), stopped)
+    return Shipped(compared, exported.bundle, tag, tracking.experiment_page(), stopped)
 
 
 def why_not_promoted(compared: Compared, settings: Settings) -> str | None:
