@@ -1,5 +1,5 @@
 """The service: a bundle in, an HTTP API and a page out.
 
-An island: needs bentoml, onnxruntime, tokenizers and numpy, and imports neither `evenodd` nor `pipelines`. What it
-knows of the model it reads from the bundle's folder.
+It needs only bentoml, onnxruntime, tokenizers and numpy, and imports nothing of this project but `evenodd.task` and
+`evenodd.classifier`. Everything about the model is read from the bundle's folder.
 """

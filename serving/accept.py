@@ -110,7 +110,7 @@ class Acceptor:
 
     def close(self) -> None:
         """Stops accepting. The last worker closes the listening socket, so that later clients are refused at once:
-        the parent process also holds the socket, and they would wait in vain.
+        the parent process also holds the socket, and clients would wait for an answer that never comes.
         """
         self._loop.remove_reader(self.sockets[0].fileno())
         self._heart.cancel()
@@ -125,7 +125,7 @@ class Acceptor:
             self.sockets[0].shutdown(socket.SHUT_RDWR)
 
     async def wait_closed(self) -> None:
-        """Nothing to wait for."""
+        """Returns at once: there is nothing to wait for."""
 
     @property
     def _held(self) -> int:
@@ -154,7 +154,7 @@ class Acceptor:
         self._loop.add_reader(self.sockets[0].fileno(), self._ready)
 
     def _ready(self) -> None:
-        """Connections are waiting: accept one, or several in a flood, or briefly leave them to another worker."""
+        """Connections are waiting: accepts one, or several in a flood, or briefly leaves them to another worker."""
         for _ in range(MOST_AT_ONCE):
             if self._is_ahead() and self._left < MOST_PATIENCE:
                 self._left += 1
@@ -167,7 +167,7 @@ class Acceptor:
                 if not taken or self._held < MANY:
                     return
             except OSError as fault:  # out of file descriptors, most likely
-                logger.error("no connections are accepted for a second | %s", fault)
+                logger.error("accepting no connections for one second | %s", fault)
                 self._pause(FAULT_SECONDS)
                 return
 

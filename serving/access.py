@@ -77,7 +77,7 @@ class Gate:
     def _admit(self, scope: Scope) -> str:
         path = scope["path"]
         if path not in self._paths:
-            raise Refused(404, "there is nothing at this path; /docs.json lists what there is", "path", reason="path")
+            raise Refused(404, "no such path; /docs.json lists the paths", "path", reason="path")
         headers = Headers(scope=scope)
         client = self._address(scope, headers)
         if path in HEALTH:
@@ -89,7 +89,7 @@ class Gate:
             seconds = self._rates.take(client)
             if seconds:
                 wait = {"retry-after": str(int(seconds) + 1)}
-                raise Refused(429, "too many requests; come back later", reason="rate", headers=wait)
+                raise Refused(429, "too many requests; try again later", reason="rate", headers=wait)
         overload = self._early and self._early(scope["method"], path, client)
         if overload:
             raise overload

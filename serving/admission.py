@@ -13,8 +13,8 @@ from dataclasses import dataclass
 TURN_TOKENS = 1024
 # Share of the queue that one client may fill, so that others find room.
 CLIENT_SHARE = 0.75
-# On a slow machine seconds are few tokens: a client may still have one long request and some short ones in the queue,
-# and another finds room beside them.
+# Lower limit of that share: on a slow machine it would be only a few tokens. A client may always have one long request
+# and some short ones in the queue, and there is room for those of another.
 CLIENT_TOKENS = TURN_TOKENS * 3 // 2
 # Part of the deadline that an estimate may fill: rates vary.
 SAFETY = 0.8
@@ -32,7 +32,7 @@ class OverloadedError(RuntimeError):
     """
 
     def __init__(self, reason: str, seconds: float) -> None:
-        super().__init__(f"the queue takes no more ({reason})")
+        super().__init__(f"the queue accepts no more requests ({reason})")
         self.reason = reason
         self.seconds = seconds
 
@@ -100,7 +100,7 @@ class Admission:
         """Reason why not even a short request of a client would be accepted now, or None. Refusals are counted.
 
         Args:
-            client: None: whoever it is.
+            client: None: any client.
         """
         try:
             self._check_room(0, client)
@@ -168,10 +168,10 @@ class Admission:
 
     def _check_size(self, cost: int) -> None:
         if cost > self.limits.max_tokens:
-            raise TooLargeError(f"more than {self.limits.max_tokens} tokens; send less at a time")
+            raise TooLargeError(f"more than {self.limits.max_tokens} tokens; send less text at a time")
         if cost / self.rate.value > self.limits.timeout:
             tokens = int(self.rate.value * self.limits.timeout * SAFETY)
-            raise TooLargeError(f"more tokens than are classified in {self.limits.timeout:g} seconds (about {tokens})")
+            raise TooLargeError(f"more than {self.limits.timeout:g} seconds of work (about {tokens} tokens)")
 
     def _check_finish(self, cost: int) -> None:
         """Requests take turns, so each request ahead delays this one by at most its own cost."""

@@ -261,7 +261,7 @@ class Batcher:
 
 
 def _give_memory_back() -> None:
-    """Returns freed memory to the system, which the C library keeps otherwise; Linux with glibc only."""
+    """Returns freed memory to the system, which the C library would otherwise keep; Linux with glibc only."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:

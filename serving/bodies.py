@@ -19,7 +19,7 @@ Receive = Callable[[], Awaitable[Message]]
 # A body may take this long, plus its bytes divided by the minimum rate.
 GRACE_SECONDS = 10.0
 LEAST_BYTES_PER_SECOND = 65_536
-# Bodies up to this size are not counted: connections limit them, and short requests pass beside large ones.
+# Bodies up to this size are not counted: the limit on connections bounds them, and large bodies must not delay them.
 SMALL_BYTES = 16_384
 CLIENT_SHARE = 0.5
 
@@ -83,7 +83,7 @@ class Held:
         if not self._bodies.add(self._client, new):
             raise Refused(
                 503,
-                "too many large bodies at a time; try again in a moment",
+                "too many large bodies at once; try again in a moment",
                 reason="memory",
                 headers={"retry-after": "2", "connection": "close"},
             )
@@ -150,7 +150,7 @@ async def _read(receive: Receive, settings: Settings, held: Held) -> bytes:
     except TimeoutError:
         raise Refused(
             408,
-            f"the body came too slowly: {GRACE_SECONDS:g} seconds, then {LEAST_BYTES_PER_SECOND} bytes a second",
+            f"the body arrived too slowly: at least {LEAST_BYTES_PER_SECOND} bytes/s after {GRACE_SECONDS:g} seconds",
             "body",
             reason="slow",
             headers={"connection": "close"},

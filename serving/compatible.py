@@ -66,7 +66,7 @@ def predict_texts(body: dict[str, Any]) -> tuple[list[Any], bool]:
         Refused: 400, another form, a pair of texts, or `raw_scores`.
     """
     if body.get("raw_scores"):
-        raise Refused(400, "raw_scores is not supported: scores are calibrated probabilities", "raw_scores")
+        raise Refused(400, "raw_scores is not supported: scores are always calibrated probabilities", "raw_scores")
     given = body.get("inputs")
     if isinstance(given, str):
         return [given], False
@@ -93,13 +93,13 @@ def _part(number: int, part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     if part.get("type") != "text":
-        raise Refused(400, f"input[{number}] is no text, and this model reads nothing else", "input")
+        raise Refused(400, f"input[{number}] is not text, and this model accepts only text", "input")
     return part.get("text")
 
 
 def _alone(number: int, one: Any) -> Any:
     if not isinstance(one, list) or len(one) != 1:
-        raise Refused(400, f"inputs[{number}] must be a list of one string: this model reads no pairs", "inputs")
+        raise Refused(400, f"inputs[{number}] must be a list of one string: this model does not accept pairs", "inputs")
     return one[0]
 
 

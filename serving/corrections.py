@@ -136,7 +136,7 @@ class Store:
         )
         if connection.execute(statement, (whose, limit)).rowcount == 0:
             of = "" if whose == EVERYBODY else " of this client"
-            raise StoreFullError(f"{limit} corrections{of} wait for review, as many as may; review them first")
+            raise StoreFullError(f"{limit} corrections{of} wait for review, which is the limit; review them first")
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -200,7 +200,7 @@ def open_store(place: str | None, limit: int, client_limit: int, password: Path 
         store.make()
     except RuntimeError as fault:
         if "locked" not in str(fault):
-            raise RuntimeError(f"EVENODD_CORRECTIONS={place!r}: name a file that can be written: {fault}.") from None
+            raise RuntimeError(f"EVENODD_CORRECTIONS={place!r}: name a file that can be written ({fault}).") from None
         logger.warning("%s; corrections are refused until it can", fault)
     return store
 
@@ -210,7 +210,7 @@ def _open_postgres(place: str, limit: int, client_limit: int, password: Path | N
         import psycopg
     except ImportError:
         raise RuntimeError(
-            "EVENODD_CORRECTIONS names PostgreSQL and psycopg is missing: pip install 'psycopg[binary]'."
+            "EVENODD_CORRECTIONS names PostgreSQL, but psycopg is not installed: pip install 'psycopg[binary]'."
         ) from None
 
     def connect() -> Connection:

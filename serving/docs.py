@@ -13,13 +13,13 @@ REASON = {
 REFUSALS = {
     "400": "Bad input; `field` names it.",
     "401": "An API key is needed.",
-    "403": "The API key is not for this path.",
-    "408": "The body came too slowly.",
-    "413": "The body, a text, the number of texts or their tokens are over a limit of `/info`.",
+    "403": "The API key is not valid for this path.",
+    "408": "The body arrived too slowly.",
+    "413": "The body, a text, the number of texts or their tokens exceed a limit shown in `/info`.",
     "415": "The body is not `application/json`.",
-    "421": "The service does not have this host name.",
+    "421": "The host name is not one of the service's.",
     "429": "It would not be answered in time, or the client exceeds its rate; see `Retry-After`.",
-    "503": "No answer within the timeout, or no memory for the body.",
+    "503": "No answer within the timeout, or not enough memory for the body.",
 }
 OF_ANY_PATH = ("401", "403", "421")
 SCORES = (
@@ -40,8 +40,8 @@ CORRECTION = {
 }
 
 FLAGGED = (
-    "`flagged`: the decision is the positive label. A category is a label; of two with a positive one, that alone. "
-    "`model` may name a variant; other names stand for the default one. `review` and `decision` are additions."
+    "`flagged`: the decision is the positive label. Each label is a category; of two labels with a positive one, only "
+    "that one. `model` may name a variant; other names mean the default one. `review` and `decision` are additions."
 )
 NUMBERS = {"type": "object", "additionalProperties": {"type": "number"}}
 STRINGS = {"type": "array", "items": {"type": "string"}, "minItems": 1}
@@ -122,16 +122,16 @@ def complete(spec: dict[str, Any], description: str) -> Described:
         post["description"] = f"{post.get('description', '')} {SCORES}".strip()
         paths[path] = {"post": post}
     paths["/info"] = {
-        "get": _get("Models, decision settings, digests, limits, and what really runs.", "application/json")
+        "get": _get("Models, decision settings, digests, limits, and the graph in use.", "application/json")
     }
     paths["/card"] = {"get": _get("The model card.", "text/plain")}
     paths["/card"]["get"]["responses"] |= _refusals("400") | _refusal("404", "The bundle has no card.")
     paths["/card"]["get"]["parameters"] = [{"name": "variant", "in": "query", "schema": {"type": "string"}}]
     paths["/corrections"] = {"post": _corrections()}
     paths["/v1/moderations"] = {
-        "post": _post("In the shape of OpenAI's moderations. " + FLAGGED, MODERATION, MODERATED)
+        "post": _post("In the format of OpenAI's moderations. " + FLAGGED, MODERATION, MODERATED)
     }
-    paths["/predict"] = {"post": _post("In the shape of text-embeddings-inference.", PREDICT, PREDICTED)}
+    paths["/predict"] = {"post": _post("In the format of text-embeddings-inference.", PREDICT, PREDICTED)}
     paths["/webhooks/mlflow"] = {"post": _webhook()}
     about = {"title": spec["info"]["title"], "version": API_VERSION, "description": description}
     return Described({**spec, "info": about, "paths": paths})
@@ -169,20 +169,20 @@ def _post(description: str, asked: dict[str, Any], answered: dict[str, Any]) -> 
 
 
 def _webhook() -> dict[str, Any]:
-    answers = {"202": {"description": "Taken."}, "403": {"description": "Webhooks are off."}}
-    description = "MLflow's webhook: the registry is asked at once. Signed with EVENODD_WEBHOOK_SECRET."
+    answers = {"202": {"description": "Accepted."}, "403": {"description": "Webhooks are off."}}
+    description = "MLflow's webhook: the service polls the registry at once. Signed with EVENODD_WEBHOOK_SECRET."
     return {**_post(description, {"type": "object"}, {}), "responses": {**answers, **_refusals()}}
 
 
 def _corrections() -> dict[str, Any]:
     return {
-        "description": 'Keep the right label of a text ("This is wrong"). Off unless EVENODD_CORRECTIONS is set.',
+        "description": 'Store the right label of a text ("This is wrong"). Off unless EVENODD_CORRECTIONS is set.',
         "tags": ["Service APIs"],
         "requestBody": {"required": True, "content": {"application/json": {"schema": CORRECTION}}},
         "responses": {
             "201": {"description": "Kept."},
             **_refusals(),
-            **_refusal("403", "Corrections are off, or the API key is not for this path."),
+            **_refusal("403", "Corrections are off, or the API key is not valid for this path."),
             **_refusal("507", "The store is full."),
         },
     }

@@ -44,7 +44,7 @@ class Explanation:
         runs = self._budget // cost
         if runs < LEAST_RUNS:
             most = self._budget // LEAST_RUNS
-            raise TooLargeError(f"too long to explain: about {cost} tokens, at most {most} are taken")
+            raise TooLargeError(f"too long to explain: about {cost} tokens; the limit is {most}")
         words = find_words(self.text)
         self.by, self.parts = self._divide(words, runs - 1)
         return leave_out(self.text, self.parts)

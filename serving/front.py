@@ -1,6 +1,6 @@
 """The HTTP interface: this project's routes in front of BentoML's application.
 
-BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health. Requests are answered here,
+BentoML documents `/classify` (`/docs.json`), runs the workers, and answers health checks. Requests are answered here,
 because a BentoML API method rebuilds a JSON schema for each of them, logs part of the user's text when it refuses
 one, does not limit the body, and does not notice a client that has disconnected.
 """
@@ -141,7 +141,7 @@ async def correct(request: Request, runtime: Runtime) -> Response:
     if runtime.corrections is None:
         raise Refused(
             403,
-            "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to keep them",
+            "corrections are off; start the service with EVENODD_CORRECTIONS=corrections.db to store them",
             reason="off",
         )
     with runtime.bodies.hold(_client(request)) as held:
@@ -171,7 +171,7 @@ async def webhook(request: Request, runtime: Runtime) -> Response:
     secret, folder = runtime.settings.webhook_secret, following_folder()
     if secret is None or folder is None or runtime.watcher is None:
         wanted = "a model is followed and EVENODD_WEBHOOK_SECRET is set"
-        raise Refused(403, f"webhooks are accepted if {wanted}", reason="off")
+        raise Refused(403, f"webhooks are accepted only if {wanted}", reason="off")
     with runtime.bodies.hold(_client(request)) as held:
         body = await read_body(request.receive, request.headers, runtime.settings, held)
     check_delivery(secret, request.headers, body)
@@ -260,7 +260,7 @@ async def _scored(
         field = "texts" if follow is None else "text"
         raise Refused(413, f"{field}: {fault}", field, reason="size") from None
     except RuntimeError:
-        raise Refused(500, "the model failed on this request; the log says how", reason="fault") from None
+        raise Refused(500, "the model failed on this request; see the log", reason="fault") from None
     finally:
         late.cancel()
         if job.watch is not None:

@@ -48,7 +48,7 @@ def _read_key(number: int, entry: str) -> ApiKey:
     except ValueError:
         value = b""
     if not name or len(value) != hashlib.sha256().digest_size:
-        raise ValueError(f"entry {number} is not NAME:SHA256[:ROUTE+ROUTE]; `python -m serving.keys NAME` makes one.")
+        raise ValueError(f"entry {number} is not NAME:SHA256[:ROUTE+ROUTE]; `python -m serving.keys NAME` creates one.")
     allowed = frozenset(filter(None, routes.split("+")))
     if not allowed <= set(KEYED):
         raise ValueError(f"entry {number}: routes are {', '.join(KEYED)}.")
@@ -66,9 +66,9 @@ def find_key(given: str, keys: Iterable[ApiKey]) -> ApiKey | None:
 
 def main() -> None:
     """Command line: creates a key."""
-    parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Makes an API key.")
+    parser = argparse.ArgumentParser(prog="python -m serving.keys", description="Creates an API key.")
     parser.add_argument("name", help="of the client; no spaces, commas or colons")
-    parser.add_argument("routes", nargs="*", help="what the key is for; all when not given")
+    parser.add_argument("routes", nargs="*", help="the routes that the key allows; default: all")
     given = parser.parse_args()
     key = secrets.token_urlsafe(32)
     entry = ":".join(filter(None, (given.name, hashlib.sha256(key.encode()).hexdigest(), "+".join(given.routes))))

@@ -1,7 +1,7 @@
 """The folder with the metrics of one service's workers; of dead workers only the counts are kept.
 
-BentoML's own folder is below its home and is emptied by every service that starts there, and the last gauges of dead
-workers stay in it for ever.
+BentoML's own folder is unsuitable: it is in BentoML's home, where every service that starts empties it, and the last
+gauges of dead workers stay in it for ever.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def use_folder() -> None:
     folder = _folder_of(os.getppid())
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
-        raise RuntimeError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own.")
+        raise RuntimeError(f"{folder} belongs to another user: remove it, or set TMPDIR to a folder of your own.")
     os.environ[VARIABLE] = str(folder)
     sum_up_the_dead(folder)
 

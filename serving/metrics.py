@@ -37,45 +37,47 @@ class Instruments:
         self.decisions = PromCounter("evenodd_decisions", "Texts by decision", [*on, "decision"])
         self.scores = Histogram("evenodd_score", "Calibrated score of a text", on, buckets=SCORE_BUCKETS)
         self.lengths = Histogram("evenodd_text_tokens", "Length of a text in tokens", on, buckets=LENGTH_BUCKETS)
-        self.batch = Histogram("evenodd_batch_windows", "Token windows that ran together", on, buckets=BATCH_BUCKETS)
-        self.merged = Histogram("evenodd_batch_requests", "Requests that ran together", on, buckets=BATCH_BUCKETS)
+        self.batch = Histogram("evenodd_batch_windows", "Token windows in one batch", on, buckets=BATCH_BUCKETS)
+        self.merged = Histogram("evenodd_batch_requests", "Requests in one batch", on, buckets=BATCH_BUCKETS)
         self.again = PromCounter(
-            "evenodd_run_again_windows", "Windows that float32 answered in the graph `checked`", on
+            "evenodd_run_again_windows", "Windows that the graph `checked` repeated in float32", on
         )
         self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to first run", on, buckets=SECONDS_BUCKETS)
-        self.shed = PromCounter("evenodd_shed_texts", "Texts turned away, by reason", [*on, "reason"])
-        self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts never run because the client had gone", on)
+        self.shed = PromCounter("evenodd_shed_texts", "Texts refused, by reason", [*on, "reason"])
+        self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts not run because the client had disconnected", on)
         self.answers = PromCounter("evenodd_answers", "Answers by path and status", ["path", "status"])
         self.refused = PromCounter("evenodd_refused_requests", "Requests refused, by reason", ["path", "reason"])
         self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
         self.started = Gauge(
-            "evenodd_started_seconds", "When the youngest worker started, since 1970", multiprocess_mode="livemax"
+            "evenodd_started_seconds", "Start of the newest worker, seconds since 1970", multiprocess_mode="livemax"
         )
         self.queue = Gauge(
             "evenodd_queue_wait_estimate_seconds",
-            "How long a short request would wait now, in the worker where it is longest",
+            "Seconds that a short request would wait now, in the worker with the longest queue",
             on,
             multiprocess_mode="livemax",
         )
         self.still = Gauge(
             "evenodd_queue_still_seconds",
-            "For how long requests have waited in a worker that did nothing",
+            "Seconds that requests have waited in a worker without any progress",
             on,
             multiprocess_mode="livemax",
         )
         self.provider = Gauge(
             "evenodd_provider_info",
-            "1 for what really runs",
+            "1 for the provider, graph and version in use",
             [*on, "provider", "graph", "version"],
             multiprocess_mode="livemax",
         )
         self.checked = Gauge(
             "evenodd_registry_checked_seconds",
-            "When the registry answered last, since 1970",
+            "Last answer of the registry, seconds since 1970",
             multiprocess_mode="livemax",
         )
         self.changed = Gauge(
-            "evenodd_model_since_seconds", "When the served version was found, since 1970", multiprocess_mode="livemax"
+            "evenodd_model_since_seconds",
+            "When the served version was found, seconds since 1970",
+            multiprocess_mode="livemax",
         )
         self.refusals = Gauge(
             "evenodd_model_refusals",
@@ -84,7 +86,7 @@ class Instruments:
         )
         self.drift = Gauge(
             "evenodd_drift_psi",
-            "Population stability index of recent texts against validation, of the worker furthest away",
+            "Population stability index of recent texts against validation texts, in the worker where it is largest",
             [*on, "of"],
             multiprocess_mode="livemax",
         )
@@ -143,7 +145,7 @@ class Metrics:
         self._families.provider.labels(*self._runs).set(1)
 
     def runs_no_more(self) -> None:
-        """Removes them after another version took over."""
+        """Removes them after the switch to another version."""
         self._families.provider.labels(*self._runs).set(0)
 
     def queue(self, wait: float, still: float) -> None:

@@ -28,7 +28,7 @@ def read_slice(job: Job, engine: Engine, max_tokens: int) -> int:
         job.windows.extend(parts)
         job.tokens += sum(map(len, parts))
     if job.tokens > max_tokens:
-        raise TooLargeError(f"more than {max_tokens} tokens; send less at a time")
+        raise TooLargeError(f"more than {max_tokens} tokens; send less text at a time")
     return chars
 
 

@@ -87,7 +87,7 @@ class MlflowRegistry:
     def __init__(self, model: str) -> None:
         named = REFERENCE.fullmatch(model)
         if named is None:
-            raise ValueError(f"EVENODD_MODEL={model!r}: models:/NAME@ALIAS or models:/NAME/VERSION is needed.")
+            raise ValueError(f"EVENODD_MODEL={model!r}: allowed are models:/NAME@ALIAS and models:/NAME/VERSION.")
         self._name, self._alias, self._version = named["name"], named["alias"], named["version"]
 
     def find(self) -> Found:
@@ -161,7 +161,7 @@ class Follower:
         except (RegistryError, OSError) as fault:
             if self._state.error is None:
                 logger.warning("%s | the registry did not answer as expected | %s", self._state.model, fault)
-            state = replace(self._state, error="the registry did not answer as expected; the log says how")
+            state = replace(self._state, error="the registry did not answer as expected; see the log")
         self._state = state
         write_state(self._folder, state)
         self._prune()
@@ -173,7 +173,7 @@ class Follower:
         if found.key in (state.version, state.refused.version if state.refused else None):
             return state  # a refused version is not fetched again
         if found.exported is None:
-            reason = f"it is as it was fitted, with no graphs to serve: evenodd export model={found.version}"
+            reason = f"it has not been exported, so there is no graph to serve: evenodd export model={found.version}"
             return self._refuse(state, found, reason)
         try:
             folder = self._take(found.exported)
@@ -198,7 +198,7 @@ class Follower:
         shutil.rmtree(incoming, ignore_errors=True)
         found = [path.parent for path in self._registry.fetch(version, incoming).rglob(MANIFEST)]
         if len(found) != 1:
-            raise ValueError(f"version {version} holds {len(found)} bundles, and one is needed.")
+            raise ValueError(f"version {version} holds {len(found)} bundles; it must hold one.")
         return found[0]
 
     def _refuse(self, state: State, found: Found, reason: str) -> State:
@@ -222,7 +222,7 @@ def follow(follower: Follower, folder: Path, seconds: float) -> None:
     """
     going_on = True
     while going_on:
-        nudged = _nudged(folder)  # before it asks, so that a nudge during the question counts
+        nudged = _nudged(folder)  # before it asks, so that a nudge during the request counts
         follower.look()
         going_on = _waits(folder, nudged, seconds)
 
@@ -263,7 +263,7 @@ def open_follower(settings: Settings, folder: Path) -> Follower:
         import mlflow  # noqa: F401
     except ImportError:
         raise RuntimeError(
-            f"EVENODD_MODEL={model}: the package mlflow is not installed here. Package with follow=true, "
+            f"EVENODD_MODEL={model}: the package mlflow is not installed. Package with follow=true, "
             "which adds mlflow-skinny."
         ) from None
     return Follower(model, folder, registry, lambda bundle: open_once(bundle, settings))
@@ -272,13 +272,13 @@ def open_follower(settings: Settings, folder: Path) -> Follower:
 def main() -> None:
     """Command line; `following.py` starts it."""
     parser = argparse.ArgumentParser(prog="python -m serving.registry")
-    parser.add_argument("--once", action="store_true", help="ask once")
+    parser.add_argument("--once", action="store_true", help="poll once")
     once = parser.parse_args().once
     logging.basicConfig(level=logging.INFO, format="%(asctime)s [%(levelname)s] [registry] %(message)s", force=True)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     settings, folder = read_settings(), following_folder()
     if settings.model is None or folder is None:
-        raise SystemExit("EVENODD_MODEL is not set: nothing is followed.")
+        raise SystemExit("EVENODD_MODEL is not set: there is no model to follow.")
     try:
         if once:
             open_follower(settings, folder).look()

@@ -110,7 +110,7 @@ def _check_text(text: Any, field: str, settings: Settings) -> None:
     if not isinstance(text, str):
         raise Refused(400, f"{field} must be a string", field)
     if len(text) > settings.max_chars:
-        message = f"{field} has {len(text)} characters; at most {settings.max_chars} are taken"
+        message = f"{field} has {len(text)} characters; the limit is {settings.max_chars}"
         raise Refused(413, message, field)
     _check_encodable(text, field)
 
@@ -122,4 +122,4 @@ def _check_encodable(text: str, field: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Refused(400, f"{field} holds half of a surrogate pair and is no Unicode text", field) from None
+        raise Refused(400, f"{field} is not valid Unicode: it contains half of a surrogate pair", field) from None

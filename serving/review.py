@@ -25,7 +25,7 @@ def open_for_review(place: str) -> Store:
     """
     store = open_store(place, sys.maxsize, sys.maxsize)
     if store is None:
-        raise ValueError("place='': name the file or URL that EVENODD_CORRECTIONS named.")
+        raise ValueError("place='': name the file or URL in EVENODD_CORRECTIONS.")
     return store
 
 
@@ -41,17 +41,17 @@ def review(store: Store, numbers: list[int], state: str) -> None:
     """Accepts or refuses corrections.
 
     Raises:
-        ValueError: one does not exist or is not new; those before it are done.
+        ValueError: one does not exist or is not new; those before it have been handled.
     """
     for number in numbers:
         if not store.review(number, state):
-            raise ValueError(f"number={number}: no new correction has it; `list` shows those that are.")
+            raise ValueError(f"number={number}: there is no new correction with this number; `list` shows them.")
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(prog="python -m serving.review", description="Reviews corrections.")
-    parser.add_argument("place", help="what EVENODD_CORRECTIONS named")
+    parser.add_argument("place", help="the file or URL in EVENODD_CORRECTIONS")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list").add_argument("state", nargs="?", default=NEW, choices=STATES)
     for name in ("accept", "refuse"):

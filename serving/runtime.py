@@ -133,7 +133,7 @@ class Runtime:
         return Watcher(folder, served, self._change_over, note)
 
     def _change_over(self, state: State) -> None:
-        """Opens a version beside the current one, and switches to it; for the watcher's thread.
+        """Opens a version while the current one still answers, and switches to it; for the watcher's thread.
 
         The event loop switches between two requests: requests in the old queue are answered from there, and later
         ones enter the new queue. Then the old queue is closed.
@@ -148,7 +148,7 @@ class Runtime:
         opened.batcher.admission.rate.expect(rate)  # the rate measured here is too low, because of the load
         if not self._changed({bundle.variant: opened}):
             opened.batcher.close()
-            raise RuntimeError("the worker is ending")
+            raise RuntimeError("the worker is stopping")
         for variant in before:
             variant.batcher.close()
             variant.metrics.runs_no_more()
@@ -205,7 +205,7 @@ class Runtime:
             RuntimeError: the store cannot be used, or is so slow that others already wait.
         """
         if self.corrections is None or self._kept_now >= MOST_KEPT_AT_ONCE:
-            raise RuntimeError(f"{self._kept_now} corrections are being kept already")
+            raise RuntimeError(f"{self._kept_now} corrections are already being stored")
         self._kept_now += 1
         try:
             await asyncio.get_running_loop().run_in_executor(self._keepers, self.corrections.add, correction)
@@ -216,7 +216,7 @@ class Runtime:
         """Reason why no variant would accept even a short request of a client, or None; counted as one refused text.
 
         Args:
-            client: None: whoever it is.
+            client: None: any client.
         """
         fault = None
         for variant in self.variants.values():
@@ -232,7 +232,7 @@ class Runtime:
         """Reason why requests are refused or make no progress, or None."""
         for variant in self.variants.values():
             if variant.batcher.still_seconds > STILL_SECONDS:
-                return "the queue stands still"
+                return "the queue makes no progress"
             if variant.batcher.admission.takes_no_more:
                 return "the queue is full"
         return None
@@ -305,7 +305,7 @@ def _ordered_bundles(settings: Settings, state: State | None = None) -> dict[str
     folders = bundle_folders(settings.bundle, BUNDLES_INSIDE)
     if state is not None and not folders:
         why = state.refused.reason if state.refused else state.error
-        raise RuntimeError(f"EVENODD_MODEL={state.model}: {why} No bundle was named to serve in its place.")
+        raise RuntimeError(f"EVENODD_MODEL={state.model}: {why} There is no bundle to serve instead.")
     bundles = read_bundles(folders)
     if settings.variant is None:
         return bundles

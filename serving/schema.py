@@ -25,7 +25,7 @@ class Result(BaseModel):
         description="calibrated probability of the positive label, or of the label when none is positive"
     )
     probabilities: dict[str, float]
-    truncated: bool = Field(description="always false: a long text is read in windows")
+    truncated: bool = Field(description="always false: a long text is classified in windows")
     windows: int
 
 
@@ -53,7 +53,7 @@ class Explained(BaseModel):
     decision: str
     score: float
     probabilities: dict[str, float]
-    of: str = Field(description="the label whose probability the weights are about")
+    of: str = Field(description="the label whose probability the weights explain")
     by: str = Field(description="what was left out: `word`, or `sentence` or `passage` of a longer text")
     model: ModelName
 

@@ -102,7 +102,7 @@ class EvenOdd:
 
     @bentoml.on_startup
     async def start(self) -> None:
-        """Shows when this worker started, and from now on the state of its queues."""
+        """Shows in the metrics when this worker started, and from now on the state of its queues."""
         Instruments.get().started.set(time.time())
         opened().start_following()
         self._beat()

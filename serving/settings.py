@@ -26,7 +26,7 @@ class Settings:
         bundle: Folders of bundles; empty: those inside the Bento (`serving/bundles/*`).
         model: A registered model to follow, `models:/NAME@ALIAS`; bundles of `bundle` are served only until the
         registry has provided a version. MLFLOW_TRACKING_URI is the registry.
-        follow_seconds: Seconds between two questions to the registry; None: 15, or 300 with a webhook.
+        follow_seconds: Seconds between two polls of the registry; None: 15, or 300 with a webhook.
         webhook_secret: Secret of MLflow's webhook to `/webhooks/mlflow`; None: webhooks are refused.
         variant: The default variant; None: that of the first bundle.
         provider: Overrides the bundle's `provider`.
@@ -50,7 +50,7 @@ class Settings:
         api_keys: Entries of `python -m serving.keys`, separated by commas; empty: no key is needed.
         rate: Requests per second of one client to one worker; None: no limit.
         proxies: Networks of proxies whose `X-Forwarded-For` names the client, separated by commas.
-        keep_alive: Seconds that an idle connection stays open: longer than those of proxies in front.
+        keep_alive: Seconds that an idle connection stays open; must be longer than in proxies in front.
         exact: Makes scores independent of the batch: int8 runs each text alone (about a seventh of the throughput),
         `checked` runs everything in float32. Explanations always do so.
         corrections: Database of corrections: a file, `sqlite:///FILE` or `postgresql://...`; None: they are refused.
@@ -89,7 +89,7 @@ class Settings:
 
     @property
     def follow_every(self) -> float:
-        """Seconds between two questions to the registry."""
+        """Seconds between two polls of the registry."""
         return self.follow_seconds or (POLL_SECONDS_BESIDE_WEBHOOK if self.webhook_secret else POLL_SECONDS)
 
 
@@ -148,7 +148,7 @@ def _positive(kind: Callable[[str], Any], least: float = 1) -> Callable[[str], A
         try:
             value = kind(raw)
         except ValueError:
-            raise ValueError(f"a number of at least {least} is needed.") from None
+            raise ValueError(f"must be a number of at least {least}.") from None
         if not value >= least:
             raise ValueError(f"must be at least {least}.")
         return value

@@ -1,8 +1,7 @@
-"""MLflow's webhook: when the registry changes, the follower asks it at once.
+"""MLflow's webhook: when the registry changes, the follower polls it at once.
 
-A delivery only triggers a question; the answer comes from the registry itself. Deliveries are signed nevertheless, so
-that strangers cannot trigger questions without end: HMAC-SHA256 over id, time and body, as MLflow 3.3 and later sign
-them.
+A delivery only triggers a poll; the answer comes from the registry itself. Deliveries are signed nevertheless, so that
+strangers cannot trigger polls without end: HMAC-SHA256 over id, time and body, as MLflow 3.3 and later sign them.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def check_delivery(secret: str, headers: Headers, body: bytes, now: float | None
     signed = f"{headers.get(DELIVERY, '')}.{timestamp}.".encode() + body
     digest = base64.b64encode(hmac.new(secret.encode(), signed, hashlib.sha256).digest()).decode()
     if not hmac.compare_digest(given.encode(), f"{VERSION},{digest}".encode()):
-        raise Refused(401, "the signature is not that of the secret in EVENODD_WEBHOOK_SECRET", reason="signature")
+        raise Refused(401, "the signature does not match the secret in EVENODD_WEBHOOK_SECRET", reason="signature")
     age = (time.time() if now is None else now) - (int(timestamp) if timestamp.isdecimal() else 0)
     if abs(age) > OLDEST_SECONDS:
         raise Refused(401, f"the delivery is {age:.0f} seconds old; send it again", reason="signature")

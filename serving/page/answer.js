@@ -1,4 +1,4 @@
-/** The answer for one text: decision, scale, every variant, and which words moved it. */
+/** The answer for one text: decision, scale, every variant, and the words that influenced it. */
 import { ApiError, explain } from "./api.js";
 import { correction } from "./correction.js";
 import { announce, byId, h, icon } from "./dom.js";
@@ -48,25 +48,25 @@ function verdict({ result, model }, text) {
       h(
         "p",
         { class: "quiet" },
-        `A long text: read in ${count(result.windows)} overlapping parts, and decided by ${model.pooling === "mean" ? "their mean" : "the strongest of them"}.`,
+        `A long text: read in ${count(result.windows)} overlapping parts, and decided by ${model.pooling === "mean" ? "their mean" : "the part with the highest score"}.`,
       ),
-    result.truncated && h("p", { class: "notice" }, "Longer than the service reads: its end did not count."),
+    result.truncated && h("p", { class: "notice" }, "Longer than the service accepts: the end of the text was ignored."),
     expectation(text, result, model),
   );
 }
 
-/** For a known example: what people hold it to be, and whether the model agrees. */
+/** For a known example: the label that people gave it, and whether the model agrees. */
 function expectation(text, result, model) {
   const example = findExample(text, model);
   if (!example) return null;
-  const held = `People hold this to be “${plainName(example.label, model)}” (${example.kind}).`;
+  const given = `People labelled this “${plainName(example.label, model)}” (${example.kind}).`;
   const agrees = result.decision === example.label;
   const outcome = agrees
     ? "The model agrees."
     : result.decision === "review"
       ? "The model leaves it to a person."
       : "The model gets it wrong.";
-  return h("p", { class: "expectation", "data-agrees": String(agrees) }, h("strong", {}, outcome), " ", held);
+  return h("p", { class: "expectation", "data-agrees": String(agrees) }, h("strong", {}, outcome), " ", given);
 }
 
 function variantRow({ model, result, error }, drawn) {
@@ -120,7 +120,7 @@ function reasons(text) {
     section: h(
       "section",
       { class: "block", "aria-labelledby": "words-title" },
-      h("h3", { id: "words-title" }, "Which words moved it"),
+      h("h3", { id: "words-title" }, "Which words influenced it"),
       body,
     ),
   };
@@ -136,7 +136,7 @@ async function fillReasons(body, text, { model, result }, signal) {
       h(
         "p",
         { class: "quiet" },
-        `The number is how far the probability falls when the word is left out. `,
+        `The number is how much the probability falls without the word. `,
         h("span", { class: "word is-toward", vars: { "--tint": 0.7 } }, "Solid line"),
         ` toward ${label}, `,
         h("span", { class: "word is-away", vars: { "--tint": 0.7 } }, "dotted line"),
@@ -188,7 +188,7 @@ function select(model) {
   announce(`${modelName(model)}. ${summary(reading)}`);
 }
 
-/** Scrolls to the answer when its beginning is not on the screen. */
+/** Scrolls to the answer if its beginning is not on the screen. */
 export function bringIntoView() {
   const { top } = byId("answer").getBoundingClientRect();
   if (top >= 0 && top < window.innerHeight * 0.75) return;
@@ -215,7 +215,7 @@ export function showAnswer(answer) {
   bringIntoView();
 }
 
-/** Before anything was asked: the empty scale, and what each decision means. */
+/** Before the first request: the empty scale, and what each decision means. */
 export function showEmpty(service) {
   const model = defaultModel(service);
   byId("answer-body").replaceChildren(

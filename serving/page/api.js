@@ -1,4 +1,4 @@
-/** The service's API: JSON in, JSON out, faults as one kind of error, patience when the service is busy. */
+/** The service's API: JSON in, JSON out, one class of errors, and retries while the service is busy. */
 
 const BUSY = new Set([429, 502, 503, 504]);
 const TRIES = 6;
@@ -6,7 +6,7 @@ const FIRST_WAIT_S = 0.5;
 const LONGEST_WAIT_S = 10;
 const LONGEST_ANSWER_S = 90;
 
-/** kind: `input` (the request is at fault, see field), `busy`, `unreachable`, `server`, `cancelled`. */
+/** kind: `input` (the request is invalid, see field), `busy`, `unreachable`, `server`, `cancelled`. */
 export class ApiError extends Error {
   constructor(kind, message, { status = 0, field = null } = {}) {
     super(message);
@@ -41,7 +41,7 @@ async function faultOf(response) {
   try {
     body = await response.json();
   } catch {
-    /* no JSON: the status says enough */
+    /* not JSON: the status is enough */
   }
   const said = [body.error, body.message, body.detail].find((text) => typeof text === "string" && text);
   const kind = response.status < 500 && !BUSY.has(response.status) ? "input" : "server";
@@ -67,10 +67,10 @@ async function send(path, { body, signal }) {
 }
 
 /**
- * Asks the service, and asks again while it is busy.
+ * Sends a request, and retries while the service is busy.
  * @param {string} path relative to the page
  * @param {{body?: object, signal?: AbortSignal, onWait?: (wait: {attempt: number, tries: number, seconds: number}) => void}} options
- * @returns {Promise<any>} the decoded answer
+ * @returns {Promise<any>} the decoded response
  * @throws {ApiError}
  */
 export async function request(path, options = {}) {

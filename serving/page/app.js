@@ -1,4 +1,4 @@
-/** Starts the page: views, what the service says of itself, and what to do when it does not answer. */
+/** Starts the page: views, the service's description of itself, and retries if it does not answer. */
 import { ApiError, getInfo } from "./api.js";
 import { openBatch, wireBatch } from "./batch.js";
 import { byId, h, setBanner } from "./dom.js";
@@ -63,7 +63,7 @@ function showWarning(info) {
   const [first, ...more] = warningsOf(defaultModel(info));
   if (!first) return setBanner("");
   const rest = more.length ? ` And ${more.length} more.` : "";
-  return setBanner(`Not fit to decide by itself: ${first}${rest}`, { name: "What that means", run: () => showView("model", { focus: true }) });
+  return setBanner(`Not fit to decide on its own: ${first}${rest}`, { name: "What that means", run: () => showView("model", { focus: true }) });
 }
 
 function start(info) {

@@ -19,7 +19,7 @@ export function unreadable(text, limits) {
 
 const bytesOf = (text) => encoder.encode(JSON.stringify(text)).length + 1;
 
-/** Takes rows off the queue up to `size` of them and the service's limit on a body. */
+/** Takes up to `size` rows off the queue, within the service's limit on a body. */
 function takeChunk(queue, size, limits) {
   const room = (limits?.bytes ?? 1_000_000) - 1024;
   const chunk = [queue.shift()];
@@ -35,12 +35,12 @@ function takeChunk(queue, size, limits) {
 /**
  * Classifies rows and writes each one's `answer` or `error` into it.
  *
- * A chunk that the service refuses as bad input is halved until the row at fault stands alone. Rows that already carry an
- * answer or an error are left as they are, so that a run that stopped goes on where it was.
+ * A chunk that the service refuses as bad input is halved until only the invalid row is left. Rows that already have an
+ * answer or an error are skipped, so that a stopped run can be resumed.
  *
  * @param {{text: string, answer?: object, error?: string}[]} rows
  * @param {{ask: (texts: string[], signal: AbortSignal) => Promise<object[]>, limits: object, signal: AbortSignal, onProgress: () => void}} options
- *   ask gives one answer for each text, in order
+ *   ask returns one answer for each text, in order
  * @throws {ApiError} unreachable, busy, server or cancelled; the rows done so far keep their answers
  */
 export async function runBatch(rows, { ask, limits, signal, onProgress }) {

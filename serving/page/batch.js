@@ -1,4 +1,4 @@
-/** Many texts: run them with progress, sum them up, and hand them back as CSV. */
+/** Many texts: classifies them with progress, summarises the results, and offers them as CSV. */
 import { ApiError, classify } from "./api.js";
 import { runBatch, unreadable } from "./batch-run.js";
 import { write } from "./csv.js";
@@ -23,7 +23,7 @@ const asked = () => {
   return chosen ? service.models.filter(({ variant }) => variant === chosen) : service.models;
 };
 
-/** One chunk, by every variant asked: for each text an object of results by variant. */
+/** Classifies a chunk with each chosen variant: for each text, an object of results by variant. */
 async function ask(texts, signal, onWait) {
   const { models } = batch;
   const answers = await Promise.all(
@@ -45,7 +45,7 @@ function drawProgress(note = "") {
   const rate = (done - batch.doneBefore) / ((performance.now() - batch.began) / 1000);
   const left =
     batch.running && rate > 0 && done < total
-      ? `${duration((total - done) / rate)} left, ${count(Math.round(rate))} a second`
+      ? `${duration((total - done) / rate)} left, ${count(Math.round(rate))} per second`
       : "";
   byId("many-eta").textContent = note || left;
 }
@@ -166,7 +166,7 @@ function histogram() {
     { class: "histogram" },
     h(
       "div",
-      { class: "bins", role: "img", "aria-label": `How the scores are spread from 0 to 100%. ${tallyWords()}` },
+      { class: "bins", role: "img", "aria-label": `Distribution of the scores from 0 to 100%.  ${tallyWords()}` },
       bars,
     ),
     h(
@@ -201,7 +201,7 @@ function drawSummary() {
   );
 }
 
-/** Columns that the page adds; all begin with `evenodd_`, so that none of the file's own is hidden. */
+/** Columns that the page adds; all begin with `evenodd_`, so that they do not hide any column of the file. */
 function resultColumns(model, many) {
   const prefix = many ? `evenodd_${model.variant}_` : "evenodd_";
   const names = [
@@ -260,12 +260,12 @@ function drawDownload(shown) {
       : h(
           "button",
           { type: "button", id: "review-open", class: "primary", "data-keep": "review-open", onClick: review },
-          "Review the doubtful ones",
+          "Review uncertain texts",
         ),
   );
 }
 
-/** The queue of this batch; what was decided in it stays with its rows. */
+/** The review queue of this batch; its decisions are kept with the rows. */
 function review() {
   const { rows, header, column, name } = batch;
   openReview({ rows, header, column, name, model: batch.models[0] });
@@ -303,7 +303,7 @@ export function wireBatch(onOpen) {
   });
 }
 
-/** Starts the panel with what /info said. */
+/** Starts the panel with the content of /info. */
 export function openBatch(info) {
   service = info;
   if (info.models.length < 2 || byId("many-variant")) return;

@@ -1,4 +1,4 @@
-/** "This is wrong": a form that stores what the label should have been. */
+/** "This is wrong": a form that stores the right label. */
 import { correct } from "./api.js";
 import { announce, h, setFault } from "./dom.js";
 import { plainName } from "./task.js";
@@ -17,14 +17,14 @@ function choice(label, model, chosen) {
   return h("label", { class: "choice" }, input, plain === label ? plain : [plain, " ", h("code", {}, label)]);
 }
 
-async function send(form, said, fault, done) {
+async function send(form, request, fault, done) {
   const data = new FormData(form);
   const button = form.querySelector("button[type=submit]");
   const comment = data.get("comment").trim();
   setFault(form, fault, "");
   button.disabled = true;
   try {
-    await correct({ ...said, label: data.get("correct-label"), ...(comment ? { comment } : {}) });
+    await correct({ ...request, label: data.get("correct-label"), ...(comment ? { comment } : {}) });
     done();
   } catch (error) {
     setFault(form, fault, `Not stored: ${error.message}`);
@@ -33,7 +33,7 @@ async function send(form, said, fault, done) {
 }
 
 /**
- * A disclosure with the form.
+ * A disclosure element with the form.
  * @param {string} text the text that was classified
  * @param {{label: string, decision: string}} result
  * @param {{labels: string[], variant: string}} model
@@ -69,7 +69,7 @@ export function correction(text, result, model) {
     event.preventDefault();
     send(form, { text, variant: model.variant }, fault, () => {
       box.replaceWith(
-        h("p", { class: "stored", tabindex: "-1" }, "Stored. It becomes a training row once somebody has accepted it."),
+        h("p", { class: "stored", tabindex: "-1" }, "Stored. It becomes a training row once a person has accepted it."),
       );
       announce("Correction stored.");
     });

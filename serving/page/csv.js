@@ -1,4 +1,4 @@
-/** CSV in and out (RFC 4180 with the habits of spreadsheets), and a guess at which column holds the text. */
+/** Reads and writes CSV (RFC 4180, as spreadsheets use it), and guesses which column holds the text. */
 
 const DELIMITERS = [",", ";", "\t", "|"];
 const TEXT_NAMES = [
@@ -16,13 +16,13 @@ const TEXT_NAMES = [
   "test_case",
 ];
 const SAMPLE_ROWS = 200;
-// Spreadsheets skip signs that show nothing (white space, controls, joiners, soft hyphens, marks without a letter,
-// fillers) before they look for one of theirs. The same rule stands in classifier/cells.py.
+// Spreadsheets skip invisible characters (white space, controls, joiners, soft hyphens, marks without a letter, fillers)
+// before they look for the start of a formula. The same rule is in classifier/cells.py.
 const FORMULA_START =
   /^[\p{C}\p{Z}\p{M}\u115f\u1160\u3164\uffa0\u2800]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]/u;
 const PLAIN_NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
 
-/** Text of a file: UTF-8 or UTF-16 by its mark, else Windows-1252, which is said. */
+/** A file's text and its encoding: UTF-16 if it has the byte order mark, UTF-8 if it is valid, else Windows-1252. */
 export function decode(buffer) {
   const bytes = new Uint8Array(buffer);
   if (bytes[0] === 0xff && bytes[1] === 0xfe)
@@ -36,7 +36,7 @@ export function decode(buffer) {
   }
 }
 
-/** The delimiter that cuts the first line most often, outside quotes. */
+/** The delimiter that occurs most often in the first line, outside quotes. */
 export function guessDelimiter(text) {
   const counts = new Map(DELIMITERS.map((delimiter) => [delimiter, 0]));
   let quoted = false;
@@ -49,7 +49,7 @@ export function guessDelimiter(text) {
   return number > 0 ? best : ",";
 }
 
-/** End of a quoted field that opens at `start`, and its value; a quote left open runs to the end of the file. */
+/** End of a quoted field that opens at `start`, and its value; an unclosed quote extends to the end of the file. */
 function readQuoted(text, start) {
   let value = "";
   let from = start + 1;
@@ -66,7 +66,7 @@ function readQuoted(text, start) {
 /**
  * Rows of a CSV. Quoted fields may hold delimiters, doubled quotes and line breaks; blank lines are dropped.
  * @param {string} text
- * @param {string} [delimiter] guessed when not given
+ * @param {string} [delimiter] guessed if not given
  * @returns {string[][]}
  */
 export function parse(text, delimiter = guessDelimiter(text)) {

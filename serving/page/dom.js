@@ -1,4 +1,4 @@
-/** Building elements without markup in strings: a text can never become HTML. */
+/** Builds elements without markup in strings: a text can never become HTML. */
 
 function setProperty(node, name, value) {
   if (value === null || value === undefined || value === false) return;
@@ -19,7 +19,7 @@ export function h(tag, properties = {}, ...children) {
   return node;
 }
 
-/** One of the symbols in index.html; decoration only, the words beside it carry the meaning. */
+/** One of the symbols in index.html; decoration only: the words next to it carry the meaning. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
@@ -32,7 +32,7 @@ export function icon(name) {
 
 export const byId = (id) => document.getElementById(id);
 
-/** Says one sentence to a screen reader, also when the same sentence comes twice. */
+/** Announces a sentence to screen readers, even if it is the same as the last one. */
 export function announce(sentence) {
   const live = byId("live");
   live.textContent = "";
@@ -41,7 +41,7 @@ export function announce(sentence) {
   });
 }
 
-/** Shows a fault below a field and ties it to the field; an empty message takes it away. */
+/** Shows an error below a field and links it to the field; an empty message removes it. */
 export function setFault(field, place, message) {
   place.textContent = message;
   place.hidden = !message;
@@ -49,7 +49,7 @@ export function setFault(field, place, message) {
   else field.removeAttribute("aria-invalid");
 }
 
-/** A line of status across the page, with a button when there is something to do. */
+/** A status line across the page, with a button if there is something to do. */
 export function setBanner(message, action = null) {
   const banner = byId("banner");
   banner.hidden = !message;

@@ -1,4 +1,4 @@
-/** Texts to start from, with what people hold them to be, as the model's bundle gives them. */
+/** Example texts with the labels that people gave them, from the model's bundle. */
 
 /** Groups of examples of a model, each with a title and rows. */
 export const examplesOf = (model) => model.page?.examples ?? [];

@@ -1,4 +1,4 @@
-/** What /info says, in the shape that the page works with. */
+/** The content of /info, in the form that the page uses. */
 
 function checked(model) {
   const labels = model.labels ?? [];
@@ -27,5 +27,5 @@ export function readInfo(answer) {
 /** The model that answers by default. */
 export const defaultModel = (info) => info.models.find(({ variant }) => variant === info.default) ?? info.models[0];
 
-/** The `variant` of a request: none where there is no choice. */
+/** The `variant` of a request: none if there is only one. */
 export const variantField = (info, model) => (info.models.length > 1 ? model.variant : undefined);

@@ -5,13 +5,13 @@ import { chip } from "./scale.js";
 import { decisionsOf, isBinary, modelName, reviewBand } from "./task.js";
 
 const FIGURES = {
-  f1_macro: "balance of right answers over the labels (macro-F1)",
-  average_precision: "how well scores put the right texts first (average precision)",
-  accuracy: "texts decided rightly (accuracy)",
-  ece: "how far scores are from the true share (calibration error)",
-  balanced_accuracy: "test sentences decided rightly, each kind counted alike (balanced accuracy)",
+  f1_macro: "mean F1 of the labels (macro-F1)",
+  average_precision: "how well scores rank the positive texts first (average precision)",
+  accuracy: "share of texts decided correctly (accuracy)",
+  ece: "how far scores are from observed frequencies (calibration error)",
+  balanced_accuracy: "test sentences decided correctly, each kind weighted equally (balanced accuracy)",
   group_gap: "largest gap between groups of people",
-  majority_accuracy: "always the commonest label: texts decided rightly",
+  majority_accuracy: "always the most common label: accuracy",
   tfidf_f1_macro: "word counts with logistic regression: macro-F1",
   parameters: "parameters",
   trainable_parameters: "trainable parameters",
@@ -24,7 +24,7 @@ const GROUPS = {
   test: "Test rows",
   validation: "Validation rows",
   behaviour: "Behaviour suite",
-  floor: "To beat",
+  floor: "Baselines",
   cost: "Cost",
 };
 
@@ -42,7 +42,7 @@ const code = (value) =>
     ? h("code", { title: value }, String(value).length > 20 ? `${String(value).slice(0, 16)}…` : String(value))
     : null;
 
-/** The teacher's layers from the bottom, those that were kept filled; up to the highest layer that any variant names. */
+/** The teacher's layers from the bottom up to the highest that any variant keeps; kept layers are filled. */
 function layers(model, highest) {
   if (!model.layer_map?.length) return null;
   const kept = new Set(model.layer_map);
@@ -66,7 +66,7 @@ function decisionFacts(model) {
       "Review band",
       band ? (isBinary(model) ? `${share(band.low)} to ${share(band.high)}` : `below ${percent(band.high)}`) : "none",
     ],
-    ["Fitted for", FIGURES[target] ?? target],
+    ["Optimised for", FIGURES[target] ?? target],
     ["Temperature", temperature === undefined ? null : share(temperature)],
     ["Bias", bias?.some((value) => value) ? bias.map(share).join(", ") : null],
   ];
@@ -87,7 +87,7 @@ function runningFacts(model) {
     ["Device", show(running.provider ?? model.provider)],
     ["Providers", show(running.providers)],
     ["Matrix products", show(running.matrix_products)],
-    ["Tokens at once", model.max_length],
+    ["Tokens per window", model.max_length],
     ["Long texts", model.window_overlap ? `parts that overlap by ${model.window_overlap} tokens` : null],
   ];
 }
@@ -104,11 +104,11 @@ function syntheticNote(model) {
   );
 }
 
-/** What a person has to know before they rely on an answer; empty when nothing stands against the model. */
+/** What a person must know before relying on an answer; empty if there are no warnings. */
 export function warningsOf(model) {
   if (model.warnings?.length) return model.warnings;
   const measured = Object.keys(model.metrics ?? {}).some((name) => name.startsWith("test/"));
-  return measured ? [] : ["Nothing was measured of this model on test rows."];
+  return measured ? [] : ["This model was not evaluated on test rows."];
 }
 
 function warningNote(model) {
@@ -117,7 +117,7 @@ function warningNote(model) {
   return h(
     "div",
     { class: "notice is-warning" },
-    h("p", {}, h("strong", {}, "This version is not fit to decide by itself.")),
+    h("p", {}, h("strong", {}, "This version is not fit to decide on its own.")),
     h("ul", {}, warnings.map((warning) => h("li", {}, warning))),
   );
 }
@@ -203,7 +203,7 @@ function figureRows(models, group, names) {
   );
 }
 
-/** Every figure of every variant, one column a variant. */
+/** Every figure of every variant, one column per variant. */
 function figures(models) {
   const names = [...new Set(models.flatMap((model) => Object.keys(model.metrics ?? {})))];
   if (!names.length) return h("p", { class: "quiet" }, "The bundle holds no figures.");
@@ -235,7 +235,7 @@ function figures(models) {
   );
 }
 
-/** Draws the panel with what /info said. */
+/** Draws the panel from the content of /info. */
 export function openModel(info) {
   const highest = Math.max(0, ...info.models.flatMap((model) => model.layer_map ?? []));
   byId("model-body").classList.toggle("is-single", info.models.length === 1);
@@ -250,7 +250,7 @@ export function openModel(info) {
       { "aria-labelledby": "figures-title" },
       h("h2", { id: "figures-title" }, "Figures"),
       figures(info.models),
-      h("p", { class: "quiet" }, "Small gaps are often chance: the model card says what was tested against what."),
+      h("p", { class: "quiet" }, "Small differences are often due to chance: the model card shows which ones were tested."),
     ),
   );
 }

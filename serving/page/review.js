@@ -1,4 +1,4 @@
-/** The review queue: texts in the order of doubt, decided by a person with one key each, and taken away as training rows. */
+/** The review queue: a person decides texts, most uncertain first, with one key each, and exports them as training rows. */
 import { write } from "./csv.js";
 import { announce, byId, h } from "./dom.js";
 import { count, percent, plural } from "./format.js";
@@ -7,17 +7,17 @@ import { decisionsOf, isBinary, plainName, threshold } from "./task.js";
 
 const PAGE = 10;
 
-/** How sure the model is of an answer, from 0: the distance to the threshold, or the likeliest label's probability. */
+/** How certain the model is of an answer: the distance to the threshold, or the probability of the most likely label. */
 export const certainty = (result, model) =>
   isBinary(model) ? Math.abs(result.score - (threshold(model) ?? 0.5)) : Math.max(...Object.values(result.probabilities));
 
-/** Rows that were answered, those in the most doubt first. */
+/** Rows with an answer, most uncertain first. */
 export const inDoubt = (rows, model) =>
   rows
     .filter((row) => row.first)
     .sort((a, b) => certainty(a.first, model) - certainty(b.first, model) || a.number - b.number);
 
-/** Labels in the order of their keys, 1 and on. */
+/** Labels in the order of their keys, from 1. */
 export const keysOf = (model) => decisionsOf(model).filter((name) => name !== "review");
 
 /** Decided rows as a CSV that `data=FILE` reads. */
@@ -34,7 +34,7 @@ export class ReviewQueue {
     this.queue = inDoubt(batch.rows, batch.model);
     this.labels = keysOf(batch.model);
     this.head = h("div", { class: "queue-head" });
-    this.list = h("ol", { class: "queue", tabindex: 0, "aria-label": "Texts in the order of doubt" });
+    this.list = h("ol", { class: "queue", tabindex: 0, "aria-label": "Texts, most uncertain first" });
     place.replaceChildren(this.head, this.list);
     place.onkeydown = (event) => this.pressed(event);
     this.draw();
@@ -82,7 +82,7 @@ export class ReviewQueue {
     this.draw();
   }
 
-  /** The place after this one that nobody decided yet; stays where all are. */
+  /** The next undecided place; the next place if there is none. */
   next() {
     const open = this.queue.findIndex((row, place) => place > this.at && !row.decided);
     return open < 0 ? Math.min(this.at + 1, this.queue.length - 1) : open;
@@ -118,7 +118,7 @@ export class ReviewQueue {
       h(
         "p",
         { class: "quiet", role: "status" },
-        `${count(decided)} of ${plural(this.queue.length, "text")} decided, the most doubtful first. `,
+        `${count(decided)} of ${plural(this.queue.length, "text")} decided, most uncertain first. `,
         h("span", { class: "keys" }, h("kbd", {}, "1"), "–", h("kbd", {}, String(this.labels.length)), " decide, ", h("kbd", {}, "j"), " ", h("kbd", {}, "k"), " move, ", h("kbd", {}, "x"), " select, ", h("kbd", {}, "u"), " undo"),
       ),
       h(
@@ -133,7 +133,7 @@ export class ReviewQueue {
           ),
         ),
         button("Undo", "undo", () => this.undo(), { disabled: !this.history.length }),
-        button(`Take ${plural(decided, "decision")} as training rows`, "export", () => this.export(), { id: "review-export", disabled: !decided }),
+        button(`Download ${plural(decided, "decision")} as training rows`, "export", () => this.export(), { id: "review-export", disabled: !decided }),
       ),
     );
   }
@@ -168,7 +168,7 @@ export class ReviewQueue {
     );
   }
 
-  /** The row's other columns, as the file has them. */
+  /** The row's other columns. */
   others(row) {
     const cells = (row.cells ?? []).map((cell, place) => [this.header[place] || `column ${place + 1}`, cell]);
     const beside = cells.filter(([, cell], place) => place !== this.column && cell);
@@ -184,7 +184,7 @@ export class ReviewQueue {
   }
 }
 
-/** Shows the queue of a batch, and puts the keys on it. */
+/** Shows the queue of a batch, and handles its keys. */
 export function openReview(batch) {
   const place = byId("many-review");
   place.hidden = false;

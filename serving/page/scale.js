@@ -1,9 +1,9 @@
-/** Drawings of a probability: the scale with its threshold and review band, and bars for many labels. */
+/** Draws probabilities: the scale with its threshold and review band, and bars for many labels. */
 import { h, icon } from "./dom.js";
 import { percent, share } from "./format.js";
 import { isBinary, kindOf, plainName, reviewBand, threshold } from "./task.js";
 
-/** Decision with symbol and word: never colour alone. */
+/** Decision as symbol and word: never colour alone. */
 export function chip(decision, model) {
   const kind = kindOf(decision, model);
   return h("span", { class: `chip is-${kind}`, "data-decision": decision }, icon(kind), plainName(decision, model));
@@ -46,7 +46,7 @@ function key(model) {
   );
 }
 
-/** The large scale with its ends named and its marks explained. */
+/** The large scale with labels at its ends and a legend. */
 export function scale(score, model, kind) {
   const negative = model.labels.find((label) => label !== model.positive);
   const ends = [plainName(negative, model), plainName(model.positive, model)];
@@ -64,7 +64,7 @@ export function scale(score, model, kind) {
   );
 }
 
-/** Probability of every label, likeliest first; for many labels with the line below which people decide. */
+/** Probability of every label, most likely first; for many labels with the limit below which people decide. */
 export function labelBars(probabilities, model) {
   const line = isBinary(model) ? null : reviewBand(model);
   const rows = Object.entries(probabilities).sort((a, b) => b[1] - a[1]);

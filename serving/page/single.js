@@ -1,4 +1,4 @@
-/** One text: the form, the examples, and asking every variant. */
+/** One text: the form, the examples, and the requests to every variant. */
 import { bringIntoView, showAnswer, showEmpty } from "./answer.js";
 import { ApiError, classify } from "./api.js";
 import { announce, byId, h, setFault } from "./dom.js";
@@ -38,12 +38,12 @@ async function askAll(text, signal) {
   return readings;
 }
 
-/** A fault the user can mend in the text itself, before anything is sent. */
+/** An error that the user can correct in the text, before anything is sent. */
 function faultIn(text) {
   if (!text.trim()) return "Type or paste a text first.";
   const most = service.limits?.characters;
   const length = characters(text);
-  return most && length > most ? `${plural(length, "character")}; at most ${count(most)} can be read at once.` : "";
+  return most && length > most ? `${plural(length, "character")}; the limit is ${count(most)}.` : "";
 }
 
 function showError(error) {
@@ -146,7 +146,7 @@ export function read(text) {
   submit();
 }
 
-/** Wires the form; it waits for `openSingle` before it can ask. */
+/** Wires the form; it cannot send requests before `openSingle`. */
 export function wireSingle() {
   const field = byId("one-text");
   byId("one-form").addEventListener("submit", (event) => {
@@ -166,7 +166,7 @@ export function wireSingle() {
   });
 }
 
-/** Starts the panel with what /info said. */
+/** Starts the panel with the content of /info. */
 export function openSingle(info) {
   service = info;
   showQuestion();

@@ -19,7 +19,7 @@ const lineTable = (text) =>
     .map((line) => [line]);
 
 /**
- * The texts chosen now, with what else their rows hold.
+ * The chosen texts, with the other cells of their rows.
  * @returns {{header: string[], rows: {cells: string[], text: string}[], column: number, name: string} | null}
  */
 export function current() {
@@ -65,7 +65,7 @@ function headerField() {
     "label",
     { class: "choice" },
     h("input", { type: "checkbox", id: "many-header", checked: file.header, onChange: change }),
-    "The first row names the columns",
+    "The first row holds the column names",
   );
 }
 
@@ -73,7 +73,7 @@ function preview(source) {
   const lines = source.rows
     .slice(0, PREVIEW_ROWS)
     .map(({ text }) => h("li", { dir: "auto" }, text.slice(0, 200) || "(empty)"));
-  return h("div", { class: "preview" }, h("p", { class: "quiet" }, "The first texts then are"), h("ol", {}, lines));
+  return h("div", { class: "preview" }, h("p", { class: "quiet" }, "First texts with these settings"), h("ol", {}, lines));
 }
 
 function showChoices(source) {
@@ -105,7 +105,7 @@ function changed() {
   listener(source);
 }
 
-/** Reads all lines again, once a frame: dictation and scripted input come as one event for each line. */
+/** Reads all lines again, at most once per frame: dictation and scripted input send one event per line. */
 function changedSoon() {
   cancelAnimationFrame(frame);
   frame = requestAnimationFrame(changed);
@@ -120,14 +120,14 @@ async function take(chosen) {
   if (text.includes("\u0000")) return fault(`${chosen.name} is not a text file. Save it as CSV first.`);
   const delimited = DELIMITED.test(chosen.name) || chosen.type === "text/csv";
   const table = delimited ? parse(text) : lineTable(text);
-  if (!table.length) return fault(`${chosen.name} holds no text.`);
+  if (!table.length) return fault(`${chosen.name} contains no text.`);
   const header = delimited && guessHeader(table);
   file = { name: chosen.name, encoding, delimited, table, header, column: guessTextColumn(table, header) };
   byId("many-text").value = "";
   return changed();
 }
 
-/** Takes everything away that was pasted or chosen. */
+/** Removes everything that was pasted or chosen. */
 export function clear() {
   file = null;
   byId("many-text").value = "";
@@ -150,7 +150,7 @@ function wireDrop(drop) {
   });
 }
 
-/** Wires text area, file field and drop area; `onChange` hears of every new source. */
+/** Wires text area, file field and drop area; `onChange` is called for every new source. */
 export function wireSource(onChange) {
   listener = onChange;
   byId("many-text").addEventListener("input", () => {

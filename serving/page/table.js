@@ -1,4 +1,4 @@
-/** The table of a batch: filter by decision, search, sort by score, fifty rows a page. */
+/** The table of a batch: filter by decision, search, sort by score, fifty rows per page. */
 import { h, icon } from "./dom.js";
 import { count, percent, plural } from "./format.js";
 import { chip, track } from "./scale.js";
@@ -25,7 +25,7 @@ export function select(rows, { filter, query, sort, descending }) {
 
 export const groupOf = (row) => row.first?.decision ?? (row.error ? "failed" : "waiting");
 
-/** Whether the variants asked about a row came to different decisions. */
+/** Whether the variants differ in their decisions about a row. */
 export const disagrees = (row) =>
   Boolean(row.answer) && new Set(Object.values(row.answer).map(({ decision }) => decision)).size > 1;
 
@@ -97,7 +97,7 @@ export class ResultTable {
     const apart = this.models.length > 1 ? this.rows.filter(disagrees).length : 0;
     if (this.models.length > 1) groups.push(["disagree", "Variants differ", apart]);
     for (const [name, title] of [
-      ["failed", "Not read"],
+      ["failed", "Failed"],
       ["waiting", "Waiting"],
     ])
       if (counts.get(name)) groups.push([name, title, counts.get(name)]);
@@ -161,7 +161,7 @@ export class ResultTable {
       h("th", { scope: "col" }, "Text"),
       decisions,
       this.sortable("score", "Score"),
-      h("th", { scope: "col" }, h("span", { class: "unseen" }, "Look closer")),
+      h("th", { scope: "col" }, h("span", { class: "unseen" }, "Details")),
     );
     this.table.replaceChildren(
       h(
@@ -176,7 +176,7 @@ export class ResultTable {
         ),
       ),
     );
-    if (!rows.length) this.table.append(h("p", { class: "quiet nothing" }, "No text fits."));
+    if (!rows.length) this.table.append(h("p", { class: "quiet nothing" }, "No text matches."));
   }
 
   decisionCells(row) {
@@ -184,7 +184,7 @@ export class ResultTable {
       return h(
         "td",
         { class: "col-decision", colspan: this.models.length },
-        h("span", { class: "chip is-failed" }, icon("failed"), "Not read"),
+        h("span", { class: "chip is-failed" }, icon("failed"), "Failed"),
         h("span", { class: "quiet why" }, row.error),
       );
     if (!row.answer) return h("td", { class: "col-decision quiet", colspan: this.models.length }, "waiting");
@@ -217,8 +217,8 @@ export class ResultTable {
           {
             type: "button",
             class: "icon-button",
-            "aria-label": `Look closer at row ${row.number}`,
-            title: "Look closer",
+            "aria-label": `Details of row ${row.number}`,
+            title: "Details",
             onClick: () => this.onOpen(row),
           },
           icon("open"),

@@ -3,11 +3,11 @@ import { percent, share } from "./format.js";
 
 export const isBinary = (model) => model.task !== "multiclass" && Boolean(model.positive) && model.labels.length === 2;
 
-/** A label or decision as people read it. */
+/** The display name of a label or decision. */
 export const plainName = (decision, model) =>
   decision === "review" ? "Review" : (model?.page?.labels?.[decision]?.name ?? decision);
 
-/** The question that the page asks of a text. */
+/** The question that the page asks about a text. */
 export const questionOf = (model) =>
   model.page?.question ??
   (isBinary(model) ? `Is this text “${plainName(model.positive, model)}”?` : "Which label fits this text?");
@@ -31,7 +31,7 @@ function meaningOfReview(model) {
   const band = reviewBand(model);
   if (!band) return "Too close to call. A person should decide.";
   if (!isBinary(model)) return `No label reaches ${percent(band.high)}. A person should decide.`;
-  return `Too close to call: between ${percent(band.low)} and ${percent(band.high)} the model leaves it to a person.`;
+  return `Too close to call: between ${percent(band.low)} and ${percent(band.high)} a person should decide.`;
 }
 
 /** What a decision means here, one or two sentences. */
@@ -43,13 +43,13 @@ export function meaning(decision, model) {
   );
 }
 
-/** Why decision and likeliest label differ, or null when they do not. */
+/** Why the decision is not the most likely label; null if it is. */
 export function whyNotLabel(result, model) {
   if (result.decision === result.label || result.decision === "review" || threshold(model) === null) return null;
-  return `The likelier label is “${result.label}”, but the threshold for “${model.positive}” is ${share(threshold(model))}.`;
+  return `The more likely label is “${result.label}”, but the threshold for “${model.positive}” is ${share(threshold(model))}.`;
 }
 
-/** Decisions a model can give, in the order of the page. */
+/** The possible decisions of a model, in display order. */
 export function decisionsOf(model) {
   const labels = isBinary(model)
     ? [model.positive, ...model.labels.filter((label) => label !== model.positive)]
@@ -58,7 +58,7 @@ export function decisionsOf(model) {
   return isBinary(model) ? [labels[0], "review", labels[1]] : [...labels, "review"];
 }
 
-/** Which label a score is the probability of. */
+/** The label whose probability is the score. */
 export const scored = (result, model) => (isBinary(model) ? model.positive : result.label);
 
 export const modelName = (model) => [model.variant, model.version ? `v${model.version}` : ""].filter(Boolean).join(" ");

@@ -1,4 +1,4 @@
-/** Words of a text, tinted by how far each one moved the score, and the same as a list. */
+/** Words of a text, tinted by how much each one changes the score, and lists of the strongest. */
 import { h } from "./dom.js";
 import { signed } from "./format.js";
 
@@ -6,7 +6,7 @@ const FULL_TINT = 0.25;
 const NEGLIGIBLE = 0.01;
 const LISTED = 5;
 
-/** Words with places in UTF-16 units; the service counts code points, and a mismatch is settled by searching. */
+/** Words with positions in UTF-16 units; the service counts code points, and a mismatch is resolved by searching. */
 export function locate(text, words) {
   const points = Array.from(text);
   const starts = [0];
@@ -37,7 +37,7 @@ function mark(piece, tint) {
   );
 }
 
-/** The text itself with every weighed word tinted and underlined. */
+/** The text with every weighted word tinted and underlined. */
 export function tinted(text, words) {
   const located = locate(text, words);
   const largest = located.reduce((most, { weight }) => Math.max(most, Math.abs(weight)), FULL_TINT);
@@ -75,7 +75,7 @@ function list(title, words, side) {
   );
 }
 
-/** The two lists that say in words what the tint shows. */
+/** The two lists that show in words what the tint shows. */
 export function wordLists(words, label) {
   return h(
     "div",

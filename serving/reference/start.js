@@ -1,4 +1,4 @@
-/** Swagger UI over the service's own description; nothing is asked of another host. */
+/** Swagger UI over the service's own description; nothing is loaded from another host. */
 window.SwaggerUIBundle({
   url: "docs.json",
   dom_id: "#reference",

@@ -149,7 +149,7 @@ def test_the_page_speaks_of_the_task_that_the_bundle_names(fake: Fake, visit: Vi
     assert page.locator("#question").inner_text() == words["question"]
     assert page.locator("#definition").inner_text() == words["definition"]
     assert page.locator(".label-bar dt", has_text="Advertisement").count() == 1
-    assert "People hold this to be “Advertisement” (a shop)." in page.locator(".expectation").inner_text()
+    assert "People labelled this “Advertisement” (a shop)." in page.locator(".expectation").inner_text()
 
 
 def test_correction_is_stored_once(fake: Fake, visit: Visit) -> None:
@@ -233,7 +233,7 @@ def test_empty_and_oversized_texts_are_not_sent(fake: Fake, visit: Visit) -> Non
     """A request for what the page could have said itself."""
     service, address = fake()
     page = visit(address)
-    too_long = "20,001 characters; at most 20,000 can be read at once."
+    too_long = "20,001 characters; the limit is 20,000."
     for text, fault in (("   ", "Type or paste a text first."), ("x" * 20_001, too_long)):
         ask(page, text)
         expect(page.locator("#one-error")).to_have_text(fault)

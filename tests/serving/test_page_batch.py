@@ -197,7 +197,7 @@ def test_row_opens_in_the_other_view(site: str, visit: Visit) -> None:
     """A doubtful row that has to be copied by hand to see why."""
     page = visit(site)
     paste_lines(page, ["nice soup", "I hate women"])
-    page.get_by_role("button", name="Look closer at row 2").click()
+    page.get_by_role("button", name="Details of row 2").click()
     page.wait_for_selector("#panel-one .word-lists")
     assert page.input_value("#one-text") == "I hate women"
 
