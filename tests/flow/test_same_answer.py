@@ -145,7 +145,7 @@ def test_mlflow_serves_a_fitted_version(study: Path, service: Said) -> None:
         two = {"columns": ["id", "text"], "data": [["1", "x"]]}
         refused = httpx.post(invocations, json={"dataframe_split": two}, timeout=60)
         assert refused.status_code == 400
-        assert "pass the one that holds the texts, alone" in refused.text
+        assert "pass only the column with the texts" in refused.text
 
 
 def test_mlflow_predicts_a_file_with_an_exported_version(study: Path, service: Said) -> None:

@@ -1,4 +1,4 @@
 """The pyfunc of a registered version: texts in, answers out. It is shipped with every version.
 
-Beside `evenodd.task` and `evenodd.classifier` it needs pandas; `fitted` needs torch and transformers as well.
+In addition to `evenodd.task` and `evenodd.classifier` it needs pandas; `fitted` also needs torch and transformers.
 """

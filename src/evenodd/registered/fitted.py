@@ -18,13 +18,13 @@ from evenodd.task import Decision, Task
 
 DESCRIPTION = "MLmodel"
 FACTS = "evenodd"
-"""Key of our own facts in a model's metadata: MLflow has a meaning of its own for others, such as `task`."""
+"""Key of this package's facts in a model's metadata: MLflow itself uses other keys, such as `task`."""
 WEIGHTS, TOKENIZER = "model", "components/tokenizer"
-"""Where MLflow's transformers flavor keeps them."""
+"""Folders in which MLflow's transformers flavor stores them."""
 
 
 class TorchSession:
-    """Runs a transformers classifier in float32 and eval mode, on the device it is on."""
+    """Runs a transformers classifier in float32 and evaluation mode, on its current device."""
 
     depends_on_batch = False
 
@@ -65,7 +65,7 @@ def open_fitted(folder: Path) -> Classifier:
         windows = Windows(tokenizer, max_length=facts["max_length"], overlap=facts["window_overlap"])
         reading = Reading(windows, tuple(facts["inputs"]), facts["pad_token_id"])
     except (KeyError, TypeError) as fault:
-        raise ValueError(f"{folder}: what answers texts is missing from the model's metadata ({fault}).") from None
+        raise ValueError(f"{folder}: the model's metadata is incomplete ({fault}).") from None
     return over_torch(model, reading, decision)
 
 
@@ -108,4 +108,4 @@ def read_facts(folder: Path) -> dict[str, Any]:
         described = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
         return dict(described["metadata"][FACTS])
     except (OSError, yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as fault:
-        raise ValueError(f"{folder / DESCRIPTION}: no description of a model that evenodd logged ({fault}).") from None
+        raise ValueError(f"{folder / DESCRIPTION}: not a model that evenodd logged ({fault}).") from None

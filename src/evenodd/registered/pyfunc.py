@@ -16,7 +16,7 @@ from evenodd.classifier.manifest import MANIFEST
 TABLE = "table"
 OUTPUTS = (TABLE, "label", "decision", "score")
 CONFIG = {"output": TABLE}
-"""What `model_config` may say when a version is loaded, with its defaults."""
+"""Options in `model_config` when a version is loaded, with their defaults."""
 
 
 class RegisteredClassifier:
@@ -76,7 +76,7 @@ def texts_of(model_input: Any) -> list[str]:
     for number, text in enumerate(texts):
         if not isinstance(text, str):
             raise ValueError(
-                f"row {number}: {text!r} is no text. Leave out or fill what is missing; send JSON, no CSV."
+                f"row {number}: {text!r} is not text. Omit or fill missing values, and send JSON instead of CSV."
             )
     return [str(text) for text in texts]
 
@@ -86,11 +86,11 @@ def _column(given: Any) -> Any:
     if isinstance(given, pd.DataFrame | Mapping):
         names = list(given)
         if len(names) != 1:
-            raise ValueError(f"columns={[str(name) for name in names]}: pass the one that holds the texts, alone.")
+            raise ValueError(f"columns={[str(name) for name in names]}: pass only the column with the texts.")
         return [given[names[0]]] if isinstance(given[names[0]], str) else given[names[0]]
     if isinstance(given, np.ndarray):
         if given.size != given.shape[0] if given.ndim else False:
-            raise ValueError(f"an array of shape {given.shape}: one text a row is needed.")
+            raise ValueError(f"an array of shape {given.shape}: pass one text per row.")
         return given.ravel()
     return given
 

@@ -174,7 +174,7 @@ def _record(path: str, digest: str) -> None:
 
 
 ALREADY_THERE = ("UNIQUE constraint", "duplicate key", "Duplicate entry")
-"""As SQLite, PostgreSQL and MySQL say that a row is there."""
+"""Error texts of SQLite, PostgreSQL and MySQL if a row already exists."""
 
 
 def log_dataset(rows: Any, name: str, digest: str, context: str) -> None:

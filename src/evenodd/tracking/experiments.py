@@ -18,7 +18,7 @@ from evenodd.tracking.runs import beat, close_interrupted
 
 DEFAULT_EXPERIMENT = "0"
 OUR_EXPERIMENT = "EVENODD_EXPERIMENT_ID"
-"""Environment variable: `MLFLOW_EXPERIMENT_ID` as `configure` set it, so that it is no choice of the user's."""
+"""Environment variable: the `MLFLOW_EXPERIMENT_ID` that `configure` set, to tell it from the user's choice."""
 KIND_TAG, NOTE_TAG, OUR_NOTE_TAG = "mlflow.experimentKind", "mlflow.note.content", "evenodd.note"
 HOW_TO_READ = (
     "A run of `main`, `study` or `compare` holds a comparison: its verdict, table, figures and `report.html`. The "

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 FILES_TAG = "evenodd.files"
 WRITTEN_BY_READERS = ("registered_model_meta",)
-"""MLflow writes the version by which a model is read into its folder."""
+"""Files without a digest: MLflow writes them into a model's folder when it is read as a registered version."""
 
 
 def record_files(uri: str) -> None:

@@ -211,8 +211,8 @@ def _claim(client: MlflowClient, prefix: str, what: str, watch: Silence) -> str 
 def described(what: str) -> str:
     """Description of a lease in the registry."""
     return (
-        f"No model: while this entry is here, a process of {socket.gethostname()} is {what}, and others wait for it. "
-        "It goes when that one ends; one that was killed leaves it to the next evenodd command."
+        f"Not a model: while this entry exists, a process on {socket.gethostname()} is {what}, and others wait for it. "
+        "It is deleted when that process ends; if the process was killed, the next evenodd command deletes it."
     )
 
 
@@ -229,7 +229,7 @@ def _prefix(key: str) -> str:
 
 @dataclass
 class Silence:
-    """Seconds since other owners' last sign of life, counted only while this process was awake."""
+    """Seconds since other owners' last heartbeat, counted only while this process was awake."""
 
     heard: dict[str, str] = field(default_factory=dict)
     quiet: dict[str, float] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """Files of models: logged with the code that answers texts, and read without running any code in them.
 
-Every version is a pyfunc that takes texts (`evenodd.registered`), with this package's code beside it. A fitted
-version is also a transformers model, for further training.
+Every version is a pyfunc that takes texts (`evenodd.registered`) and contains this package's code. A fitted version is
+also a transformers model, for further training.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def log_model(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, entry:
         ValueError: the model still has adapters, which would be saved without their weights.
     """
     if hasattr(model, "peft_config"):
-        raise ValueError("the model carries adapters: merge them first (evenodd.encoders.merge_lora).")
+        raise ValueError("the model has adapters: merge them first (evenodd.encoders.merge_lora).")
     # MLflow looks this name up on the hub; a name with a space cannot exist there, so the look-up ends at once.
     model.name_or_path = model.config._name_or_path = f"evenodd {entry.variant}"
     info = Model.log(
@@ -202,7 +202,7 @@ def refuse_foreign(uri: str, folder: Path) -> None:
     if not foreign and digests(folder / CODE) != {name: file_digest(path) for name, path in _code().items()}:
         foreign = [] if recorded_files(uri) else [CODE]
     if foreign:
-        raise RuntimeError(f"model '{uri}' brings code of its own ({', '.join(foreign)}), which is not run here.")
+        raise RuntimeError(f"model '{uri}' contains other code ({', '.join(foreign)}), which is not run here.")
 
 
 def _foreign(flavors: dict[str, dict[str, Any]]) -> Iterator[str]:

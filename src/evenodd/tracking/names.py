@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 GROUPS = ("test", "validation", "cost", "behaviour", "decision", "floor", "slices", "train")
-"""Groups of metrics in the store, in the order in which people read."""
+"""Groups of metrics in the store, in reading order."""
 SCORES = ("f1_macro", "average_precision")
 DECISION = {
     f"test/{name}": f"decision/test_{name.removeprefix('decision_')}"

@@ -20,9 +20,9 @@ from evenodd.tracking.names import called
 
 DONE_TAG = "evenodd.done"
 DIGESTS_TAG = "evenodd.artifacts"
-"""Digests of a run's artifacts, as JSON: of those that are read back, one that differs is not what was written."""
+"""Digests of a run's artifacts, as JSON, to detect damage when they are read."""
 FIGURES, SETTINGS = "figures.json", "settings.yaml"
-"""Artifacts that hold everything measured and every setting; metrics and parameters are what people compare of them."""
+"""Artifacts with all figures and all settings; metrics and parameters are the ones that people compare."""
 
 
 def download(run_id: str, path: str, folder: Path | None = None) -> Path:

@@ -67,13 +67,13 @@ def _ensure_registered(client: MlflowClient, name: str) -> None:
 def _described(name: str) -> str:
     """Description of a registered model."""
     lines = [
-        "A text classifier in several variants. Every version takes texts and gives label, decision, score and a "
-        "probability per label, as the service does:",
+        "A text classifier in several variants. Every version takes texts and returns label, decision, score and a "
+        "probability per label, like the service:",
         f'    mlflow.pyfunc.load_model("models:/{name}@champion").predict(["some text"])',
-        "Versions with the tag `kind=torch` are as they were fitted, and transformers models as well; those with "
+        "Versions with the tag `kind=torch` are fitted models, which are also transformers models; those with "
         "`kind=onnx` are exported: the graphs that the service runs, without torch.",
-        "Aliases: `champion` is what was promoted, a variant's name its newest fit, the same with `-onnx` its newest "
-        "export.",
+        "Aliases: `champion` is the promoted version, a variant's name its newest fit, and that name with `-onnx` its "
+        "newest export.",
     ]
     return "\n\n".join(lines)
 
