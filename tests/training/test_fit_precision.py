@@ -69,7 +69,7 @@ def test_a_fit_in_another_precision_does_not_go_on_with_the_first(
     fit(whole, data, other, LabelObjective(), context(tmp_path / "whole"))
     with caplog.at_level(logging.INFO, logger="evenodd"):
         fit(gone_on, data, other, LabelObjective(), context(tmp_path / "cut"))
-    assert "1 process(es) in fp32, this one is of 1 in bf16: beginning anew" in caplog.text
+    assert "1 process(es) in fp32, this one has 1 in bf16: starting anew" in caplog.text
     assert state_digest(gone_on.state_dict()) == state_digest(whole.state_dict())
 
 

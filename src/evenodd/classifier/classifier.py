@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from evenodd.classifier.engine import Options
 
 CHUNK = 2048
-"""Texts that are read and scored at a time, so that memory does not grow with their number."""
+"""Texts that are tokenised and scored at a time, so that memory does not grow with their number."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from evenodd.classifier.manifest import EXACT
 from evenodd.classifier.text import Windows
 from evenodd.task import Decision
 
-# Padded tokens of one run, and those of them that may be padding. A core gains little from large batches and loses
-# every padded token; a GPU is the other way round.
+# Maximum number of tokens in one run, and of padding tokens among them. On a CPU large batches gain little and padding
+# is expensive; on a GPU it is the reverse.
 TOKEN_BUDGET = {"cpu": 512, "cuda": 16_384, "tensorrt": 16_384}
 PADDING_BUDGET = {"cpu": 12, "cuda": 8_192, "tensorrt": 8_192}
 ROUND_BUDGETS = 2
@@ -93,7 +93,7 @@ class Scoring:
 
     @property
     def round_tokens(self) -> int:
-        """Tokens of a round of the batcher: more than in one run, so that sorting by length pays."""
+        """Tokens of a round of the batcher: more than in one run, so that sorting by length saves padding."""
         return ROUND_BUDGETS * self.token_budget
 
     def tokenize(self, texts: Sequence[str]) -> list[list[list[int]]]:
@@ -138,7 +138,7 @@ class Scoring:
             rows[batch] = self.decision.probabilities(logits)
 
     def needs_exact(self, counts: Sequence[int]) -> bool:
-        """Whether texts with so many windows must be scored exactly to get the float32 graph's labels.
+        """Whether texts with these numbers of windows must be scored exactly to get the float32 graph's labels.
 
         If every window is on the same side of a boundary in both graphs, so is their maximum, but not necessarily
         their mean.

@@ -1,4 +1,4 @@
-"""Does a graph say what the model says? Labels, probabilities and macro-F1 compared, with a gate per kind."""
+"""Parity of a graph with the model: compares labels, probabilities and macro-F1, with a gate per kind of graph."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from evenodd.settings import ExportSettings
 
 @dataclass(frozen=True)
 class ParityReport:
-    """How far a graph is from what it was made from.
+    """Differences between a graph and the model that it was exported from.
 
     Attributes:
         kind: `fp32`, `fp16` or `int8`.
         texts: texts compared.
         flips: labels (argmax) that differ.
         max_abs_diff: largest difference of a probability.
-        f1_loss: macro-F1 lost on the labels given, or None without labels.
-        failure: empty when the gate holds, else one line with the figures and the bound.
+        f1_loss: decrease in macro-F1, or None without labels.
+        failure: empty if the gate passed, otherwise one line with the figures and the bound.
     """
 
     kind: str
@@ -74,16 +74,18 @@ def compare_logits(
 
     Args:
         kind: `fp32`, `fp16` or `int8`.
-        expected: float, (n, labels), what the graph should say.
-        logits: float, same shape, what it says.
+        expected: float, (n, labels), logits of the model.
+        logits: float, same shape, logits of the graph.
         settings: the bounds.
-        labels: int64, (n,), for macro-F1; None leaves that gate out.
+        labels: int64, (n,), for macro-F1; None: no gate on macro-F1.
 
     Raises:
-        ValueError: the shapes differ, or there is nothing to compare.
+        ValueError: the shapes differ, or there are no rows.
     """
     if expected.shape != logits.shape or not len(expected):
-        raise ValueError(f"logits {logits.shape} against {expected.shape}: parity needs equal shapes and one text.")
+        raise ValueError(
+            f"logits {logits.shape} against {expected.shape}: equal shapes with at least one row are needed."
+        )
     probabilities = softmax(logits.astype(np.float64), axis=-1)
     distance = np.abs(probabilities - softmax(expected.astype(np.float64), axis=-1))
     report = ParityReport(
@@ -103,7 +105,7 @@ def f1_macro(labels: np.ndarray, logits: np.ndarray) -> float:
 
 
 def _failure(report: ParityReport, settings: ExportSettings) -> str:
-    """The gate of the kind that does not hold, in words; empty when all hold."""
+    """Reason why the gate of the kind failed; empty if it passed."""
     shares = {"fp32": 0.0, "fp16": settings.max_fp16_flips, "int8": settings.max_int8_flips}
     if report.kind not in shares:
         raise ValueError(f"kind={report.kind!r}: unknown. Allowed: {', '.join(shares)}.")
@@ -112,7 +114,7 @@ def _failure(report: ParityReport, settings: ExportSettings) -> str:
         spread += f" {'>' if report.max_abs_diff > settings.max_abs_diff else '≤'} {settings.max_abs_diff:g}"
     differ = f"{report.flips} of {report.texts} labels differ ({spread})"
     if not np.isfinite(report.max_abs_diff):
-        return f"{differ}: the graph gives values that are not numbers"
+        return f"{differ}: the graph returns values that are not finite"
     if report.flip_share > shares[report.kind]:
         allowed = f"; allowed are {shares[report.kind]:.2%}" if shares[report.kind] else ""
         return differ + allowed
@@ -136,7 +138,7 @@ def check_parity(
     """Compares a graph with the torch model on texts.
 
     Raises:
-        RuntimeError: the gate of the kind does not hold; the message has the figures and the bound.
+        RuntimeError: the gate of the kind failed; the message has the figures and the bound.
     """
     report = compare_logits(
         kind, torch_logits(model, encoder, texts), session_logits(session, encoder, texts), settings, labels

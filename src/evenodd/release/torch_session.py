@@ -1,4 +1,4 @@
-"""A model that was just fitted, behind the classifier that will answer with it once it is registered."""
+"""A classifier for a model that was just fitted, the same that will answer once the model is registered."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def torch_classifier(
         model: a transformers sequence classifier without unmerged adapters.
         tokenizer: its tokenizer, with a fast core.
         decision: fitted for it.
-        max_length: tokens of a window at most, special ones included.
-        window_overlap: tokens that neighbouring windows of a long text share.
+        max_length: maximum tokens of a window, including special tokens.
+        window_overlap: tokens that adjacent windows of a long text share.
 
     Raises:
         ValueError: the tokenizer has no fast core.
@@ -33,7 +33,7 @@ def torch_classifier(
 
 
 def reading_facts(model: Any, tokenizer: Any, *, max_length: int, window_overlap: int) -> dict[str, Any]:
-    """The same as plain values, which are stored with a version: how texts become the model's inputs."""
+    """How texts become the model's inputs, as plain values that are stored with a version."""
     return {
         "max_length": max_length,
         "window_overlap": fitting_overlap(window_overlap, max_length),

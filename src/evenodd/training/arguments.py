@@ -1,4 +1,4 @@
-"""What transformers' Trainer is told: its settings out of ours."""
+"""Arguments of transformers' Trainer, from this project's settings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evenodd.training.precision import Precision, best_device
 
 
 class OneDevice(TrainingArguments):
-    """Trainer would split each batch over all GPUs of the machine by DataParallel; several are torchrun's."""
+    """Uses one GPU: Trainer would split each batch over all GPUs with DataParallel. For several, use torchrun."""
 
     @property
     def n_gpu(self) -> int:
@@ -22,14 +22,14 @@ class OneDevice(TrainingArguments):
 def trainer_arguments(
     settings: TrainSettings, folder: Path, *, seed: int, precision: Precision, log_steps: int
 ) -> TrainingArguments:
-    """Arguments of a fit: validation and a checkpoint once an epoch, the best epoch's weights at the end.
+    """Arguments of a fit: validation and a checkpoint in each epoch, the best epoch's weights at the end.
 
     Args:
         settings: of the fit.
         folder: for checkpoints.
         seed: of weights, batches and dropout.
         precision: of the forward pass.
-        log_steps: steps from one reported loss to the next.
+        log_steps: number of steps between two reported losses.
     """
     return OneDevice(
         output_dir=str(folder),

@@ -86,7 +86,7 @@ def mix_weights(model: nn.Module, other: nn.Module, share: float) -> None:
     ours, theirs = model.state_dict(), other.state_dict()
     for name in sorted(ours.keys() | theirs.keys()):
         if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape:
-            raise ValueError(f"weights of two fits cannot be mixed: '{name}' is not the same in both.")
+            raise ValueError(f"weights of two fits cannot be mixed: '{name}' is missing in one or has another shape.")
     for name, value in ours.items():
         if value.is_floating_point():
             value.lerp_(theirs[name].to(value), share)

@@ -46,7 +46,9 @@ class TokenBudgetSampler(Sampler[list[int]]):
         self.cycle = 1 if self.turns is None else int(self.turns.max(initial=0)) + 1
         by_turn = [np.sort(self.lengths[self.rows_of(turn)]) for turn in range(self.cycle)]
         if len({len(ordered) for ordered in by_turn}) > 1:
-            raise ValueError(f"turns of {[len(ordered) for ordered in by_turn]} rows: every turn needs as many.")
+            raise ValueError(
+                f"turns of {[len(ordered) for ordered in by_turn]} rows: every turn must have the same number."
+            )
         self.tokens = sum(int(ordered.sum()) for ordered in by_turn) / self.cycle
         self.ordered = reduce(np.maximum, by_turn)
         self.starts = cut_batches(self.ordered, token_budget, max_rows, min_rows)

@@ -1,4 +1,4 @@
-"""Checkpoints: each is sealed once all of it is written, and gone on from only if it is whole."""
+"""Checkpoints: each is sealed when it is completely written, and a fit resumes only from an undamaged one."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Mark:
-    """What the seal of a checkpoint says.
+    """Content of a checkpoint's seal.
 
     Attributes:
-        precision, processes: of the fit; what goes on otherwise does not end where the fit would have.
-        seconds: of training up to it.
-        last_epoch: the epoch after which training ended, early or not; 0 while it goes on.
+        precision, processes: of the fit; resumed with others, it would have another result.
+        seconds: training time up to the checkpoint.
+        last_epoch: the epoch after which training ended, early or not; 0: it has not ended.
     """
 
     precision: str
@@ -35,12 +35,12 @@ class Mark:
 
 
 class Clock(TrainerCallback):
-    """Counts the seconds of a fit over its interruptions, and seals a checkpoint once all its files are written.
+    """Counts the seconds of a fit across interruptions, and seals a checkpoint once all its files are written.
 
     A checkpoint without a seal was interrupted.
 
     Args:
-        before: mark of the checkpoint that the fit goes on from; of a fit that begins, one without seconds.
+        before: mark of the checkpoint that the fit resumes from; for a new fit, one without seconds.
     """
 
     def __init__(self, before: Mark) -> None:
@@ -55,7 +55,7 @@ class Clock(TrainerCallback):
 
     def on_save(self, args, state, control, **kwargs):
         if rank_and_world()[1] > 1:
-            torch.distributed.barrier()  # every process has its random state there
+            torch.distributed.barrier()  # every process has written its random state
         if not state.is_world_process_zero:
             return
         last_epoch = round(state.epoch) if control.should_training_stop else 0
@@ -64,12 +64,12 @@ class Clock(TrainerCallback):
 
 
 def read_mark(checkpoint: Path) -> Mark:
-    """What the seal of a sound checkpoint says."""
+    """The mark in the seal of an undamaged checkpoint."""
     return Mark(**read_seal(checkpoint))
 
 
 def drop_others(folder: Path, begun: Mark) -> None:
-    """Removes the checkpoints of a fit in another precision or number of processes: the next fit begins anew."""
+    """Removes checkpoints of a fit with another precision or number of processes; the fit then starts anew."""
     newest = last_checkpoint(folder)
     if newest is None:
         return
@@ -77,7 +77,7 @@ def drop_others(folder: Path, begun: Mark) -> None:
     if (mark.precision, mark.processes) == (begun.precision, begun.processes):
         return
     log.info(
-        "the interrupted fit was of %d process(es) in %s, this one is of %d in %s: beginning anew",
+        "the interrupted fit had %d process(es) in %s, this one has %d in %s: starting anew",
         mark.processes,
         mark.precision,
         begun.processes,
@@ -88,19 +88,19 @@ def drop_others(folder: Path, begun: Mark) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that a fit can go on from; those that are incomplete or damaged are removed.
+    """The newest checkpoint that a fit can resume from; incomplete or damaged ones are removed.
 
-    One whose best epoch lies in a checkpoint that is gone is removed too: the fit would end with other weights.
+    If the checkpoint of its best epoch is missing, it is removed too: the fit would end with other weights.
     """
     found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
     whole = [path for path in found if sound(path)]
     while whole and _best_of(whole[-1]) not in {path.name for path in whole}:
-        log.warning("%s is left out: the checkpoint of its best epoch is gone.", whole[-1])
+        log.warning("%s is not used: the checkpoint of its best epoch is missing.", whole[-1])
         discard(whole.pop())
     return whole[-1] if whole else None
 
 
 def _best_of(checkpoint: Path) -> str:
-    """Name of the checkpoint with the best epoch's weights; its own where no epoch was scored."""
+    """Name of the checkpoint with the best epoch's weights; its own if no epoch was scored."""
     state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     return Path(state["best_model_checkpoint"] or checkpoint).name

@@ -1,7 +1,7 @@
-"""Few rows: smaller batches, then several passes over the rows in an epoch, until a fit makes enough steps.
+"""Few rows: smaller batches, then several passes over the rows per epoch, so that a fit has enough steps.
 
-A head that starts at random, under a learning rate that warms up, needs some hundred steps. 400 short rows in batches
-of 64 give seven an epoch.
+A randomly initialised head with learning-rate warm-up needs a few hundred steps. 400 short rows in batches of 64 give
+only seven per epoch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from evenodd.training.ranks import rank_and_world
 log = logging.getLogger(__name__)
 
 LEAST_ROWS = 16
-"""Rows of a batch, at most, once it has been halved as often as it may be."""
+"""Batches are not halved below this number of rows."""
 MOST_PASSES = 12
 
 
@@ -28,10 +28,10 @@ class BatchPlan:
     """Sizes of the batches of a fit.
 
     Attributes:
-        token_budget: tokens of a batch, padding included, at most.
-        max_rows: rows of a batch, at most.
-        passes: over the rows, in each epoch.
-        steps: of the whole fit, if patience does not end it early.
+        token_budget: maximum tokens of a batch, including padding.
+        max_rows: maximum rows of a batch.
+        passes: passes over the rows in each epoch.
+        steps: steps of the whole fit, unless patience ends it early.
     """
 
     token_budget: int
@@ -41,10 +41,10 @@ class BatchPlan:
 
 
 def plan_batches(lengths: np.ndarray, settings: TrainSettings) -> BatchPlan:
-    """Batches as the settings have them where they give `min_steps`; else smaller ones, and several passes.
+    """Batches as in the settings if they give `min_steps` steps; otherwise smaller ones, and several passes.
 
     Args:
-        lengths: int, (rows,), tokens of the rows of an epoch.
+        lengths: int, (rows,), tokens of each row of an epoch.
         settings: of the fit.
     """
     ordered = np.sort(np.asarray(lengths))
@@ -57,7 +57,7 @@ def plan_batches(lengths: np.ndarray, settings: TrainSettings) -> BatchPlan:
     plan = BatchPlan(budget, rows, passes, steps * passes)
     if plan.passes > 1 or rows < settings.max_rows:
         log.info(
-            "few rows | batches of at most %d, %d pass%s an epoch: %d steps",
+            "few rows | batches of at most %d rows, %d pass%s per epoch: %d steps",
             rows,
             passes,
             "es" * (passes > 1),

@@ -30,13 +30,13 @@ def fit(
 ) -> Fit:
     """Trains the model in place.
 
-    A fit that runs to its planned end leaves the mean of its weights over the last `average_share` of the steps; one
-    that patience ended early, the weights of its best epoch on validation macro-F1. The best epoch's are left as well
-    where the mean's macro-F1 is more than .02 below: there the fit was still learning fast.
+    After a fit that was not stopped early, the model has the mean of its weights over the last `average_share` of the
+    steps. It has the weights of the epoch with the best validation macro-F1 if patience stopped the fit, or if the
+    mean's macro-F1 is lower by more than .02, because the fit was still learning fast.
 
-    A folder with a complete checkpoint of an earlier, interrupted call is resumed: with the same random numbers,
-    patience and history, and its metrics are reported again, so the weights are those of a call that ran through. One
-    in another precision or number of processes starts anew. Where there are several processes (`ranks.py`), all call
+    If the folder has a complete checkpoint of an interrupted call, the fit resumes from it with the same random
+    numbers, patience and history, and reports its metrics again; the final weights are those of an uninterrupted call.
+    With another precision or number of processes the fit starts anew. With several processes (`ranks.py`), all call
     this with the same arguments.
 
     Raises:
@@ -64,7 +64,7 @@ def fit(
 
 
 def _say(fitted: Fit, precision: Precision) -> None:
-    """One line of what it took."""
+    """Logs speed and padding in one line."""
     figures = fitted.figures
     log.info(
         "fitted | %s | %.0f sentences/s, %.0f tokens/s | %.0f GFLOP/s, %.0f %% of a product's %.0f | padding %.1f %%",
@@ -79,14 +79,14 @@ def _say(fitted: Fit, precision: Precision) -> None:
 
 
 def _beginning(settings: TrainSettings, context: FitContext) -> tuple[Precision, Path | None]:
-    """Precision, and the checkpoint that is gone on from."""
+    """Precision, and the checkpoint to resume from."""
     precision = choose_precision(settings.precision, best_device())
     drop_others(context.folder, Mark(precision, rank_and_world()[1]))
     return precision, last_checkpoint(context.folder)
 
 
 def _shared(context: FitContext) -> FitContext:
-    """The context of one of several processes: they end together, and the first alone reports."""
+    """The context of one of several processes: they end together, and only the first one reports."""
     rank, world = rank_and_world()
     if world == 1:
         return context
@@ -120,8 +120,10 @@ def _fit(
 
 
 def _remove_autocast(model: nn.Module) -> None:
-    """accelerate leaves its mixed-precision `forward` on the model: float32 scores would be bfloat16 ones. It leaves a
-    mark too, and would give none to a further fit of the model or of a student copied from it.
+    """Restores the model's own `forward`: with accelerate's, float32 scores would be computed in bfloat16.
+
+    accelerate's mark on the model is removed too, or a later fit of it, or of a student copied from it, would get no
+    mixed precision.
     """
     for name in ("forward", "_original_forward", "_is_accelerate_prepared"):
         model.__dict__.pop(name, None)

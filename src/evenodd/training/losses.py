@@ -40,7 +40,7 @@ def soft_target_loss(student_logits: Tensor, teacher_logits: Tensor, temperature
     """
     _same_shape(student_logits, teacher_logits)
     if temperature <= 0:
-        raise ValueError(f"temperature={temperature}: a number above 0 is needed.")
+        raise ValueError(f"temperature={temperature}: must be above 0.")
     student = F.log_softmax(student_logits.float() / temperature, dim=-1)
     teacher = F.log_softmax(teacher_logits.float() / temperature, dim=-1)
     return F.kl_div(student, teacher, reduction="none", log_target=True).sum(-1) * temperature**2

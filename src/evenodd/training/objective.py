@@ -85,7 +85,9 @@ class DistillObjective:
         self.targets = None if self.reads_all_tokens else targets
         self.teacher = teacher.eval().requires_grad_(False) if teacher is not None and self.targets is None else None
         if self.targets is None and self.teacher is None:
-            raise ValueError("distillation: neither cached targets nor a live teacher that these terms can use.")
+            raise ValueError(
+                "distillation: there are neither cached targets nor a live teacher that these terms can use."
+            )
 
     def fields(self, rows: np.ndarray) -> Batch:
         return self.targets.fields(rows, self._compared) if self.targets is not None else {}

@@ -1,8 +1,8 @@
-"""One fit in several processes, which torchrun or whoever sets its variables has started: `torchrun -m pipelines …`.
+"""One fit in several processes, started by torchrun or a launcher that sets its variables: `torchrun -m pipelines …`.
 
-The first process runs the command. The others wait for its fits and join each: the same rows and the same effective
-batch, every process a share of each batch. Gradients are averaged by torch's DistributedDataParallel through
-accelerate: gloo on a CPU, NCCL on GPUs. What is said between the processes beside that goes over gloo.
+The first process runs the command. The others wait for its fits and join each of them: with the same rows and the same
+effective batch, each process computes a share of every batch. torch's DistributedDataParallel, through accelerate,
+averages the gradients: with gloo on a CPU, NCCL on GPUs. All other communication between the processes uses gloo.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _control: list[Any] = []
 
 
 class OthersEndedError(RuntimeError):
-    """Another process of the fit was told to end it."""
+    """Another process ended the fit."""
 
 
 def connect() -> None:
-    """Meets the other processes; does nothing where this one is alone or has met them.
+    """Connects to the other processes; does nothing if there are none or they are connected.
 
     Raises:
-        ValueError: two processes of this machine would have one GPU, which NCCL cannot have.
+        ValueError: two processes of this machine would share a GPU, which NCCL does not support.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1 or distributed.is_initialized():
         return
@@ -54,24 +54,24 @@ def connect() -> None:
 
 
 def rank_and_world() -> tuple[int, int]:
-    """Number of this process and how many there are."""
+    """Number of this process, from 0, and number of processes."""
     if not distributed.is_available() or not distributed.is_initialized():
         return 0, 1
     return distributed.get_rank(), distributed.get_world_size()
 
 
 def share_of_batch(rows: list[int]) -> list[int]:
-    """This process's rows of a batch; all of them where there is one process."""
+    """This process's rows of a batch; all rows if there is only one process."""
     rank, world = rank_and_world()
     return rows[rank::world]
 
 
 def sum_over_processes(values: np.ndarray, device: torch.device) -> np.ndarray:
-    """The sum of every process's array, in each of them; all call it together.
+    """The sum of the arrays of all processes; all processes must call it.
 
     Args:
-        values: of one shape and type everywhere.
-        device: where this process computes.
+        values: array, of the same shape and type in all processes.
+        device: device of this process.
     """
     if rank_and_world()[1] == 1:
         return values
@@ -81,7 +81,7 @@ def sum_over_processes(values: np.ndarray, device: torch.device) -> np.ndarray:
 
 
 def agreed(value: Value) -> Value:
-    """The first process's value, in every process; all call it together."""
+    """The first process's value, in every process; all processes must call it."""
     if rank_and_world()[1] == 1:
         return value
     sent = [value]
@@ -91,12 +91,12 @@ def agreed(value: Value) -> Value:
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """The first process's command; at its end, whichever it is, the others are let go."""
+    """Runs the first process's command, and releases the other processes when it ends, with or without an error."""
     connect()
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        raise  # they may be in the middle of a fit: torchrun ends them when this process has gone
+        raise  # the others may be in the middle of a fit: torchrun ends them when this process has ended
     except BaseException:
         _let_go()
         raise
@@ -111,35 +111,35 @@ def _let_go() -> None:
 
 
 def join_in(work: Work, *arguments: Any) -> None:
-    """Has the other processes call `work(*arguments)`, which both can be pickled; does nothing in one process."""
+    """Makes the other processes call `work(*arguments)`, both picklable; does nothing if there are none."""
     if rank_and_world() != (0, 1):
         agreed((work, arguments))
 
 
 def follow(faults: tuple[type[Exception], ...]) -> NoReturn:
-    """What a process does that is not the first: what it is told to, until it is let go. It does not return.
+    """Makes this process do the first one's work until it is released. Does not return.
 
     Args:
-        faults: errors that end a fit in every process, which the first one tells of.
+        faults: errors that end a fit in every process; the first process reports them.
     """
     logging.getLogger("evenodd").setLevel(logging.ERROR)
     connect()
-    while (told := agreed(None)) is not None:
-        work, arguments = told
+    while (job := agreed(None)) is not None:
+        work, arguments = job
         try:
             work(*arguments)
         except faults as error:
             log.debug("%s", error)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    os._exit(0)  # gloo's threads abort now and then when the interpreter goes first
+    os._exit(0)  # gloo's threads sometimes abort if the interpreter ends before them
 
 
 def together(work: Callable[[], Value]) -> Value:
-    """Calls `work` in every process, and waits until all have ended it, by an error or not.
+    """Calls `work` in every process, and waits until it has ended in all of them, with or without an error.
 
     Raises:
-        SystemExit: another process did not end it: it waits for this one, and nothing could go on.
+        SystemExit: another process did not finish: it waits for this one, so neither could continue.
     """
     if rank_and_world()[1] == 1:
         return work()
@@ -160,7 +160,7 @@ def _meet() -> None:
 
 
 class SharedFault(TrainerCallback):
-    """Errors of the first process's reports and checks end the fit in all processes at the same step.
+    """Errors in the first process's reports and checks end the fit in all processes at the same step.
 
     A trial that is pruned, or a lease that is lost, is known to the first process alone; the others would wait for its
     gradients for ever.
@@ -170,7 +170,7 @@ class SharedFault(TrainerCallback):
         self.fault: Exception | None = None
 
     def noting(self, function: Callable[..., object]) -> Callable[..., None]:
-        """The same function; what it raises is noted and raised at the end of the step."""
+        """The same function; its error is stored, and raised at the end of the step."""
 
         def call(*arguments: Any) -> None:
             if self.fault is None:

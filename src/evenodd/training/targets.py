@@ -1,9 +1,9 @@
 """Teacher outputs (targets) for every training row, computed once and read by row.
 
 One forward pass writes the logits and the first token's hidden state after every layer to memory-mapped files. All
-students, seeds and trials with the same teacher and data share them; of fits that start
-together, one runs the pass and the others wait for it.
-States are stored as float16, with a relative error of at most 5e-4. Tests compare a stored target with a live pass.
+students, seeds and trials with the same teacher and data share them; if several fits start together, one runs the pass
+and the others wait for it. States are stored as float16, with a relative error of at most 5e-4. Tests compare a stored
+target with a live pass.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class TeacherTargets:
 
 @dataclass(frozen=True)
 class JoinedTargets:
-    """Outputs of two teachers: of the first one up to some row, of the other one for the rows after it.
+    """Outputs of two teachers: of the first one up to some row, and of the other one for the rows after it.
 
     Added rows are taught by a teacher that was trained on such rows; the original rows are taught by a teacher that was
     not.

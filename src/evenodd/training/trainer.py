@@ -86,11 +86,11 @@ class EncoderTrainer(Trainer):
                 Progress(self.sampler.mean_rows),
             ],
         )
-        self.model_accepts_loss_kwargs = False  # else labels are counted for each batch and the count sent to the GPU
+        self.model_accepts_loss_kwargs = False  # otherwise labels are counted per batch and the count sent to the GPU
         self.remove_callback(PrinterCallback)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Batches by token budget; the sampler makes them, so accelerate has nothing to add."""
+        """Batches by token budget; the sampler makes them, so accelerate is not needed."""
         return _Loader(
             _Positions(len(self.data.train)),
             batch_sampler=self.sampler,
@@ -99,8 +99,8 @@ class EncoderTrainer(Trainer):
         )
 
     def training_step(self, model, inputs, num_items_in_batch=None):
-        """Loss and gradients of a batch. Trainer's own also walks over all modules and asks which packages there are:
-        2 ms of a step of 55.
+        """Loss and gradients of a batch. Trainer's own method also walks over all modules and checks for optional
+        packages, which takes 2 of a step's 55 ms.
         """
         if not self.training_mode:
             model.train()
@@ -111,17 +111,17 @@ class EncoderTrainer(Trainer):
         return loss.detach()
 
     def _on_device(self, batch: Batch) -> Batch:
-        """The batch where the model is. A GPU copies it from pinned memory while the host goes on."""
+        """The batch on the model's device. A GPU copies it from pinned memory while the host continues."""
         device = self.args.device
         return {name: value if value is None else value.to(device, non_blocking=True) for name, value in batch.items()}
 
     def floating_point_ops(self, inputs):
-        """Not asked of Trainer, whose count walks over all parameters in every step: see `training_flops`."""
+        """Not computed: Trainer's count walks over all parameters in every step. See `training_flops`."""
         return 0
 
     def _clip_grad_norm(self, model):
-        """The norm of all gradients, which are cut to `max_grad_norm` where it is more. Else a CPU leaves them alone,
-        where torch multiplies them by one; a GPU would have to wait for the answer.
+        """Clips gradients to the norm `max_grad_norm` and returns their norm before. On a CPU smaller gradients are
+        not touched, which torch would multiply by one; a GPU would have to wait for the comparison.
         """
         if self.args.device.type != "cpu":
             return super()._clip_grad_norm(model)
@@ -132,9 +132,9 @@ class EncoderTrainer(Trainer):
         return norm
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Sum over the rows divided by the rows of an average batch: every row weighs alike.
+        """Sum over the rows divided by the rows of an average batch, so that every row has the same weight.
 
-        Several processes hold a share of the batch each and average their gradients, hence the factor.
+        With several processes each has a share of the batch, and gradients are averaged, hence the factor.
         """
         terms, _ = self.objective.terms(model, inputs)
         total = torch.stack(list(terms.values())).sum()
@@ -149,7 +149,7 @@ class EncoderTrainer(Trainer):
         return metrics
 
     def take_average(self) -> bool:
-        """Puts the mean of the late weights in place of the best epoch's where `fit` says so; whether it did."""
+        """Replaces the best epoch's weights by the late mean if `fit` requires it. Returns whether it did."""
         best = self.state.best_metric
         self.score = float("nan") if best is None else best
         if not self.average.count or best is None or round(self.state.epoch or 0) < self.settings.epochs:
@@ -164,7 +164,7 @@ class EncoderTrainer(Trainer):
             self.average.count,
             found,
             best,
-            "taken" if taken else "best epoch kept",
+            "used" if taken else "best epoch kept",
         )
         self.score = found if taken else best
         return taken
@@ -178,7 +178,7 @@ class EncoderTrainer(Trainer):
         return self.context.score(logits, self.data.validation_labels)
 
     def finish(self, averaged: bool) -> Fit:
-        """What was measured."""
+        """Scores and measurements of the finished fit."""
         history = list(self.state.log_history)
         losses = [entry["loss"] for entry in history if "loss" in entry]
         if losses and not np.isfinite(losses[-1]):
@@ -220,7 +220,7 @@ class _Loader(DataLoader):
 
 
 class _Positions(torch.utils.data.Dataset):
-    """Row positions; collating looks up what lies there."""
+    """Row positions; the collator looks up the rows."""
 
     def __init__(self, rows: int) -> None:
         self.rows = rows
