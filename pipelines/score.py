@@ -1,4 +1,4 @@
-"""`score`: labels, decisions and scores for files of texts, however large; goes on where it stopped."""
+"""`score`: labels, decisions and scores for files of texts, however large; resumes when repeated."""
 
 import sys
 

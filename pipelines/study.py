@@ -1,4 +1,4 @@
-"""`study`: every named variant over every seed, tuned first when asked, and compared; goes on where it stopped."""
+"""`study`: every named variant over every seed, tuned first when asked, and compared; resumes when repeated."""
 
 import sys
 

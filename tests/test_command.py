@@ -94,7 +94,7 @@ def test_every_setting_is_used_by_some_entry_point() -> None:
             {"variants": "odd", "lora.rank": "4"},
             "lora.rank: 'main' does not use it with variants=odd; used by lora",
         ),
-        ("lora", {"teacher.epochs": "4"}, "teacher.epochs: 'lora' fits no teacher"),
+        ("lora", {"teacher.epochs": "4"}, "teacher.epochs: 'lora' does not fit a teacher"),
         ("score", {"epochs": "4"}, "epochs: 'score' does not use it"),
         ("main", {"variants": "od"}, "variants=od: not known; there are teacher, odd"),
         ("main", {"model_name": "reviews"}, "'model_name' is called 'name' now"),
@@ -209,7 +209,7 @@ def test_settings_reach_the_entry_point_and_its_result_is_printed(
         (["distill_odd", "--epoch", "3"], "did you mean 'epochs'"),
         (["lora", "--data", "no-such-file.jsonl"], "no-such-file.jsonl"),
         (["teacher", "--config", "no-such.yaml"], "no such file"),
-        (["distil_odd"], "is no entry point. Did you mean 'distill_odd'? There are"),
+        (["distil_odd"], "is not an entry point. Did you mean 'distill_odd'? There are"),
     ],
 )
 def test_a_mistake_is_one_line_within_seconds(words: Sequence[str], what: str, tmp_path: Path) -> None:

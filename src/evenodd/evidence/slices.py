@@ -1,7 +1,7 @@
-"""Slices: how a model does on the rows that share a value of one of the user's own columns, and the gaps between them.
+"""Slices: figures on the rows that share a value in one of the user's own columns, and the gaps between slices.
 
-A slice of few rows differs from the others by chance. Rates stand with a 95 % interval, and a gap is taken only between
-those slices that have `LEAST` rows to count.
+A small slice differs from the others by chance. Rates have a 95 % interval, and a gap is computed only between slices
+with at least `LEAST` rows.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 from evenodd.evidence.metrics import IntArray, f1_macro
 
 LEAST = 20
-"""Rows of a label that a rate needs before it counts in a gap."""
+"""Minimum rows behind a rate that is used in a gap."""
 MOST_VALUES = 12
 NO_VALUE, OTHERS = "(none)", "(other values)"
 RATES = {"recall": "recall", "false_positive_rate": "false-positive rate", "accuracy": "accuracy"}
@@ -26,8 +26,8 @@ Values = Sequence[str | None]
 def slice_names(values: Values) -> NDArray[np.str_]:
     """The slice of each row, (rows,).
 
-    A column with more than `MOST_VALUES` different values is cut: numbers into quarters with as many rows each, of
-    others the rarer ones are put together.
+    In a column with more than `MOST_VALUES` different values, numbers are divided into quartiles, and rare values of
+    other types are merged into one slice.
     """
     frame = pd.Series(list(values), dtype="object")
     counts = frame.value_counts()
@@ -52,15 +52,15 @@ def slice_table(
 
     Args:
         labels: int, (rows,).
-        called: int, (rows,): the label that the decision gives each row.
-        columns: by name, each row's value.
+        called: int, (rows,): the decided label of each row.
+        columns: values of each row, by column.
         classes: number of labels.
-        positive: index of the positive label, which recall and false-positive rate are of; None: there is none.
+        positive: index of the positive label, for recall and false-positive rate; None: there is none.
 
     Returns:
         One row per column and value: `column`, `value`, `rows`, `accuracy`, `f1_macro`, then `positives`, `recall`,
-        `false_positive_rate`; of each rate its bounds `_low` and `_high`, and `_counts`: whether it has the rows to
-        count in a gap.
+        `false_positive_rate`; for each rate its bounds `_low` and `_high`, and `_counts`: whether it has enough rows
+        to be used in a gap.
     """
     rows = []
     for column, values in columns.items():
@@ -93,11 +93,11 @@ def _rate(name: str, events: NDArray[np.bool_]) -> dict[str, float]:
 
 
 def slice_gaps(table: pd.DataFrame) -> pd.DataFrame:
-    """Largest less smallest rate over the slices of each column that have the rows for it.
+    """Largest minus smallest rate over the slices of each column with enough rows.
 
     Returns:
         One row per column and rate: `column`, `rate`, `gap`, `lowest`, `highest` (the slices). With a positive label
-        the rates are its recall and false-positive rate, else accuracy.
+        the rates are its recall and false-positive rate, otherwise accuracy.
     """
     rates = [name for name in ("recall", "false_positive_rate") if name in table] or ["accuracy"]
     rows = []
@@ -111,7 +111,7 @@ def slice_gaps(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def slice_metrics(table: pd.DataFrame) -> dict[str, float]:
-    """The largest gap of any column, and the largest false-positive rate of a slice that has the rows for it."""
+    """The largest gap of any column, and the largest false-positive rate of a slice with enough rows."""
     gaps, found = slice_gaps(table), {}
     if len(gaps):
         found["slices/max_gap"] = float(gaps["gap"].max())

@@ -49,7 +49,9 @@ def run(request: Request) -> Ablated:
     settings = request.settings
     name = (settings.run.variants or ("odd",))[0]
     if not find_variant(name).distilled:
-        raise ValueError(f"variants={name}: it has no distillation terms; name a distilled student, such as odd.")
+        raise ValueError(
+            f"variants={name}: this variant has no distillation terms; name a distilled student, such as odd."
+        )
     plans = ablation_plans(name, request)
     materials = gather(settings)
     divisions(materials, settings)
@@ -69,7 +71,7 @@ def run(request: Request) -> Ablated:
 
 
 def ablation_plans(name: str, request: Request) -> list[Plan]:
-    """Plans of the whole loss and of every ablation that differs from it, seed by seed.
+    """Plans of the full loss and of every ablation that differs from it, seed by seed.
 
     Raises:
         ValueError: the settings leave a loss without terms.
@@ -79,7 +81,7 @@ def ablation_plans(name: str, request: Request) -> list[Plan]:
     by_name = [whole]
     for ablation, changes in ABLATIONS.items():
         if all(given[key] == value for key, value in changes.items()):
-            log.info("ablation %s | left out: the settings are the same already", ablation)
+            log.info("ablation %s | skipped: the settings already leave this term out", ablation)
             continue
         plans = seed_plans(name, request, changes)
         variant = replace(plans[0].variant, name=f"{name}-{ablation}", summary=f"{name}, {ablation.replace('-', ' ')}")
@@ -125,5 +127,5 @@ def ablation_figure(table: pd.DataFrame) -> Figure:
     axes.barh(changed["loss"], changed["difference"], xerr=changed["difference_sd"].fillna(0), color="#1f6f8b")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.invert_yaxis()
-    axes.set_xlabel("validation macro-F1, difference from the whole loss")
+    axes.set_xlabel("validation macro-F1, difference from the full loss")
     return figure

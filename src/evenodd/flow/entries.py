@@ -93,13 +93,13 @@ class Entry:
         faults = [self._unused(path, settings) for path in unused if path in own]
         if request.for_teacher and find_variant(TEACHER) not in self.fitted(settings):
             names = [name for name in own if of_teacher(name)]
-            faults += [f"{name}: '{self.name}' fits no teacher." for name in names]
+            faults += [f"{name}: '{self.name}' does not fit a teacher." for name in names]
         if faults:
             raise ValueError(" ".join(faults))
         return replace(request, said={path: value for path, value in request.said.items() if path not in unused})
 
     def run(self, request: Request) -> Result:
-        """Does it."""
+        """Runs the entry point."""
         module = importlib.import_module(f"evenodd.flow.{'fit' if self.variant else self.name}")
         result: Result = module.run(self.variant, request) if self.variant else module.run(request)
         return result
@@ -150,7 +150,7 @@ def find_entry(name: str) -> Entry:
     if name not in ENTRIES:
         near = VARIANTS[name].entry if name in VARIANTS else next(iter(get_close_matches(name, ENTRIES, 1)), None)
         meant = f"Did you mean '{near}'? " if near else ""
-        raise ValueError(f"'{name}' is no entry point. {meant}There are {', '.join(ENTRIES)}.")
+        raise ValueError(f"'{name}' is not an entry point. {meant}There are {', '.join(ENTRIES)}.")
     return ENTRIES[name]
 
 

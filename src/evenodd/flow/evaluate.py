@@ -89,7 +89,7 @@ def score_behaviour(scorer: Scorer, settings: Settings, trained_on: Sequence[str
     """
     suite = open_suite(settings.suite or OWN)
     if scorer.decision.positive is None:
-        raise ValueError(f"suite={settings.suite}: its cases are positive or not, and {scorer.name} has no such label.")
+        raise ValueError(f"suite={settings.suite}: its cases need a positive label, and {scorer.name} has none.")
     if trained_on is None:
         log.info("suite %s | not compared with the training rows: pass the fit's data to do so", suite.name)
     else:

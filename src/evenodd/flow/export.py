@@ -83,7 +83,7 @@ def newest_winner() -> str:
 
 
 def export_version(reference: str, settings: Settings, materials: Materials, *, nested: bool = False) -> Exported:
-    """Graphs, parity, bundle, and a registered ONNX version beside the torch one.
+    """Graphs, parity, bundle, and a registered ONNX version in addition to the torch one.
 
     A finished export of the same version with the same settings is reused.
 
@@ -218,7 +218,7 @@ def recommend(graphs: Graphs, settings: Settings) -> Graphs:
     there = graphs.checked is not None if asked == CHECKED else asked in graphs.paths
     if not there:
         missing = graphs.left_out.get(FAST if asked == CHECKED else asked, "not exported")
-        log.warning("serve.graph=%s: %s; the service takes fp32", asked, missing)
+        log.warning("serve.graph=%s: %s; the service uses fp32", asked, missing)
     named = asked if there else EXACT
     return replace(graphs, recommended={"cpu": named, "cuda": EXACT if named == CHECKED else named})
 
@@ -282,7 +282,7 @@ def _register(folder: Path, found: tracking.Version) -> str:
         registered_name=found.name,
         variant=variant,
         description=f"{variant}, exported from version {found.version}: the graphs that the service runs. It takes "
-        "texts and needs no torch.",
+        "texts and does not need torch.",
         tags={"variant": variant, "kind": "onnx", "torch_version": found.version, "synthetic": found.tags["synthetic"]},
         requirements=tuple(f"{name}=={version(name)}" for name in (installed_runtime(), *SERVED_PACKAGES)),
     )

@@ -67,7 +67,7 @@ def first_line(compared: Comparison, *, synthetic: bool) -> str:
 
 
 def describe(verdict: Verdict, shown: Shown, steps: Sequence[str] = (), stopped: str | None = None) -> None:
-    """Describes the open run: the verdict, the table, and the commands that come next.
+    """Describes the open run: the verdict, the table, and the next commands.
 
     Args:
         verdict: of the comparison.
@@ -88,7 +88,7 @@ def next_steps(verdict: Verdict, source: str, name: str) -> tuple[str, ...]:
         return ()
     rows = "" if source == "sample" else f" data={shlex.quote(source)}"
     steps = {
-        f"evenodd export{rows}": "ONNX graphs of the winner, held against the model",
+        f"evenodd export{rows}": "ONNX graphs of the winner, checked against the model",
         f"evenodd promote name={name}": "checks the gates and makes it the champion",
         "evenodd serve": "the HTTP API and its page, of the champion",
         f"evenodd package name={name}": "the Bento, for a container",

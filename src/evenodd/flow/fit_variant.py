@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 TEACHER_METRIC = "validation/f1_macro"
 MORE = 3
-"""A teacher that learned nothing is advised to train so many times as long."""
+"""Factor in the advice to train a teacher longer that has learned nothing."""
 READ_BACK = ("scores/", "tables/history.csv", "decision.json", "layer_map.json", "figures.json", "settings.yaml")
 
 

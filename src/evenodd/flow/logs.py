@@ -17,7 +17,7 @@ ENVIRONMENT = {
     "RAY_COLOR_PREFIX": "0",
     "RAY_DEDUP_LOGS": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_worker_niceness": "0",  # Ray's default is 15: beside any other process a fit would come to a stop
+    "RAY_worker_niceness": "0",  # Ray's default is 15: next to any other process a fit would hardly run
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     # Kernels for all batch shapes of a fit: with oneDNN's default of 1,024 they are built again in every epoch.
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192",

@@ -74,7 +74,7 @@ def why_not_promoted(compared: Compared, settings: Settings) -> str | None:
     """Promotes the winner. Returns the reason of a refusal, or None."""
     if compared.winner_version is None:
         strongest = compared.verdict.strongest
-        return f"no variant may ship. {strongest} has the highest score and is exported and packaged, to be tried."
+        return f"no variant may ship. {strongest} has the highest score and is exported and packaged for trying out."
     try:
         promote(compared.winner_version, "winner of the comparison", settings, nested=True)
     except NotPromotedError as error:

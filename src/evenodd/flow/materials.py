@@ -34,7 +34,7 @@ class Materials:
         encoder_digest: of its files.
         cache: folder of token ids and teacher targets.
         settings: settings with which the rows were read and split.
-        suite: the behaviour suite, whose cases are not to be trained on.
+        suite: the behaviour suite, whose cases must not be trained on.
     """
 
     corpus: Corpus
@@ -63,8 +63,8 @@ class Materials:
             anew = settings.data.split_seed != self.settings.split_seed
             if anew and other.corpus.test.digest == self.corpus.test.digest:
                 raise ValueError(
-                    f"vary_split: the rows of '{settings.data.source}' come divided, so every seed would have the same "
-                    "splits; leave vary_split out."
+                    f"vary_split: the rows of '{settings.data.source}' have given splits, which would be the same for "
+                    "every seed; leave vary_split out."
                 )
             self._others[key] = other
         return self._others[key]
@@ -158,7 +158,7 @@ def _faults_of_task(corpus: Corpus, settings: Settings) -> Iterator[str]:
     """Settings that do not fit the labels."""
     if settings.suite and corpus.positive is None:
         yield (
-            f"suite={settings.suite}: its cases are positive or not, and these rows have no positive label "
+            f"suite={settings.suite}: its cases need a positive label, and these rows have none "
             f"({', '.join(corpus.label_names)}): pass suite=none."
         )
     if settings.serve.page:

@@ -101,7 +101,7 @@ def unseen_cases(suite: Suite, trained_on: Sequence[str]) -> Suite:
     if len(shared) > MOST_SHARED * len(suite):
         raise ValueError(
             f"suite '{suite.name}': {len(shared)} of its {len(suite)} cases occur in the training rows, so it would "
-            "measure memory: remove them from the data, or score another suite."
+            "measure memorisation: remove them from the data, or score another suite."
         )
     if shared:
         log.warning(

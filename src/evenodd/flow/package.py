@@ -118,7 +118,7 @@ def exported_bundle(reference: str, settings: Settings) -> Path:
     exports = tracking.find_runs({"stage": "export", "source_run_id": found.run_id})
     if not exports:
         raise ValueError(
-            f"'{reference}' (version {found.version}) is not exported: mlflow run . -e export -P model={reference}"
+            f"'{reference}' (version {found.version}) was never exported: mlflow run . -e export -P model={reference}"
         )
     return bundle_of(exports[0].info.run_id)
 

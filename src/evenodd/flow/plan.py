@@ -68,7 +68,7 @@ def make_plan(
 
     Args:
         name: of the variant.
-        request: what was said.
+        request: the command's settings.
         overrides: settings that take precedence, such as those of a trial or a seed.
         teacher_overrides: the same for the teacher of a distilled variant.
 

@@ -87,8 +87,8 @@ def describe_run(plan: Plan, corpus: Corpus, figures: Mapping[str, float], layer
 def describe_version(plan: Plan, figures: Mapping[str, float]) -> str:
     """Description in the registry's list, which shows no Markdown."""
     return (
-        f"{plan.variant.name}, as it was fitted (seed {plan.settings.seed}): macro-F1 {figures['test/f1_macro']:.3f} "
-        "on the test rows. It takes texts, and is a transformers model to train on from as well."
+        f"{plan.variant.name}, the fitted model (seed {plan.settings.seed}): macro-F1 {figures['test/f1_macro']:.3f} "
+        "on the test rows. It takes texts, and is also a transformers model for further training."
     )
 
 
@@ -165,7 +165,9 @@ def limits(facts: Mapping[str, Any], suite: str | None) -> tuple[str, ...]:
     if facts["data"]["synthetic"]:
         lines.append("Fitted on synthetic texts made from templates: not for real decisions.")
     if facts["data"].get("counterexamples"):
-        lines.append("Fitted on counterexamples as well, which are made from templates: real texts say it otherwise.")
+        lines.append(
+            "Also fitted on counterexamples made from templates, which are worded differently from real texts."
+        )
     lines += own_limits() if suite == OWN else ()
-    lines.append(f"Reads one text at a time, without its thread; fitted on {facts['data']['name']}.")
+    lines.append(f"Classifies each text on its own, without its thread; fitted on {facts['data']['name']}.")
     return tuple(lines)

@@ -27,7 +27,7 @@ ROLLED_BACK = "rolled_back"
 
 
 class NotPromotedError(RuntimeError):
-    """The promotion was refused; everything else is done."""
+    """The promotion was refused; everything else has been done."""
 
     exit_code = 3
 
@@ -55,7 +55,7 @@ def run(request: Request) -> Promoted:
         reference, why = previous_champion(settings.name), "rolled back to the previous champion"
     else:
         reference = settings.run.to or settings.run.model or newest_winner()
-        why = "asked for by name" if settings.run.to or settings.run.model else "winner of the newest comparison"
+        why = "requested by name" if settings.run.to or settings.run.model else "winner of the newest comparison"
     return promote(reference, why, settings)
 
 
@@ -206,7 +206,7 @@ def previous_champion(registered_name: str) -> str:
     if standing[-1:] == [present]:
         standing.pop()
     if not standing:
-        raise ValueError(f"to=previous: no earlier champion of '{registered_name}' is in the audit trail.")
+        raise ValueError(f"to=previous: the audit trail has no earlier champion of '{registered_name}'.")
     return standing[-1]
 
 

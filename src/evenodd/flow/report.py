@@ -155,7 +155,7 @@ def near_answers(run: FinishedRun) -> pd.DataFrame | None:
     try:
         return near_sentences(open_scorer(run.run_id, run.variant).is_positive)
     except RuntimeError as error:
-        log.warning("the report leaves out what %s says to the sentences next to the suite: %s", run.variant, error)
+        log.warning("the report omits the answers of %s to sentences similar to the suite's: %s", run.variant, error)
         return None
 
 

@@ -71,7 +71,7 @@ def newest_runs(data_digest: str, variants: Sequence[str] | None, seed: int | No
             found.setdefault((tags["variant"], tags["seed"]), candidate.info.run_id)
     if not found:
         raise ValueError(
-            "no finished run on these rows: fit some first (mlflow run . -e distill_odd --env-manager local), "
+            "no finished run on these rows: fit a variant first (mlflow run . -e distill_odd --env-manager local), "
             "with the same data parameters."
         )
     return list(found.values())

@@ -103,7 +103,7 @@ class _Work:
         self.collector = Collector(plan.places.folder, plan.work, plan.names, plan.places.kind, labels, set(plan.done))
 
     def left(self, settings: Settings) -> Iterator[Shard]:
-        """Shards to score; of shards that an interrupted command has scored, rows are only read."""
+        """Shards to score; the rows of shards that an interrupted command has scored are only read."""
         read = partial(
             read_texts,
             text_column=settings.data.text_column,

@@ -24,8 +24,8 @@ OFF = "off"
 def run(request: Request) -> NoReturn:
     """Replaces this process by `bentoml serve` over `model`.
 
-    That is a bundle's folder, or an alias, a version or `models:/NAME@ALIAS`, which is followed; without `model`, what
-    EVENODD_BUNDLE or EVENODD_MODEL names; else the champion of the registry.
+    `model` is a bundle's folder, or an alias, a version or `models:/NAME@ALIAS`, which the service follows. The default
+    is EVENODD_BUNDLE or EVENODD_MODEL if set, otherwise the champion of the registry.
 
     Raises:
         ValueError: no model is named, or it does not exist.
@@ -61,8 +61,8 @@ def served_environment(request: Request) -> dict[str, str]:
     named = re.fullmatch(r"([^@/.][^@/]*)(@[^@/]+|/\d+)?", reference)
     if named is None:
         raise ValueError(
-            f"model='{asked}': no bundle is there, and it names no version. Pass the folder of a bundle, an alias, or "
-            f"models:/NAME@ALIAS; `make ui` shows what is registered."
+            f"model='{asked}': neither the folder of a bundle nor a version. Pass the folder of a bundle, an alias, or "
+            f"models:/NAME@ALIAS; `make ui` shows the registered models."
         )
     name, which = named.groups()
     if which is None:
@@ -101,6 +101,6 @@ def keep_corrections(host: str, home: Path) -> None:
     if host in ("127.0.0.1", "localhost", "::1") and CORRECTIONS not in os.environ:
         home.mkdir(parents=True, exist_ok=True)
         os.environ[CORRECTIONS] = str((home / "corrections.db").resolve())
-        log.info("corrections are kept in %s; %s=off refuses them", os.environ[CORRECTIONS], CORRECTIONS)
+        log.info("corrections are stored in %s; %s=off refuses them", os.environ[CORRECTIONS], CORRECTIONS)
     elif os.environ.get(CORRECTIONS) == OFF:
         os.environ[CORRECTIONS] = ""

@@ -101,7 +101,7 @@ def study_plans(
 ) -> tuple[list[Plan], dict[tuple[str, str], str]]:
     """The plans of all variants and seeds, seed by seed, with tuned settings; and the failed tunings.
 
-    The students' teacher has the settings that the variant `teacher` has.
+    The students' teacher has the settings of the variant `teacher`.
 
     Raises:
         RuntimeError: the teacher cannot be tuned.

@@ -14,7 +14,7 @@ from evenodd.task import Task
 SPLITS = ("train", "validation", "test")
 AUGMENT = "augment"
 SLICE = "slice:"
-"""Begins the name of a column with the values of a slice, so that no column of a user's file is taken for ours."""
+"""Begins the name of a column with the values of a slice, so that it cannot be a column of a user's file."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def near_sentences(predict: Predict | None = None) -> pd.DataFrame:
 
 
 def near_in_words(table: pd.DataFrame) -> str:
-    """What a model says of "I hate you." and of "I hate GROUP.", and what the labels mean here.
+    """A model's answers to "I hate you." and "I hate GROUP.", and what the labels mean here.
 
     Args:
         table: of `near_sentences`, with `predicted`.

@@ -83,7 +83,9 @@ def find_places(source: str, output: str, said_kind: str | None) -> Places:
         names = {inputs.files[0]: Names(path.name, f"{stem}.rejected.{kind}")}
         return Places(Folder(target.system, str(path.parent)), f"{path.name}.manifest.json", kind, inputs.files, names)
     if target.is_file():
-        raise ValueError(f"output='{output}': a file, but there are {len(inputs.files)} to score. Pass a folder.")
+        raise ValueError(
+            f"output='{output}': this is a file, but there are {len(inputs.files)} files to score. Pass a folder."
+        )
     return Places(target, "manifest.json", kind, inputs.files, _named(inputs, kind))
 
 
@@ -117,7 +119,7 @@ def _check_free(places: Places, manifest: Manifest, files: Sequence[Input]) -> N
         if places.folder.has(names.results) and not manifest.owns(names):
             path = places.folder.file(names.results)
             raise ValueError(
-                f"output: {path} exists, but no {places.manifest} beside it describes it. Choose another output."
+                f"output: {path} exists, but there is no {places.manifest} that describes it. Choose another output."
             )
 
 
