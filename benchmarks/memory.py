@@ -1,4 +1,4 @@
-"""Peak memory of a stretch of work in this process."""
+"""Peak memory of a block of code in this process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class PeakMemory:
     """`with PeakMemory() as memory: …`, then `memory.rss_mb` and `memory.private_mb`.
 
     Attributes:
-        rss_mb: most that was resident, as the kernel keeps it: with the pages of memory-mapped files that were read.
-        private_mb: most that was resident beside those pages, looked at every 20 ms. The kernel takes pages of files
-            back when memory is short; this part it cannot.
+        rss_mb: peak resident memory as counted by the kernel, including pages of memory-mapped files that were read.
+        private_mb: peak resident memory without those pages, sampled every 20 ms. Unlike pages of files, the kernel
+            cannot reclaim it when memory is short.
     """
 
     def __init__(self) -> None:
@@ -43,8 +43,8 @@ class PeakMemory:
 
 
 def _status_mb(name: str) -> float:
-    """A line of the kernel's account of this process, in MiB."""
+    """A line of the kernel's status of this process, in MiB."""
     for line in STATUS.read_text().splitlines():
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) / 1024
-    raise RuntimeError(f"{STATUS}: no line {name}; the kernel of Linux 4.5 or later writes one.")
+    raise RuntimeError(f"{STATUS}: no line {name}; Linux 4.5 or later is needed.")

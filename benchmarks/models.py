@@ -1,9 +1,9 @@
 """The models that every service of `benchmarks.serving` answers with.
 
-Without further word: the MiniLM encoder of the installed package and its first, third and fifth layer, each with a head
-fitted to the bundled sample. How often the graph `checked` asks float32 again depends on the scores, and such a head is
-seldom in doubt about the sample: figures to be told are those of registered versions on real texts (`--versions`, with
-the decision that was fitted for them, and `--texts`).
+By default: the MiniLM encoder of the installed package and its first, third and fifth layer, each with a head fitted to
+the bundled sample. How often the graph `checked` repeats a text in float32 depends on the scores, and such a head is
+rarely uncertain about the sample. Publish only figures of registered versions on real texts (`--versions`, with the
+decision that was fitted for them, and `--texts`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ BATCH = 32
 
 @dataclass(frozen=True)
 class Fitted:
-    """A classifier, its tokenizer, what is asked of a text, and how it is decided."""
+    """A classifier, its tokenizer, its task and its decision."""
 
     model: Any
     tokenizer: Any
@@ -39,7 +39,7 @@ def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = Non
 
     Args:
         work: an empty folder.
-        texts: what int8 is held against float32 on.
+        texts: for comparing int8 with float32.
         versions: registered versions of the full model and of the student; None: fitted here.
     """
     from benchmarks.peers import save_mlflow_model
@@ -87,7 +87,7 @@ def fitted_here() -> tuple[Fitted, Fitted]:
 
 
 def fit_head(model: Any, tokenizer: Any, split: Split) -> None:
-    """A logistic regression on what the head reads of the rows, put into the head."""
+    """Fits the head by logistic regression on its inputs for these rows."""
     import torch
     from sklearn.linear_model import LogisticRegression
 
@@ -108,7 +108,7 @@ def fit_head(model: Any, tokenizer: Any, split: Split) -> None:
 
 
 def write_model_bundle(fitted: Fitted, folder: Path, texts: list[str]) -> None:
-    """As `-e export` does, but for the gate on int8's labels: what it may flip is not what is measured here."""
+    """Like `-e export`, but without the gate on int8's labels, because changed labels are not measured here."""
     from evenodd.flow.export import recommend, with_checked
     from evenodd.release import BundleContents, export_graphs, write_bundle
     from evenodd.settings import ExportSettings, Settings

@@ -1,10 +1,10 @@
-"""Load that does not wait for answers: requests are sent when they are due, on as many connections as that takes.
+"""Load that does not wait for answers: requests are sent when they are due, on as many connections as needed.
 
     python benchmarks/open_load.py --port 3000 --bodies FILE --rate 500 --seconds 60 [--sources 4]
 
-A client that waits for its answer before it asks again slows down with the service, and so cannot overload it. Each
-request is due at a time of its own and its latency counts from there, also where the client was late. Requests come
-from several addresses of this machine (127.0.0.2 onwards), as limits are by address. It prints a JSON report.
+A client that waits for each answer slows down with the service, and so cannot overload it. Here each request has its
+due time, and its latency counts from then, even if the client was late. Requests come from several addresses of this
+machine (127.0.0.2 onwards), because limits are per address. It prints a JSON report.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ REFUSED = (429, 503)
 
 
 class Connection(asyncio.Protocol):
-    """One request at a time; idle between them."""
+    """A connection with one request at a time."""
 
     def __init__(self, load: OpenLoad, source: str) -> None:
         self._load, self._source = load, source
@@ -45,7 +45,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def ask(self, request: bytes, due: float) -> None:
-        """Send a request that was due at a time."""
+        """Sends a request with its due time."""
         self._due, self._waits = due, True
         self._transport.write(request)
 
@@ -81,9 +81,9 @@ class OpenLoad:
 
     Args:
         address: host and port.
-        requests: as bytes for the wire, without end.
-        sources: addresses that they come from, in turn.
-        most: connections at most; a request that finds none waits, and its latency with it.
+        requests: endless, as bytes of HTTP/1.1.
+        sources: source addresses, used in turn.
+        most: maximum number of connections; if none is free a request waits, which counts as latency.
     """
 
     def __init__(self, address: tuple[str, int], requests: Iterator[bytes], sources: list[str], most: int) -> None:
@@ -96,14 +96,14 @@ class OpenLoad:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def answered(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+        """Counts an answer."""
         self.waiting -= 1
         self.statuses[status] += 1
         if status == 200 or status in REFUSED:
             self.seconds["accepted" if status == 200 else "refused"].append(seconds)
 
     async def go(self, rate: float, seconds: float) -> dict[str, Any]:
-        """Send, wait for what is under way, report."""
+        """Sends requests, waits for the last answers, and returns the report."""
         started = time.perf_counter()
         due = started
         while due < started + seconds:
@@ -168,10 +168,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--path", default="/classify")
-    parser.add_argument("--bodies", type=Path, required=True, help="one JSON body a line")
+    parser.add_argument("--bodies", type=Path, required=True, help="file with one JSON body per line")
     parser.add_argument("--rate", type=float, required=True, help="requests per second")
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--sources", type=int, default=4, help="addresses that requests come from")
+    parser.add_argument("--sources", type=int, default=4, help="number of source addresses")
     parser.add_argument("--most", type=int, default=2000, help="connections")
     given = parser.parse_args()
     lines = [line for line in given.bodies.read_bytes().splitlines() if line]

@@ -1,4 +1,4 @@
-"""The services that ours is measured against, each as people would first write it, and the ceiling in process.
+"""The services that ours is compared with, each in its most common form, and the in-process ceiling.
 
     fastapi_app      FastAPI with a transformers text-classification pipeline, torch
     OneText          a Bento that runs the fp32 graph for one request at a time
@@ -24,7 +24,7 @@ BATCH = 32
 
 
 def models() -> Path:
-    """The folder that `benchmarks.serving` filled."""
+    """The folder of models that `benchmarks.serving` created."""
     return Path(os.environ["BENCH_MODELS"])
 
 
@@ -53,7 +53,7 @@ class Graph:
 
 
 def fastapi_app() -> Any:
-    """The peer that most people have: `uvicorn benchmarks.peers:fastapi_app --factory`."""
+    """The most common peer: `uvicorn benchmarks.peers:fastapi_app --factory`."""
     from fastapi import Body, FastAPI
     from transformers import pipeline
 
@@ -68,7 +68,7 @@ def fastapi_app() -> Any:
 
 
 def one_text_service() -> Any:
-    """A Bento as the first tutorial has it."""
+    """A Bento as in BentoML's first tutorial."""
     import bentoml
 
     class OneText:
@@ -104,7 +104,7 @@ def save_mlflow_model(folder: Path, bundle: Path) -> None:
 
 
 def _count_texts(bundle: str, texts: list[str], seconds: float, results: Any) -> None:
-    """One process of the ceiling: texts answered in the time, in sorted batches."""
+    """One process of the ceiling: counts the texts answered within the time, in sorted batches."""
     from evenodd.classifier.bundle import read_bundle
     from evenodd.classifier.engine import Engine
     from serving.settings import Settings
@@ -139,7 +139,7 @@ def ceiling(bundle: Path, texts: list[str], seconds: float) -> float:
 
 
 def main() -> None:
-    """The ceiling, as a process of its own."""
+    """Command line: measures the ceiling."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--texts", type=Path, required=True, help="JSON list of texts")

@@ -1,6 +1,6 @@
-"""Whole fits of the recipes of benchmarks.training over seeds: what each reaches on the test rows, and how fast it was.
+"""Complete fits of the recipes of benchmarks.training over seeds: their test scores and speeds.
 
-Finished fits are kept, as the slow ones take a quarter of an hour each.
+Finished fits are kept, because slow ones take a quarter of an hour each.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ KEPT = (*QUALITY, SPEED, SHARE)
 
 
 class Ledger:
-    """Scores and speeds of finished fits, a line of JSON each.
+    """Scores and speeds of finished fits, one JSON line each.
 
     Args:
-        file: where they are; need not be there.
-        about: what the fits depend on: teacher, epochs, version. Scores of others in the file are passed over.
+        file: the file; it need not exist.
+        about: what the fits depend on: teacher, epochs, version. Lines with other values are ignored.
     """
 
     def __init__(self, file: Path, **about: Any) -> None:
         self.file, self.about = file, about
 
     def read(self) -> dict[tuple[str, int], dict[str, float]]:
-        """What is known, by recipe and seed."""
+        """Recorded results by recipe and seed."""
         lines = self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []
         rows = [row for row in map(json.loads, lines) if self.about.items() <= row.items()]
         return {(row["recipe"], row["seed"]): {name: row[name] for name in KEPT} for row in rows}
 
     def add(self, recipe: str, seed: int, found: Mapping[str, float]) -> None:
-        """One more."""
+        """Adds a result."""
         row = self.about | {"recipe": recipe, "seed": seed} | {name: found[name] for name in KEPT}
         before = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
         written = self.file.with_suffix(".partial")
@@ -53,14 +53,14 @@ def measure_quality(
     seeds: Sequence[int],
     ledger: Ledger,
 ) -> dict[str, dict[str, float]]:
-    """Fits every recipe with every seed and scores it: first each with the first seed, so that a part compares.
+    """Fits and scores every recipe with every seed, seed by seed, so that partial results are comparable.
 
     Args:
-        workers: by the way of a recipe.
-        speeds: figures by recipe, for the time that is left.
-        scored: recipes.
-        seeds: of their fits.
-        ledger: what is scored already, and where scores go.
+        workers: by training method.
+        speeds: figures by recipe, for estimating the remaining time.
+        scored: names of the recipes.
+        seeds: seeds of their fits.
+        ledger: finished fits; new ones are added.
 
     Returns:
         By recipe, the mean of each of `QUALITY`, its standard deviation under `NAME_sd`, and medians over the
@@ -87,7 +87,7 @@ def _said(found: Mapping[str, float]) -> str:
 
 
 def _spread(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Mean and standard deviation of each score, medians of what the whole fits were like."""
+    """Mean and standard deviation of each score, and medians of the speeds of complete fits."""
     found = {f"whole_fit_{name}": statistics.median(row[name] for row in rows) for name in (SPEED, SHARE)}
     for name in QUALITY:
         values = [row[name] for row in rows]

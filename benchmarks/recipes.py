@@ -1,7 +1,7 @@
-"""Ways to train the same model on the same rows: the class-room loop, transformers' Trainer, and this project.
+"""Methods of training the same model on the same rows: the textbook loop, transformers' Trainer, and this project.
 
-Each is timed from its first batch to its last step: what comes before (files, caches) and after (validation,
-checkpoints) is in none of the times. All take about 32 rows a step; ours may differ where the table says so.
+Each is timed from its first batch to its last step; work before (files, caches) and after (validation, checkpoints) is
+not included. All use about 32 rows per step; ours differs where the table says so.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ RECIPES: dict[str, Recipe] = {
 
 
 def recipes_for(products: dict[str, float]) -> dict[str, Recipe]:
-    """What is measured on a machine: peers in bf16 as well where that pays, else in float32 alone.
+    """The recipes for a machine: peers also in bf16 if it is faster there, otherwise only in float32.
 
     Args:
-        products: GFLOP/s of a matrix product by precision; bf16 is at 1 where the processor has no instructions for it,
-            and a peer in bf16 would take an hour.
+        products: GFLOP/s of a matrix product by precision; on a processor without bf16 instructions bf16 reaches about
+            1, and a peer in bf16 would take an hour.
     """
     pays = products["bf16"] >= WORTH_IT * products["fp32"]
     left_out = "trainer fp32 grouped" if pays else ""
@@ -64,9 +64,9 @@ class Measured:
     """One recipe's run.
 
     Attributes:
-        seconds: of its steps.
-        flops: of the real tokens through the whole trained model: padding and the teacher count for nothing.
-        executed_flops: those of them that were executed.
+        seconds: duration of its steps.
+        flops: operations of the whole trained model for the real tokens, without padding and the teacher.
+        executed_flops: the part of them that was executed.
         f1_macro, average_precision: on the test rows.
     """
 
@@ -81,14 +81,14 @@ class Measured:
 
 
 def _draw(bench: Bench, recipe: Recipe, count: int | None) -> Drawn:
-    """So many rows for a speed, or all (None) for a whole fit."""
+    """The given number of rows for timing, or all (None) for a complete fit."""
     if recipe.grouped:
         return Drawn(bench.rows(None), "group_by_length", max(count // BATCH_ROWS, 1) if count else -1)
     return Drawn(bench.usual_batches(bench.rows(count)), "sequential") if count else Drawn(bench.rows(None))
 
 
 def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0, epochs: int = 1) -> Measured:
-    """Trains from the start on so many rows (None: all) and measures it."""
+    """Trains from the start on the given number of rows (None: all) and measures it."""
     torch.manual_seed(seed)
     drawn, model = _draw(bench, recipe, rows), _start(bench, recipe.task)
     if recipe.how == "classroom":
@@ -105,7 +105,7 @@ def run_recipe(bench: Bench, recipe: Recipe, rows: int | None, *, seed: int = 0,
 
 
 def _count(bench: Bench, recipe: Recipe, model: Any, lengths: np.ndarray) -> tuple[float, float]:
-    """Operations for rows of these lengths: of the whole model, and those of them that are executed."""
+    """Operations for rows of these lengths: of the whole model, and the executed part."""
     key = recipe.task, recipe.how, len(lengths), int(lengths.sum())
     if key not in bench.counted:
         whole = training_flops(model, lengths)

@@ -1,11 +1,11 @@
-"""Seconds and memory by rows: what a file of 10,000, 100,000 and 1,000,000 rows costs, from the file to fitted weights.
+"""Time and memory for files of 10,000, 100,000 and 1,000,000 rows, from the file to fitted weights.
 
-The bundled sample's texts are repeated, each made different by a number, in a JSON-lines file of each size; every size
-runs in a process of its own, after a warm-up on 20,000 rows: oneDNN keeps a kernel for each shape of batch that it has
-met, up to a bound, and that is memory of the first few thousand rows and not of the rows after them. Four stages are
-measured: rows (read, checked, split, written), tokens (the memory-mapped store), targets (a teacher's pass,
-memory-mapped) and training (a two-layer student distilled from them; small files for more epochs, so that each size
-steps through about as many rows). Models are tiny: this is about rows.
+The bundled sample's texts are repeated, each with a different number added, in a JSON-lines file of each size. Every
+size runs in its own process, after a warm-up on 20,000 rows: oneDNN caches kernels by batch shape up to a limit, and
+the first few thousand rows fill that memory. Four stages are measured: rows (read, checked, split, written), tokens
+(the memory-mapped store), targets (a teacher's pass, memory-mapped) and training (a two-layer student distilled from
+them; small files get more epochs, so that all sizes train on about the same number of rows). Models are tiny, because
+only the cost per row is of interest.
 
     python -m benchmarks.scale            10,000, 100,000 and 1,000,000 rows
     python -m benchmarks.scale --quick    10,000 and 50,000 rows
@@ -51,7 +51,7 @@ LAYERS = (1, 3)
 
 @dataclass(frozen=True)
 class Stage:
-    """What a stage took: `rows` it went through, its seconds, and its peaks in MiB (see `PeakMemory`)."""
+    """Cost of a stage: number of `rows`, seconds, and peaks in MiB (see `PeakMemory`)."""
 
     rows: int
     seconds: float
@@ -60,7 +60,7 @@ class Stage:
 
 
 def measure(path: Path, work: Path) -> dict[str, Stage]:
-    """All stages on one file, in this process, after the same on a small one that warms everything up."""
+    """All stages on one file, in this process, after a warm-up on a small file."""
     small = work / "warm-up.jsonl"
     write_rows(small, WARM_UP_ROWS)
     _run_stages(small, work / "warm-up", 1)
@@ -69,7 +69,7 @@ def measure(path: Path, work: Path) -> dict[str, Stage]:
 
 
 def write_rows(path: Path, rows: int) -> None:
-    """A JSON-lines file of so many different texts with their labels."""
+    """Writes a JSON-lines file with the given number of different texts and their labels."""
     texts = [(row["text"], row["label_text"]) for row in sample_rows()]
     with path.open("w", encoding="utf-8") as file:
         for number, (text, label) in islice(zip(count(), cycle(texts), strict=False), rows):
@@ -111,7 +111,7 @@ def _tokens(corpus: Corpus, tokenizer: Any, work: Path) -> list[Any]:
 
 
 def _train(teacher: PreTrainedModel, data: FitData, targets: TeacherTargets, folder: Path, epochs: int) -> Stopwatch:
-    """Distils with everything that a run does; the time is that of the steps, the memory that of all."""
+    """Distils as a run does; the time covers only the steps, the memory everything."""
     settings = TrainSettings(epochs=epochs, token_budget=4096, max_rows=256, patience=epochs)
     objective, watch = DistillObjective(DistillSettings(), LAYERS, targets=targets), Stopwatch()
     student = init_student(teacher, LAYERS).model
@@ -132,7 +132,7 @@ def _tiny_encoder(vocabulary: int) -> PreTrainedModel:
 
 
 def run(sizes: tuple[int, ...], work: Path) -> dict[str, Any]:
-    """Every size in a process of its own.
+    """Measures every size in its own process.
 
     Returns:
         `sizes`: stages by rows; by stage the ratios `seconds_per_row_over_first` of the largest size, and
@@ -156,7 +156,7 @@ def _in_a_process(size: int, work: Path) -> dict[str, Stage]:
     command = [sys.executable, "-m", "benchmarks.scale", "--file", str(path), "--work", str(work)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        raise RuntimeError(f"{size:,} rows: the process ended with {done.returncode}; what it said is above.")
+        raise RuntimeError(f"{size:,} rows: the process ended with {done.returncode}; see its output above.")
     return {name: Stage(**stage) for name, stage in json.loads(done.stdout.splitlines()[-1]).items()}
 
 
@@ -177,7 +177,7 @@ def _growth(found: dict[int, dict[str, Stage]], name: str) -> float:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """A line for each stage of each size, then what grew."""
+    """A line for each stage of each size, then the growth."""
     lines = [f"{'rows':>9}  {'stage':<9} {'µs/row':>8} {'seconds':>8} {'private MB':>11} {'with files MB':>14}"]
     for size, stages in figures["sizes"].items():
         for name, row in stages.items():
@@ -195,8 +195,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two small sizes")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--rows", help="sizes, with commas between")
-    parser.add_argument("--work", type=Path, help="folder for the files, a few GB; a temporary one when not given")
+    parser.add_argument("--rows", help="sizes, separated by commas")
+    parser.add_argument("--work", type=Path, help="folder for the files, a few GB; default: a temporary one")
     parser.add_argument("--file", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     transformers_logging.disable_progress_bar()

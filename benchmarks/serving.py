@@ -2,11 +2,11 @@
 
     python -m benchmarks.serving [--quick] [--json FILE] [--texts FILE] [--versions TEACHER,STUDENT] [--out FOLDER]
 
-One text a request, keep-alive connections. In each of `--rounds` rounds every service is started, warmed up and
-measured at each concurrency; the ceiling, in process, before and after ours, and its mean counts. Ratios are taken
-within a round, as other work on the machine slows a whole round and not one line, and all figures are medians over the
-rounds. Models: see benchmarks/models.py. Ours is measured as `make serve` ships it, and with the int8 graph alone
-beside it. Peers that are not installed are named and skipped.
+One text per request, keep-alive connections. In each of `--rounds` rounds every service is started, warmed up and
+measured at each concurrency; the in-process ceiling is the mean of a measurement before and one after ours. Ratios are
+computed within a round, because other work on the machine slows a whole round, and all figures are medians over the
+rounds. Models: see benchmarks/models.py. Ours is measured as `make serve` starts it, and with only the int8 graph.
+Peers that are not installed are reported and skipped.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ FASTAPI, MLFLOW, INFINITY = "FastAPI + pipeline", "mlflow models serve, ONNX", "
 
 @dataclass(frozen=True)
 class Contender:
-    """A service to start and ask.
+    """A service to start and measure.
 
     Attributes:
-        command: `{port}` is filled in.
-        body: text to the JSON of a request.
-        needs: package without which it is skipped.
+        command: command line, in which `{port}` is replaced.
+        body: makes the JSON of a request from a text.
+        needs: required package; if it is missing, the service is skipped.
     """
 
     name: str
@@ -98,7 +98,7 @@ def contenders(work: Path) -> list[Contender]:
 
 @contextlib.contextmanager
 def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """The service, ready; its port and its first process. It and its children end with the block."""
+    """Starts a service and waits until it is ready; yields its port and process. It is stopped with the block."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -138,7 +138,7 @@ def _wait_ready(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
 
 
 def _stop(started: subprocess.Popen[bytes]) -> None:
-    """The whole group that was started here: some peers leave their workers behind."""
+    """Stops the whole process group, because some peers leave their workers behind."""
     for stop in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(started.pid, stop)
@@ -175,14 +175,14 @@ def measure(contender: Contender, work: Path, texts: list[str], seconds: float) 
 
 
 def served(port: int) -> dict[str, Any]:
-    """Which graph a service of ours took on this machine, and the share of texts that `checked` runs again."""
+    """The graph that our service chose on this machine, and the share of texts that `checked` repeats."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/info", timeout=5) as answer:
         running = json.load(answer)["model"]["runtime"]
     return {"graph": running["graph"], "share_run_again": (running["checked"] or {}).get("share")}
 
 
 def measure_beside_ceiling(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
-    """The same, and the ceiling: its mean before and after."""
+    """The same with the ceiling, as the mean of measurements before and after."""
     before = _ceiling(work, seconds)
     found = measure(contender, work, texts, seconds)
     return {**found, CEILING: (before + _ceiling(work, seconds)) / 2}
@@ -218,10 +218,10 @@ def read_texts(path: Path | None, count: int) -> list[str]:
 def run(
     work: Path, texts: list[str], seconds: float, rounds: int, versions: tuple[str, str] | None = None
 ) -> dict[str, Any]:
-    """Every contender and the ceiling; the figures by name. `work` holds the models, and is filled when it is empty.
+    """Figures of every contender, by name, and of the ceiling. `work` holds the models, which are created if missing.
 
     Raises:
-        RuntimeError: our own service does not start. A peer that does not is named, and left out.
+        RuntimeError: our own service does not start. A peer that does not start is reported and skipped.
     """
     if not (work / "one_text.py").is_file():
         prepare(work, texts, versions)
@@ -252,18 +252,18 @@ def run(
 
 
 def _ceiling(work: Path, seconds: float) -> float:
-    """Texts per second of the int8 graph in process, one process a core."""
+    """Texts per second of the int8 graph without HTTP, one process per core."""
     options = ["--bundle", str(work / "bundle"), "--texts", str(work / "texts.json"), "--seconds", str(seconds)]
     command = [sys.executable, "-m", "benchmarks.peers", *options]
     return float(json.loads(subprocess.check_output(command, cwd=ROOT)))
 
 
 def summary(rounds: list[dict[str, Any]], services: dict[str, Any]) -> dict[str, Any]:
-    """The figures that are watched; None where a peer was skipped.
+    """The key figures; None if a peer was skipped.
 
     Args:
-        rounds: in each the ceiling and every service's figures.
-        services: their medians.
+        rounds: the ceiling and every service's figures, by round.
+        services: medians over the rounds.
     """
 
     def ratio(peer: str, name: str = OURS) -> float | None:
@@ -326,13 +326,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serving speed of peers and ours, in one run.")
     parser.add_argument("--quick", action="store_true", help="one short round each")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
-    parser.add_argument("--texts", type=Path, help="JSON lines with `text`; the embedded sample when not given")
+    parser.add_argument("--texts", type=Path, help="JSON lines with `text`; default: the embedded sample")
     parser.add_argument("--out", type=Path, default=Path("outputs/bench"), help="folder of the table and the plot")
     parser.add_argument("--versions", help="registered versions of the full model and the student, such as teacher,odd")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", type=Path, help="folder that keeps the models for the next run")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that no service outlives a benchmark that is stopped
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that services end with a stopped benchmark
     versions = tuple(given.versions.split(",")) if given.versions else None
     if versions is not None and len(versions) != 2:
         parser.error(f"--versions {given.versions}: two names are needed, such as teacher,odd")

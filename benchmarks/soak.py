@@ -27,14 +27,14 @@ CAPACITY = {"concurrency": 8, "seconds": 5}
 
 
 def load(script: str, port: int, bodies: Path, **options: float) -> subprocess.Popen[bytes]:
-    """A load generator at work; its report is what it prints."""
+    """Starts a load generator, which prints its report."""
     command = [sys.executable, str(ROOT / "benchmarks" / script), "--port", str(port), "--bodies", str(bodies)]
     command += [part for name, value in options.items() for part in (f"--{name}", str(value))]
     return subprocess.Popen(command, stdout=subprocess.PIPE)
 
 
 def report(process: subprocess.Popen[bytes]) -> dict[str, Any]:
-    """What a load generator found, when it has ended."""
+    """Waits for a load generator and returns its report."""
     return dict(json.loads(process.communicate()[0]))
 
 
@@ -42,11 +42,11 @@ def soak(bundle: Path, work: Path, *, minutes: float, settle: float, share: floa
     """The figures of one run.
 
     Args:
-        bundle: folder that is served.
-        work: for the log and the requests.
-        minutes: of load.
-        settle: minutes after which memory has to stay.
-        share: of the measured capacity.
+        bundle: folder of the served bundle.
+        work: folder for the log and the requests.
+        minutes: duration of the load.
+        settle: minutes after which memory must be stable.
+        share: share of the measured capacity.
     """
     ours = (sys.executable, "-m", "bentoml", "serve", "serving.service:EvenOdd", "--host", "127.0.0.1")
     contender = Contender(OURS, (*ours, "--port", "{port}"), environ={"EVENODD_BUNDLE": str(bundle)})
@@ -65,11 +65,11 @@ def soak(bundle: Path, work: Path, *, minutes: float, settle: float, share: floa
 
 
 def growth(memory: list[tuple[float, float]], settle: float) -> float | None:
-    """Share by which memory grew: the middle of the last fifth over that of the first, both after it had settled.
+    """Relative growth of memory after settling: the median of the last fifth over that of the first fifth.
 
     Args:
         memory: minutes and megabytes.
-        settle: minutes; None is returned where fewer than ten samples follow.
+        settle: minutes; if fewer than ten samples follow, None is returned.
     """
     kept = [held for minute, held in memory if minute >= settle]
     part = len(kept) // 5
@@ -79,23 +79,23 @@ def growth(memory: list[tuple[float, float]], settle: float) -> float | None:
 
 
 def faults(found: dict[str, Any]) -> list[str]:
-    """What was not as it has to be."""
+    """Failed conditions, in words."""
     said = [f"status {status}: {count} answers" for status, count in found["statuses"].items() if status != "200"]
     said += [f"{name}: {found[name]}" for name in ("unanswered", "lost", "not_sent") if found[name]]
     if found["growth"] is None:
         said.append("too short to tell whether memory grows")
     elif found["growth"] > MOST_GROWTH:
-        said.append(f"memory grew by {found['growth']:.1%}, {MOST_GROWTH:.0%} is the most")
+        said.append(f"memory grew by {found['growth']:.1%}; the limit is {MOST_GROWTH:.0%}")
     return said
 
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description="Load for an hour; fails on an error or on memory that grows.")
+    parser = argparse.ArgumentParser(description="Load for an hour; fails on an error or if memory grows.")
     parser.add_argument("--minutes", type=float, default=60.0)
-    parser.add_argument("--settle", type=float, default=10.0, help="minutes after which memory has to stay")
-    parser.add_argument("--share", type=float, default=0.7, help="of the capacity, measured first")
-    parser.add_argument("--bundle", type=Path, help="the newest of .evenodd/bundles when not given")
+    parser.add_argument("--settle", type=float, default=10.0, help="minutes after which memory must be stable")
+    parser.add_argument("--share", type=float, default=0.7, help="share of the capacity, which is measured first")
+    parser.add_argument("--bundle", type=Path, help="default: the newest in .evenodd/bundles")
     parser.add_argument("--json", type=Path, help="file for the figures")
     given = parser.parse_args()
     bundle = given.bundle or _newest()

@@ -1,20 +1,20 @@
-"""Training speed: the class-room loop, transformers' Trainer and this project in one run, on the same rows.
+"""Training speed: the textbook loop, transformers' Trainer and this project in one run, on the same rows.
 
-Three tasks: distilling a teacher into its odd layers, fine-tuning the teacher, and LoRA. `ours` is the peers' recipe,
-term for term, with about as many rows a step, in the precision that pays on this machine (peers are measured in bf16
-where that pays, else in float32 alone); the further lines of ours
-change what leaves quality as it is (frozen word embeddings, no dropout, the usual 1,024 tokens a step). One pass of the
-teacher over all rows, which every student, seed and trial shares, is timed apart.
+Three tasks: distilling a teacher into its odd layers, fine-tuning the teacher, and LoRA. `ours` has the same recipe and
+loss terms as the peers, with about as many rows per step, in the fastest precision of this machine (peers are measured
+in bf16 if it is faster, otherwise only in float32). The other lines of ours have changes that do not affect quality
+(frozen word embeddings, no dropout, the usual 1,024 tokens per step). One pass of the teacher over all rows, which all
+students, seeds and trials share, is timed separately.
 
-The peer that groups by length draws its batches from all rows, as it cannot group few. Kernels that oneDNN makes for
-shapes met first count in the first round alone; fits that are scored are timed as well, whole, with all that they make.
-Every recipe is timed three times, in rounds through the whole list (with --quick on a slow machine twice), and ratios
-are taken within a round: other work on the machine slows a whole round, not one line. Peers and ours have a process
-each, as what ours asks of the memory allocator and of oneDNN holds for a process.
+The peer that groups by length draws its batches from all rows, because few rows cannot be grouped. The time for
+building oneDNN's kernels counts only in the first round; fits that are scored are timed completely, including kernels.
+Every recipe is timed three times, in rounds through the whole list (twice with --quick on a slow machine), and ratios
+are computed within a round, because other work on the machine slows a whole round. Peers and ours run in separate
+processes, because our settings for the memory allocator and oneDNN apply to a whole process.
 
-    python -m benchmarks.training --quick          speeds alone, in under five minutes on two cores
-    python -m benchmarks.training                  and the test macro-F1 that each recipe reaches over three seeds
-    python -m benchmarks.training --keep FOLDER    the same; if it is interrupted, it resumes with what is scored
+    python -m benchmarks.training --quick          only speeds, in under five minutes on two cores
+    python -m benchmarks.training                  also the test macro-F1 of each recipe over three seeds
+    python -m benchmarks.training --keep FOLDER    the same; after an interruption it resumes with the remaining fits
 """
 
 from __future__ import annotations
@@ -68,13 +68,13 @@ def run(
     scored: Iterable[str] = (),
     keep: Path | None = None,
 ) -> dict[str, Any]:
-    """Every recipe's speed, and without `quick` what the `scored` ones (none said: all) reach on the test rows.
+    """Every recipe's speed and, without `quick`, the test scores of the `scored` ones (if none are named: all).
 
     Args:
         data, model: as for `-P data` and `-P teacher`.
-        seeds, epochs: of the fits that are scored.
-        times: as many times each recipe's rows are timed; a fast machine needs more of them.
-        keep: folder of the fitted teacher and of the scores so far; those are not measured again.
+        seeds, epochs: for the fits that are scored.
+        times: factor for the number of timed rows; a fast machine needs more.
+        keep: folder of the fitted teacher and of finished scores, which are not measured again.
 
     Returns:
         `recipes`: figures by recipe, medians over the rounds, and `rounds`: sentences per second in each; the ratios of
@@ -100,7 +100,7 @@ def run(
 
 
 def _rounds(workers: dict[str, Worker], times: int, end: float) -> list[dict[str, dict[str, float]]]:
-    """Three rounds; two where the third would end after that moment of `time.monotonic`."""
+    """Three rounds; two if the third would end after `end`, a time of `time.monotonic`."""
     probes = [workers["ours"].products() for _ in range(PROBES)]  # other work may slow one of them down
     here = recipes_for({name: max(probe[name] for probe in probes) for name in probes[0]})
     rounds: list[dict[str, dict[str, float]]] = []
@@ -113,7 +113,7 @@ def _rounds(workers: dict[str, Worker], times: int, end: float) -> list[dict[str
 
 
 def _round(number: int, here: dict[str, Recipe], workers: dict[str, Worker], times: int) -> dict[str, dict[str, float]]:
-    """Every recipe once: its figures, and `share_of_ceiling` of the faster product measured before it in the round."""
+    """Every recipe once: its figures, with `share_of_ceiling` of the faster product measured just before it."""
     found: dict[str, dict[str, float]] = {"product": workers["ours"].products()}
     for place, (name, recipe) in enumerate(here.items(), start=1):
         figures = workers[recipe.how].measure(name, times * recipe.rows)
@@ -126,7 +126,7 @@ def _round(number: int, here: dict[str, Recipe], workers: dict[str, Worker], tim
 
 
 def summary(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
-    """Medians over the rounds: of every figure, and of the ratios taken within a round."""
+    """Medians over the rounds of every figure, and of the ratios within a round."""
     names = [name for name in rounds[0] if name != "product" and all(name in found for found in rounds)]
     recipes: dict[str, dict[str, Any]] = {name: _medians([found[name] for found in rounds]) for name in names}
     for name, figures in recipes.items():
@@ -142,7 +142,7 @@ def _medians(rows: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
-    """How many times as fast, by `RATIOS`, and ours' shares of the ceiling."""
+    """Speed ratios as in `RATIOS`, and our shares of the ceiling."""
     here = {name: recipe for name, recipe in RECIPES.items() if name in recipes}
     speed = {name: recipes[name]["sentences_per_second"] for name in here}
     found = {key: speed[ours] / speed[other] for key, (ours, other) in RATIOS.items() if {ours, other} <= speed.keys()}
@@ -154,7 +154,7 @@ def ratios(recipes: dict[str, dict[str, float]]) -> dict[str, float]:
 
 
 def whole_fit_ratios(recipes: dict[str, dict[str, Any]]) -> dict[str, float]:
-    """`RATIOS` of whole fits, under `whole_fit_NAME`, where both were fitted; and ours' share of the ceiling."""
+    """`RATIOS` of complete fits, as `whole_fit_NAME`, if both were fitted; and our share of the ceiling."""
     speed = {name: row[WHOLE_FIT] for name, row in recipes.items() if WHOLE_FIT in row}
     pairs = {key: pair for key, pair in RATIOS.items() if set(pair) <= speed.keys()}
     found = {f"whole_fit_{key}": speed[ours] / speed[other] for key, (ours, other) in pairs.items()}
@@ -164,7 +164,7 @@ def whole_fit_ratios(recipes: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """What a person reads: a line a recipe, then the ratios."""
+    """The printed table: one line per recipe, then the ratios."""
     ceiling = figures["product_gflops"]
     columns = (("sentences/s", 11), ("tokens/s", 9), ("ceiling", 8), ("executed", 8), ("rows/step", 9), ("peak MB", 8))
     named = (*RATIOS, *SHARES, *(f"whole_fit_{name}" for name in (*RATIOS, "share_of_ceiling")))
@@ -175,8 +175,8 @@ def table(figures: dict[str, Any]) -> str:
         "",
         f"ceiling: of {max(ceiling.values()):.0f} GFLOP/s, the faster matrix product here (bf16 {ceiling['bf16']:.0f}, "
         f"fp32 {ceiling['fp32']:.0f}), the products of the whole model for the real tokens;",
-        "executed: those of them that were executed (ours leaves out what nothing reads)",
-        f"one pass of the teacher over all rows: {figures['teacher_pass_seconds']:.1f} s, in no line above",
+        "executed: the part of them that was executed (ours omits unused results)",
+        f"one pass of the teacher over all rows: {figures['teacher_pass_seconds']:.1f} s, not included above",
         "",
         *(f"{name:<41} {figures[name]:6.2f}" for name in named if name in figures),
     ]
@@ -193,19 +193,21 @@ def _line(name: str, row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """The command line."""
+    """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="speeds alone")
+    parser.add_argument("--quick", action="store_true", help="only speeds")
     parser.add_argument("--json", type=Path, help="file to write the figures to")
     parser.add_argument("--data", default="sample", help="rows, as for -P data")
     parser.add_argument("--model", default="minilm", help="encoder, as for -P teacher")
-    parser.add_argument("--times", type=int, default=1, help="as many times the rows: for a GPU, 20 or more")
+    parser.add_argument(
+        "--times", type=int, default=1, help="factor for the number of timed rows; for a GPU, 20 or more"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=2, help="of the fits that are scored")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of the fits that are scored")
     parser.add_argument("--scored", nargs="+", choices=RECIPES, default=[], metavar="RECIPE",
-                        help="which are scored (default: all): " + "; ".join(RECIPES))  # fmt: skip
+                        help="recipes to score (default: all): " + "; ".join(RECIPES))  # fmt: skip
     parser.add_argument("--keep", type=Path, help="folder for the teacher and the scores: the same command, given "
-                        "again, goes on with what is left (default: nothing is kept)")  # fmt: skip
+                        "again, resumes with the remaining fits (default: nothing is kept)")  # fmt: skip
     parser.add_argument("--home", type=Path, default=Path(".evenodd"))
     given = parser.parse_args()
     be_quiet()

@@ -1,4 +1,4 @@
-"""How often the verdict is wrong: a seeded simulation of variants that are equal, and of variants that differ.
+"""How often the verdict is wrong: a seeded simulation of equal and of different variants.
 
     python benchmarks/verdict.py --json FILE [--quick]
 
@@ -7,16 +7,16 @@ decides in `compare`, with its default settings. A draw names a winner when it d
 
     false_winner_rate   share of draws that name a winner where both variants score the same macro-F1 in the long run
     power               share of draws that name the right winner where they differ by .05 in the long run
-    loss_exceeded       share of draws whose winner loses more in the long run than the verdict said at most, where the
+    loss_exceeded       share of draws whose winner loses more in the long run than the verdict's upper bound, where the
                         other variants are cheaper and worse by half of that: they ship in most draws
 
 How a score is made. log odds = separation x (label - 1/2) + shared + own + run + noise. `shared` is the row's own
-difficulty, the same for all variants; `own` is what this variant finds hard, the same for all its seeds; `noise` is
+difficulty, the same for all variants; `own` is the variant's own difficulty, the same for all its seeds; `noise` is
 fresh for each row and seed; each run also shifts its separation and its cut, which is what makes seeds differ. The
 defaults look like fine-tuned half-depth students: macro-F1 about .77, 12 % positive, an SD over seeds of about .01,
 one label in 16 changed by the seed and one in 11 by the variant (printed as simulated). Rows are independent, as the
-bootstrap assumes; sentences of one comment are less so. `--rows`, `--seeds`, `--variants` and `--gap` ask other
-questions. With more than two variants, one is `gap` better than all the others, which are equal.
+bootstrap assumes; sentences of one comment are less so. `--rows`, `--seeds`, `--variants` and `--gap` change the
+simulation. With more than two variants, one is better than all the others by `gap`, and the others are equal.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from evenodd.settings import EvidenceSettings
 
 @dataclass(frozen=True)
 class World:
-    """What the simulated variants are like. SDs are in log odds."""
+    """Parameters of the simulated variants. SDs are in log odds."""
 
     rows: int = 1500
     seeds: int = 5
@@ -81,7 +81,7 @@ def _f1_at(cuts: np.ndarray, separation: float, spread: float, share: float) -> 
 
 
 def long_run_f1(separation: float, world: World) -> float:
-    """Mean macro-F1 of runs in the long run, with the spread over seeds: Gauss and Hermite's quadrature."""
+    """Mean macro-F1 of runs in the long run, with the spread over seeds, by Gauss-Hermite quadrature."""
     spread = math.sqrt(world.shared_sd**2 + world.own_sd**2 + world.noise_sd**2)
     nodes, weights = roots_hermitenorm(21)
     cuts = best_cut(separation, world) + world.cut_sd * nodes
@@ -91,7 +91,7 @@ def long_run_f1(separation: float, world: World) -> float:
 
 
 def separation_for(f1_macro: float, world: World) -> float:
-    """Separation at which the long-run macro-F1 is the one asked for."""
+    """Separation that gives the requested long-run macro-F1."""
     return float(brentq(lambda separation: expected_f1(separation, world) - f1_macro, 0.3, 12.0))
 
 
@@ -115,7 +115,7 @@ def draw_candidates(world: World, separations: list[float], rng: np.random.Gener
 
 
 def simulate(world: World, draws: int, seed: int) -> dict[str, float]:
-    """Rates over draws, and what the simulated variants looked like.
+    """Rates over draws, and properties of the simulated variants.
 
     Returns:
         named: share of draws that name a winner; right: share that name variant0; exceeded: share whose winner loses
@@ -151,7 +151,7 @@ def interval(share: float, draws: int) -> tuple[float, float]:
 
 
 def measure(world: World, draws: int, seed: int) -> dict[str, Any]:
-    """The rates with their intervals, and the world they hold in."""
+    """The rates with their intervals, and the parameters of the simulation."""
     started = time.perf_counter()
     equal = simulate(replace(world, gap=0.0), draws, seed)
     apart = simulate(world, draws, seed + 1)
@@ -175,7 +175,7 @@ def measure(world: World, draws: int, seed: int) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Simulate, print, and write the figures."""
+    """Simulates, prints and writes the figures."""
     parser = argparse.ArgumentParser(
         description="False winners, power and stated losses of the verdict, by simulation."
     )

@@ -1,4 +1,4 @@
-"""Three ways to train the same model on the same rows: the class-room loop, transformers' Trainer, and this project."""
+"""Three methods of training a model on the same rows: a textbook loop, transformers' Trainer, and this project."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _usual(task: str) -> TrainSettings:
 
 
 def _objective(bench: Bench, task: str) -> Objective:
-    """What is minimised; in distillation the teacher runs for every batch."""
+    """The objective; in distillation the teacher runs for every batch."""
     if task != "distil":
         return LabelObjective()
     return DistillObjective(bench.distill, bench.layers, teacher=copy.deepcopy(bench.teacher))
@@ -41,7 +41,7 @@ def _objective(bench: Bench, task: str) -> Objective:
 def classroom(
     bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int
 ) -> Trained:
-    """Padded to 128 tokens, random batches of 32, float32, the teacher runs again for every batch."""
+    """The textbook loop: rows padded to 128 tokens, random batches of 32, float32, a teacher pass for every batch."""
     objective, random, device = _objective(bench, recipe.task), np.random.default_rng(seed), model.device
     optimizer = torch.optim.AdamW(model.parameters(), lr=_usual(recipe.task).learning_rate)
     model.train()
@@ -80,11 +80,11 @@ def trainer(bench: Bench, recipe: Recipe, model: PreTrainedModel, drawn: Drawn, 
     trainer.train()
     for name in ("forward", "_original_forward"):
         model.__dict__.pop(name, None)
-    return Trained(np.concatenate(seen[: watch.steps]), watch.steps, watch.seconds)  # one more batch is made ahead
+    return Trained(np.concatenate(seen[: watch.steps]), watch.steps, watch.seconds)  # one more batch is prefetched
 
 
 def ours(bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray, seed: int, epochs: int) -> Trained:
-    """This project's `fit`: cached targets, batches by token budget, bf16 where it pays; about 32 rows a step."""
+    """This project's `fit`: cached targets, batches by token budget, bf16 if it is faster; about 32 rows per step."""
     store, labels = part_of(bench.train, rows), bench.corpus.train.labels[rows]
     same = {"freeze_embeddings": False, "token_budget": budget_for(BATCH_ROWS, store.lengths)}
     length = {"epochs": epochs, "patience": epochs}
@@ -103,7 +103,7 @@ def ours(bench: Bench, recipe: Recipe, model: PreTrainedModel, rows: np.ndarray,
 
 
 def budget_for(rows_per_step: int, lengths: np.ndarray) -> int:
-    """The smallest of a few token budgets under which batches of these rows hold so many rows on average."""
+    """The smallest of a few token budgets with which batches have `rows_per_step` of these rows on average."""
     least, most = round(rows_per_step * float(lengths.mean())), rows_per_step * int(lengths.max())
     budgets = range(max(least, 32), max(most, 32) + 1, 8)
     step = bisect(budgets, rows_per_step - 1e-9, key=lambda budget: _mean_rows(lengths, budget))
@@ -115,24 +115,24 @@ def _mean_rows(lengths: np.ndarray, token_budget: int) -> float:
 
 
 class Stopwatch(TrainerCallback):
-    """Seconds between the begin and the end of each epoch's steps; validation and checkpoints come after the end."""
+    """Seconds from the beginning to the end of each epoch's steps, without validation and checkpoints."""
 
     def __init__(self) -> None:
         self.seconds, self.steps, self.started = 0.0, 0, 0.0
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Starts it."""
+        """Starts the clock."""
         self.started = time.perf_counter()
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Stops it."""
+        """Stops the clock."""
         _wait_for_device()
         self.seconds += time.perf_counter() - self.started
         self.steps = state.global_step
 
 
 def _wait_for_device() -> None:
-    """A GPU works on after the host's last call."""
+    """Waits for a GPU, which may still be computing after the host's last call."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
@@ -147,7 +147,7 @@ class _PlainTrainer(Trainer):
 
 
 class _Rows(torch.utils.data.Dataset):
-    """Token ids of rows, as lists: what grouping by length wants."""
+    """Token ids of rows as lists, as grouping by length requires."""
 
     def __init__(self, bench: Bench, rows: np.ndarray) -> None:
         self.bench, self.rows = bench, rows
@@ -161,7 +161,7 @@ class _Rows(torch.utils.data.Dataset):
 
 
 def _collate(bench: Bench, seen: list[np.ndarray]) -> Callable[[list[dict[str, Any]]], dict[str, torch.Tensor]]:
-    """Makes batches, and notes their rows in `seen`."""
+    """Makes batches, and records their rows in `seen`."""
     labels = bench.corpus.train.labels
 
     def collate(items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:

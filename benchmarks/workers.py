@@ -38,14 +38,14 @@ QUICK_SCORED_ROWS = 128
 
 @dataclass(frozen=True)
 class Task:
-    """What every process of a run measures on.
+    """Common input of all processes of a run.
 
     Attributes:
         data, model: as for `-P data` and `-P teacher`.
-        home: caches.
-        work: for what runs leave behind; the fitted teacher lies there for the process that comes later.
+        home: folder of caches.
+        work: folder for files of runs, and for the fitted teacher, which later processes read.
         fitted: whether the teacher is fine-tuned first, for two epochs; speeds do not depend on it.
-        cached: whether the teacher passes over all rows before: peers run it for every batch.
+        cached: whether the teacher's targets are cached; peers run the teacher for every batch.
     """
 
     data: str
@@ -57,15 +57,15 @@ class Task:
 
 
 class Worker:
-    """A process that measures recipes, one after another, as it is asked.
+    """A process that measures recipes on request, one after another.
 
     Args:
-        task: what it measures on.
-        environ: variables of its own.
+        task: its input.
+        environ: environment variables of the process.
 
     Attributes:
         teacher: digest of the rows and the encoder that the teacher is fitted from.
-        teacher_pass_seconds: of its pass over all rows.
+        teacher_pass_seconds: duration of the teacher's pass over all rows.
 
     Raises:
         ValueError: rows or encoder cannot be used.
@@ -91,7 +91,7 @@ class Worker:
         self.process.join()
 
     def measure(self, name: str, rows: int | None, **how: int) -> dict[str, float]:
-        """A recipe on so many rows (None: all)."""
+        """Measures a recipe on the given number of rows (None: all)."""
         self.pipe.send((name, rows, how))
         found: dict[str, float] = self._answer()
         return found
@@ -108,7 +108,7 @@ class Worker:
         except EOFError:
             self.process.join()
             code = self.process.exitcode
-            raise RuntimeError(f"a measuring process ended with {code}; what it said is above.") from None
+            raise RuntimeError(f"a measuring process ended with {code}; see its output above.") from None
         if isinstance(found, str):
             raise ValueError(found)
         return found
@@ -141,7 +141,7 @@ def _measure_as_asked(pipe: Connection, task: Task, environ: dict[str, str]) -> 
 
 
 def _device_peak() -> dict[str, float]:
-    """Most of a GPU's memory that was in use since the last time this was asked, in MiB."""
+    """Peak GPU memory since the last call, in MiB."""
     if not torch.cuda.is_available():
         return {}
     peak = torch.cuda.max_memory_allocated() / 2**20
@@ -150,7 +150,7 @@ def _device_peak() -> dict[str, float]:
 
 
 def prepare(task: Task) -> tuple[Bench, str, float]:
-    """Rows, token ids, the teacher and its targets; what the teacher is fitted from; the seconds of its pass."""
+    """Rows, token ids, the teacher and its targets; the digest of its inputs; the seconds of its pass."""
     torch.manual_seed(0)
     cache = task.home / "cache"
     corpus = load_corpus(DataSettings(source=task.data), seed=0, cache=cache)
@@ -173,13 +173,13 @@ def prepare(task: Task) -> tuple[Bench, str, float]:
 
 
 def _looked_at(task: Task, store: TokenStore, labels: np.ndarray) -> tuple[TokenStore, np.ndarray]:
-    """All rows, or a few when only speeds are measured."""
+    """All rows, or a few if only speeds are measured."""
     rows = np.arange(len(store) if task.fitted else min(len(store), QUICK_SCORED_ROWS))
     return part_of(store, rows), labels[rows]
 
 
 def _fit_teacher(teacher: Any, data: FitData, score: Score, folder: Path) -> None:
-    """The weights of the process that was first, so that both workers distil one teacher."""
+    """Reads the first process's weights if they exist, so that both workers distil the same teacher."""
     weights = folder / "weights.pt"
     if weights.is_file():
         teacher.load_state_dict(torch.load(weights, weights_only=True, map_location=teacher.device))
@@ -204,7 +204,7 @@ def _figures(found: Measured) -> dict[str, float]:
 
 
 def be_quiet() -> None:
-    """No hub, and no bars, hints and warnings of transformers between the benchmark's own lines."""
+    """Disables the hub, and transformers' progress bars, hints and warnings."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     transformers_logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
