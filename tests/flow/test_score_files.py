@@ -116,7 +116,7 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_written(tmp_path: P
         ("*.csv", "out.csv", "Pass a folder"),
         ("three.csv", "out", "no such file"),
         ("a/x.csv,{}/b/a/x.csv", "out", "a-x.csv: score the folders separately"),
-        ("one.csv", "out.csv", "exists, but no out.csv.manifest.json"),
+        ("one.csv", "out.csv", "exists, but there is no out.csv.manifest.json"),
     ):
         with pytest.raises(ValueError, match=fault):
             scored(f"{tmp_path}/{source.format(tmp_path)}", tmp_path / output)

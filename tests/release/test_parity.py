@@ -95,7 +95,7 @@ def test_values_that_are_not_numbers_never_pass() -> None:
 
 def test_nothing_to_compare_is_refused() -> None:
     """Parity of no text holds for any graph."""
-    with pytest.raises(ValueError, match="equal shapes and one text"):
+    with pytest.raises(ValueError, match="equal shapes with at least one row"):
         compare_logits("fp32", np.empty((0, 2)), np.empty((0, 2)), SETTINGS)
     with pytest.raises(ValueError, match="equal shapes"):
         compare_logits("fp32", np.zeros((2, 2)), np.zeros((2, 3)), SETTINGS)
