@@ -66,6 +66,15 @@ async function send(path, { body, signal }) {
   }
 }
 
+async function decoded(response, signal) {
+  try {
+    return await response.json();
+  } catch {
+    if (signal?.aborted) throw new ApiError("cancelled", "Cancelled.");
+    throw new ApiError("server", "The service's answer is incomplete. Try again.");
+  }
+}
+
 /**
  * Sends a request, and retries while the service is busy.
  * @param {string} path relative to the page
@@ -76,7 +85,7 @@ async function send(path, { body, signal }) {
 export async function request(path, options = {}) {
   for (let attempt = 1; ; attempt += 1) {
     const response = await send(path, options);
-    if (response.ok) return response.json();
+    if (response.ok) return decoded(response, options.signal);
     if (!BUSY.has(response.status)) throw await faultOf(response);
     if (attempt === TRIES)
       throw new ApiError("busy", "The service is busy. Try again in a moment.", { status: response.status });

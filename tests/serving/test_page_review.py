@@ -129,6 +129,26 @@ def test_a_model_without_a_warning_shows_no_banner(fake: Fake, visit: Visit) -> 
     assert page.locator("#banner").is_hidden()
 
 
+@pytest.mark.parametrize(("cancelled", "kind"), [(True, "cancelled"), (False, "server")])
+def test_an_answer_that_breaks_off_is_an_error_of_the_page(
+    fake: Fake, visit: Visit, cancelled: bool, kind: str
+) -> None:
+    """Cancelled while its body was read, a request ended as an error of the script that nobody saw."""
+    page = visit(fake()[1])
+    found = page.evaluate(
+        """async (cancelled) => {
+            const { request } = await import("/api.js");
+            const control = new AbortController();
+            const broken = () => { if (cancelled) control.abort(); throw new DOMException("cut", "AbortError"); };
+            window.fetch = async () => ({ ok: true, json: async () => broken() });
+            try { await request("info", { signal: control.signal }); return "answered"; }
+            catch (error) { return error.kind; }
+        }""",
+        cancelled,
+    )
+    assert found == kind
+
+
 def test_an_error_takes_the_old_answer_away(fake: Fake, visit: Visit) -> None:
     """An answer beside another text would be taken for that text's."""
     page = visit(fake()[1])

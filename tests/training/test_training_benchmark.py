@@ -285,7 +285,7 @@ def test_each_benchmark_of_a_run_writes_a_file_of_its_own() -> None:
         "training": ["--quick", "--json", "out/figures-training.json"],
         "verdict": ["--quick", "--json", "out/figures-verdict.json"],
     }
-    assert set(commands([])) == {"training", "scale", "inference", "serving", "verdict"}
+    assert set(commands([])) == {"training", "scale", "inference", "scoring", "serving", "verdict"}
 
 
 @pytest.mark.slow

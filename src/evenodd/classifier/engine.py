@@ -180,7 +180,7 @@ def _open_sessions(bundle: Bundle, graph: str, provider: str, threads: int) -> d
     sessions = {}
     for kind in bundle.graph_kinds(graph):
         path = bundle.graph_path(kind)
-        sessions[kind] = open_session(path, asked=provider, threads=threads)
+        sessions[kind] = open_session(path, asked=provider, threads=threads, flush_denormals=True)
         _check_inputs(sessions[kind], bundle.description["inputs"], path.name)
     return sessions
 

@@ -85,13 +85,14 @@ def missing_for_cuda() -> str | None:
     return None
 
 
-def open_session(path: Path, *, asked: str = "cpu", threads: int = 0) -> GraphSession:
+def open_session(path: Path, *, asked: str = "cpu", threads: int = 0, flush_denormals: bool = False) -> GraphSession:
     """Opens a session on the requested provider.
 
     Args:
         path: the graph.
         asked: `auto`, `cpu`, `cuda` or `tensorrt`.
         threads: ONNX Runtime threads on the CPU; 0: one per core.
+        flush_denormals: treat denormal numbers as 0; this holds for all later arithmetic of the calling thread.
 
     Raises:
         ValueError: ONNX Runtime cannot load the file.
@@ -100,7 +101,7 @@ def open_session(path: Path, *, asked: str = "cpu", threads: int = 0) -> GraphSe
     provider = choose_provider(asked)
     if provider != "cpu":
         _prepare_gpu(provider)
-    options = _session_options(threads)
+    options = _session_options(threads, flush_denormals=flush_denormals)
     wanted = _provider_list(provider)
     with tempfile.TemporaryDirectory() as folder:
         options.enable_profiling = True
@@ -124,7 +125,7 @@ def open_session(path: Path, *, asked: str = "cpu", threads: int = 0) -> GraphSe
     return opened
 
 
-def _session_options(threads: int) -> ort.SessionOptions:
+def _session_options(threads: int, *, flush_denormals: bool) -> ort.SessionOptions:
     """Options for one run at a time on few threads: no memory pattern, because shapes change, and no spinning."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
@@ -132,7 +133,7 @@ def _session_options(threads: int) -> ort.SessionOptions:
     options.enable_mem_pattern = False
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.set_denormal_as_zero", "1")
+    options.add_session_config_entry("session.set_denormal_as_zero", "1" if flush_denormals else "0")
     return options
 
 
