@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import socket
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -75,6 +76,14 @@ def _no_gpu() -> str | None:
     import torch
 
     return None if torch.cuda.is_available() else "no CUDA device"
+
+
+@pytest.fixture(autouse=True)
+def denormal_numbers() -> Iterator[None]:
+    """The service's graphs flush denormal numbers to 0, which holds for the whole thread; other tests need them."""
+    yield
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
