@@ -98,7 +98,7 @@ docs: $(INSTALLED)  ## the API reference in docs/api
 	$(BIN)/python docs/reference.py
 
 pictures: $(INSTALLED)  ## take the pictures in docs/pictures from a run, with chromium
-	$(BIN)/python docs/pictures.py $(ARGS)
+	$(BIN)/python -m docs.pictures $(ARGS)
 
 clean:  ## remove checkpoints and caches; runs, models, bundles, reports and studies stay
 	rm -rf .evenodd/cache .evenodd/fits .evenodd/trials .evenodd/locks .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -17,7 +17,6 @@ answers only the first 4,000 rows of each size. Spark is skipped without pyspark
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib.util
 import json
 import os
@@ -26,30 +25,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import files
-from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from benchmarks.contenders import ALONE, CEILING, PIPELINE, PIPELINE_32, PYFUNC, RAY, SHARD, SPARK, prepare, write_rows
 from benchmarks.figures import tell, write_figures
-from benchmarks.serving import megabytes, read_texts
+from benchmarks.processes import peak_of, stop
+from benchmarks.serving import read_texts
 
 ROOT = Path(__file__).parents[1]
 SIZES, QUICK_SIZES = (10_000, 100_000, 1_000_000), (2_000, 20_000)
 PIPELINE_ROWS, QUICK_PIPELINE_ROWS = 4_000, 200
-SHARD, BATCH = 8192, 32
 CEILING_SECONDS, QUICK_CEILING_SECONDS = 10.0, 2.0
-SECONDS_BETWEEN = 0.5
-PIPELINE, PIPELINE_32, PYFUNC, SPARK = "pipeline", "pipeline, batches of 32", "pyfunc on a frame", "spark_udf"
 ONE, TWO = "score, 1 worker", "score, 2 workers"
-ALONE = "reading and writing alone"
-CEILING, CEILING_TWO = "ceiling, 1 process", "ceiling, 2 processes"
+CEILING_TWO = "ceiling, 2 processes"
 WORKERS = {ONE: 1, TWO: 2}
 
 
@@ -87,157 +81,6 @@ BARS = {
 }
 
 
-def write_rows(path: Path, texts: list[str], rows: int) -> None:
-    """JSON lines of so many different texts: the given ones repeated, each with a number."""
-    with path.open("w", encoding="utf-8") as file:
-        for number, text in enumerate(islice(cycle(texts), rows)):
-            file.write(json.dumps({"text": f"{text} {number}"}, ensure_ascii=False) + "\n")
-
-
-def first_texts(path: Path, rows: int | None = None) -> list[str]:
-    """The first texts of a file written by `write_rows`."""
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line)["text"] for line in islice(file, rows)]
-
-
-def prepare(work: Path, texts: list[str], versions: tuple[str, str] | None = None) -> None:
-    """The student as the contenders open it: `torch`, `bundle` and `mlflow` in `work`."""
-    import mlflow
-
-    from benchmarks.models import MEASURED_TEXTS, fitted_here, registered, write_model_bundle
-    from evenodd.registered.pyfunc import CONFIG
-    from evenodd.tracking.models import CODE, LOADER, copy_code
-
-    _, student = registered(versions) if versions else fitted_here()
-    student.model.eval().save_pretrained(work / "torch")
-    student.tokenizer.save_pretrained(str(work / "torch"))
-    write_model_bundle(student, work / "bundle", texts[:MEASURED_TEXTS])
-    code = copy_code(work / CODE)
-    mlflow.pyfunc.save_model(
-        str(work / "mlflow"),
-        loader_module=LOADER,
-        data_path=str(work / "bundle"),
-        code_paths=[str(path) for path in sorted(code.iterdir())],
-        model_config=CONFIG,
-        pip_requirements=["mlflow"],
-    )
-
-
-def score_with_pipeline(work: Path, rows: Path, count: int, batch: int | None) -> float:
-    """Seconds of transformers' pipeline for the first rows, with its own batch size or a given one."""
-    import pandas as pd
-    from transformers import pipeline
-
-    classify = pipeline("text-classification", model=str(work / "torch"), device="cpu")
-    options = {"truncation": True, "max_length": 128} | ({"batch_size": batch} if batch else {})
-    classify(first_texts(rows, BATCH), **options)
-    start = time.perf_counter()
-    found = classify(first_texts(rows, count), **options)
-    pd.DataFrame(found).to_parquet(work / "pipeline.parquet")
-    return time.perf_counter() - start
-
-
-def score_with_pyfunc(work: Path, rows: Path) -> float:
-    """Seconds of `mlflow.pyfunc` for one frame of all rows."""
-    import mlflow
-    import pandas as pd
-
-    model = mlflow.pyfunc.load_model(str(work / "mlflow"))
-    model.predict(first_texts(rows, BATCH))
-    start = time.perf_counter()
-    frame = pd.read_json(rows, lines=True, dtype=False)
-    model.predict(frame[["text"]]).to_parquet(work / "pyfunc.parquet")
-    return time.perf_counter() - start
-
-
-def score_with_spark(work: Path, rows: Path) -> float:
-    """Seconds of `spark_udf` in a local Spark on all cores."""
-    import mlflow
-    from pyspark.sql import SparkSession
-
-    os.environ |= {"PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1"}
-    spark = SparkSession.builder.master("local[*]").config("spark.ui.enabled", "false").getOrCreate()
-    try:
-        answer = mlflow.pyfunc.spark_udf(spark, str(work / "mlflow"), env_manager="local")
-        start = time.perf_counter()
-        table = spark.read.json(str(rows)).repartition(len(os.sched_getaffinity(0)))
-        found = table.withColumn("answer", answer("text")).select("text", "answer.*")
-        found.write.mode("overwrite").parquet(str(work / "spark.parquet"))
-        return time.perf_counter() - start
-    finally:
-        spark.stop()
-
-
-def ceiling_rate(work: Path, rows: Path, graph: str, seconds: float) -> float:
-    """Texts per second of the graph on one thread: the faster of whole shards and of sorted batches."""
-    from evenodd.classifier.bundle import read_bundle
-    from evenodd.classifier.engine import Engine, EngineOptions
-
-    engine = Engine(read_bundle(work / "bundle"), EngineOptions(graph=graph))
-    texts = sorted(first_texts(rows, SHARD), key=len)
-    return max(_rate(engine.score, texts, size, seconds / 2) for size in (SHARD, BATCH))
-
-
-def _rate(score: Callable[[list[str]], Any], texts: list[str], size: int, seconds: float) -> float:
-    """Texts per second; whole passes over the texts, so that short and long ones count as often as they occur."""
-    batches = [texts[start : start + size] for start in range(0, len(texts), size)]
-    score(batches[-1])
-    count, start = 0, time.perf_counter()
-    while time.perf_counter() < start + seconds:
-        for batch in batches:
-            score(batch)
-        count += len(texts)
-    return count / (time.perf_counter() - start)
-
-
-def start_ray_idle() -> float:
-    """Seconds that Ray takes to start two workers and to end."""
-    import ray
-
-    from evenodd.flow.logs import ENVIRONMENT
-    from evenodd.flow.schedule.runtime import start_ray
-
-    os.environ |= ENVIRONMENT
-    start = time.perf_counter()
-    start_ray(None, cpus=2)
-    task = ray.remote(num_cpus=1)(lambda seconds: time.sleep(seconds))
-    ray.get([task.remote(0.1) for _ in range(2)])
-    ready = time.perf_counter() - start
-    time.sleep(4 * SECONDS_BETWEEN)
-    start = time.perf_counter()
-    ray.shutdown()
-    return ready + time.perf_counter() - start
-
-
-def read_and_write(work: Path, rows: Path) -> float:
-    """Seconds of `score` without a graph: every text gets the answer of the first one."""
-    import pyarrow as pa
-
-    from evenodd.flow import score
-    from evenodd.flow.scorer import find_model
-    from evenodd.flow.scoring.plan import find_places, make_plan
-    from evenodd.flow.scoring.worker import answer_texts
-    from evenodd.settings import resolve_settings
-
-    output = str(work / "alone.parquet")
-    settings = resolve_settings({"input": str(rows), "output": output})
-    model = find_model(str(work / "bundle"), "none")
-    answer = answer_texts(model.open(), ["text"])
-
-    def copied(shards: Any, *about: Any) -> Iterator[tuple[Any, pa.Table]]:
-        for shard in shards:
-            yield shard, answer.take(pa.array([0] * len(shard.texts)))
-
-    score.scored_shards = copied  # type: ignore[assignment]
-    plan = make_plan(find_places(str(rows), output, None), model, settings)
-    start = time.perf_counter()
-    score.score_plan(plan, model, settings)
-    seconds = time.perf_counter() - start
-    Path(output).unlink()
-    Path(f"{output}.manifest.json").unlink()
-    return seconds
-
-
 def left_out() -> dict[str, str]:
     """Contenders that cannot run here, each with the reason."""
     reasons = {}
@@ -248,25 +91,6 @@ def left_out() -> dict[str, str]:
     if importlib.util.find_spec("ray") is None:
         reasons[TWO] = "ray is not installed: make install"
     return reasons
-
-
-@contextlib.contextmanager
-def peak_of(process: psutil.Process) -> Iterator[list[float]]:
-    """The largest memory of a process and its children, in MB, in a list of one."""
-    peak, done = [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(SECONDS_BETWEEN):
-            with contextlib.suppress(psutil.Error):
-                peak[0] = max(peak[0], megabytes(process))
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    try:
-        yield peak
-    finally:
-        done.set()
-        thread.join()
 
 
 def measured(command: list[str], work: Path) -> tuple[str, dict[str, float]]:
@@ -291,19 +115,21 @@ def measured(command: list[str], work: Path) -> tuple[str, dict[str, float]]:
             out, _ = process.communicate()
     finally:
         if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            stop(process)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)}: ended with {process.returncode}; the reason is above.")
     told = out.strip().splitlines()
     return told[-1] if told else "", {"wall_seconds": time.perf_counter() - start, "peak_mb": peak[0]}
 
 
+def contender(name: str, work: Path, rows: Path, *more: str) -> list[str]:
+    """The command of a contender."""
+    return [sys.executable, "-m", "benchmarks.contenders", name, "--work", str(work), "--file", str(rows), *more]
+
+
 def measure_peer(name: str, work: Path, rows: Path, count: int) -> dict[str, float]:
     """Figures of a peer on the first rows of a file."""
-    own = [sys.executable, "-m", "benchmarks.scoring", "--contender", name, "--work", str(work), "--file", str(rows)]
-    told, found = measured([*own, "--rows", str(count)], work)
+    told, found = measured(contender(name, work, rows, "--rows", str(count)), work)
     return {"rows": count, "texts_per_second": count / float(told), **found}
 
 
@@ -326,8 +152,7 @@ def measure_score(name: str, work: Path, rows: Path) -> dict[str, Any]:
 
 def measure_ceiling(work: Path, rows: Path, graph: str, seconds: float, processes: int) -> float:
     """Texts per second of so many processes at once."""
-    own = [sys.executable, "-m", "benchmarks.scoring", "--contender", CEILING, "--work", str(work), "--file", str(rows)]
-    command = [*own, "--graph", graph, "--seconds", str(seconds)]
+    command = contender(CEILING, work, rows, "--graph", graph, "--seconds", str(seconds))
     environ = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"}
     started = [
         subprocess.Popen(command, cwd=work, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(processes)
@@ -385,7 +210,7 @@ def ratios(sizes: dict[int, dict[str, dict[str, Any]]]) -> dict[str, float | Non
 
 def ray_cost(work: Path) -> dict[str, float]:
     """What Ray costs without work: seconds of a command, memory, and megabytes of the install."""
-    told, found = measured([sys.executable, "-m", "benchmarks.scoring", "--contender", "ray"], work)
+    told, found = measured(contender(RAY, work, work), work)
     installed = sum(Path(str(file.locate())).stat().st_size for file in files("ray") or () if file.locate().is_file())
     return {"seconds": float(told), "memory_mb": found["peak_mb"], "installed_mb": installed / 1e6}
 
@@ -431,19 +256,6 @@ def table(figures: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def contend(given: argparse.Namespace) -> float:
-    """Runs one contender in this process: its seconds, or for a ceiling its texts per second."""
-    if given.contender == CEILING:
-        return ceiling_rate(given.work, given.file, given.graph, given.seconds)
-    if given.contender == "ray":
-        return start_ray_idle()
-    if given.contender in (PIPELINE, PIPELINE_32):
-        batch = BATCH if given.contender == PIPELINE_32 else None
-        return score_with_pipeline(given.work, given.file, int(given.rows), batch)
-    peers = {PYFUNC: score_with_pyfunc, SPARK: score_with_spark, ALONE: read_and_write}
-    return peers[given.contender](given.work, given.file)
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -454,13 +266,7 @@ def main() -> None:
     parser.add_argument("--texts", type=Path, help="JSON lines with `text`; the bundled sample when not given")
     parser.add_argument("--versions", help="registered versions of the full model and the student, such as teacher,odd")
     parser.add_argument("--work", type=Path, help="folder for files, about 1 GB; a temporary one when not given")
-    for name in ("--contender", "--file", "--graph", "--seconds"):
-        kind = {"--file": Path, "--seconds": float}.get(name, str)
-        parser.add_argument(name, type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.contender:
-        print(contend(given))
-        return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     quick = (QUICK_SIZES, QUICK_PIPELINE_ROWS, QUICK_CEILING_SECONDS)
     full = (SIZES, PIPELINE_ROWS, CEILING_SECONDS)

@@ -17,15 +17,13 @@ import importlib.util
 import json
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,6 +32,7 @@ import psutil
 
 from benchmarks.figures import write_figures
 from benchmarks.models import prepare
+from benchmarks.processes import megabytes, running
 
 ROOT = Path(__file__).parents[1]
 CONCURRENCIES = (16, 64)
@@ -96,14 +95,9 @@ def contenders(work: Path) -> list[Contender]:
     ]
 
 
-@contextlib.contextmanager
-def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """Starts a service and waits until it is ready; yields its port and process. It is stopped with the block."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [part.format(port=port) for part in contender.command]
-    environ = {
+def environment(contender: Contender, work: Path) -> dict[str, str]:
+    """Environment variables of a contender."""
+    return {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
         "BENCH_MODELS": str(work),
@@ -113,55 +107,19 @@ def running(contender: Contender, work: Path) -> Iterator[tuple[int, psutil.Proc
         "BENTOML_DO_NOT_TRACK": "True",
         **contender.environ,
     }
-    log = work / "log.txt"
-    with log.open("wb") as output:
-        started = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    try:
-        _wait_ready(started, f"http://127.0.0.1:{port}{contender.ready}", log)
-        yield port, psutil.Process(started.pid)
-    finally:
-        _stop(started)
 
 
-def _wait_ready(started: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and started.poll() is None:
-        with (
-            contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(url, timeout=5),
-        ):
-            return
-        time.sleep(0.3)
-    raise RuntimeError(f"{url} does not answer:\n{log.read_text(errors='replace')[-2000:]}")
-
-
-def _stop(started: subprocess.Popen[bytes]) -> None:
-    """Stops the whole process group, because some peers leave their workers behind."""
-    for stop in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(started.pid, stop)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            started.wait(15)
-            if stop == signal.SIGKILL:
-                return
-
-
-def megabytes(process: psutil.Process) -> float:
-    """Proportional set size of a process and its children: shared pages count once."""
-    total = 0
-    for member in [process, *process.children(recursive=True)]:
-        with contextlib.suppress(psutil.Error):
-            total += member.memory_full_info().pss
-    return total / 1e6
+def serve(contender: Contender, work: Path) -> contextlib.AbstractContextManager[tuple[int, psutil.Process]]:
+    """Runs a contender's service; see `processes.running`."""
+    environ = environment(contender, work)
+    return running(contender.command, ready=contender.ready, folder=ROOT, environ=environ, log=work / "log.txt")
 
 
 def measure(contender: Contender, work: Path, texts: list[str], seconds: float) -> dict[str, Any]:
     """One round's figures at each concurrency and the memory at the end, under the contender's name."""
     bodies = work / "bodies.jsonl"
     bodies.write_text("\n".join(json.dumps(contender.body(text)) for text in texts), encoding="utf-8")
-    with running(contender, work) as (port, process):
+    with serve(contender, work) as (port, process):
         load = [sys.executable, str(ROOT / "benchmarks" / "load.py"), "--port", str(port), "--path", contender.path]
         load += ["--bodies", str(bodies), "--seconds", str(seconds)]
         found: dict[str, Any] = {

@@ -19,7 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serving import OURS, ROOT, Contender, megabytes, read_texts, running
+from benchmarks.processes import megabytes
+from benchmarks.serving import OURS, ROOT, Contender, read_texts, serve
 
 MOST_GROWTH = 0.02
 SAMPLE_SECONDS = 30.0
@@ -52,7 +53,7 @@ def soak(bundle: Path, work: Path, *, minutes: float, settle: float, share: floa
     contender = Contender(OURS, (*ours, "--port", "{port}"), environ={"EVENODD_BUNDLE": str(bundle)})
     bodies = work / "bodies.jsonl"
     bodies.write_text("\n".join(json.dumps({"texts": [text]}) for text in read_texts(None, 2000)), encoding="utf-8")
-    with running(contender, work) as (port, process):
+    with serve(contender, work) as (port, process):
         rate = share * report(load("load.py", port, bodies, **CAPACITY))["requests_per_second"]
         at_work = load("open_load.py", port, bodies, rate=rate, seconds=60 * minutes)
         started, memory = time.monotonic(), []

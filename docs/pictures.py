@@ -7,23 +7,19 @@ report and MLflow's UI are opened in headless Chromium, as wide as a desktop and
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from playwright.sync_api import Browser, Page, sync_playwright
+
+from benchmarks.processes import running
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = Path(__file__).with_name("pictures")
@@ -71,9 +67,10 @@ def picture_report(browser: Browser, folder: Path) -> None:
 
 def picture_service(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
     """The page with an answer."""
-    port = _free_port()
     command = [sys.executable, "-m", "pipelines", "serve"]
-    with _running(command, folder, {**environ, "BENTOML_PORT": str(port)}, f"http://127.0.0.1:{port}/readyz"):
+    log = folder / "serve.log"
+    environ = {**environ, "BENTOML_PORT": "{port}"}
+    with running(command, ready="/readyz", folder=folder, environ=environ, log=log) as (port, _):
         for end, window in WINDOWS.items():
             page = browser.new_page(viewport=window)
             page.goto(f"http://127.0.0.1:{port}/")
@@ -85,9 +82,9 @@ def picture_service(browser: Browser, folder: Path, environ: dict[str, str]) -> 
 
 def picture_mlflow(browser: Browser, folder: Path, environ: dict[str, str]) -> None:
     """The list of runs, the compared variants, the run of the chain, and the registered model."""
-    address = f"http://127.0.0.1:{_free_port()}"
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", address.rpartition(":")[2]]
-    with _running(command, folder, environ, f"{address}/health"):
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", "{port}"]
+    with running(command, ready="/health", folder=folder, environ=environ, log=folder / "mlflow.log") as (port, _):
+        address = f"http://127.0.0.1:{port}"
         for name, route in _routes(environ["MLFLOW_TRACKING_URI"]).items():
             for end, window in WINDOWS.items():
                 page = browser.new_page(viewport=window | {"height": HEIGHTS.get(name, window["height"])})
@@ -125,42 +122,6 @@ def _save(page: Page, name: str) -> None:
     page.screenshot(path=PICTURES / f"{name}.png")
     page.close()
     print(PICTURES / f"{name}.png")
-
-
-@contextlib.contextmanager
-def _running(command: list[str], folder: Path, environ: dict[str, str], ready: str) -> Iterator[None]:
-    """A server, from its first good answer to the end of the block.
-
-    Raises:
-        RuntimeError: it ended or does not answer within three minutes.
-    """
-    process = subprocess.Popen(command, cwd=folder, env=environ)
-    try:
-        end = time.monotonic() + 180
-        while not _answers(ready):
-            if process.poll() is not None or time.monotonic() > end:
-                raise RuntimeError(f"{' '.join(command)}: no answer from {ready}.")
-            time.sleep(0.5)
-        yield
-    finally:
-        process.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(60)
-        process.kill()
-
-
-def _answers(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from evenodd.classifier.faults import first_line
+
 logger = logging.getLogger(__name__)
 
 NEW, ACCEPTED, REFUSED = STATES = ("new", "accepted", "refused")
@@ -148,8 +150,7 @@ class Store:
                 yield connection
                 connection.commit()
         except self._faults as fault:
-            reason = (str(fault).strip().splitlines() or [type(fault).__name__])[0]
-            raise RuntimeError(f"the store of corrections cannot be used ({reason})") from None
+            raise RuntimeError(f"the store of corrections cannot be used ({first_line(fault)})") from None
 
     def _make_tables(self, connection: Connection) -> None:
         columns = [f"{name} {TYPES.get(name, 'TEXT')}" for name in COLUMNS]

@@ -20,6 +20,22 @@ BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+GAUGES: dict[str, tuple[str, list[str]]] = {
+    "started_seconds": ("Start of the newest worker, seconds since 1970", []),
+    "queue_wait_estimate_seconds": ("Wait of a short request now, in the worker with the longest queue", ["variant"]),
+    "queue_still_seconds": ("Seconds that requests have waited in a worker without any progress", ["variant"]),
+    "provider_info": ("1 for the provider, graph and version in use", ["variant", "provider", "graph", "version"]),
+    "registry_checked_seconds": ("Last answer of the registry, seconds since 1970", []),
+    "model_since_seconds": ("When the served version was found, seconds since 1970", []),
+    "model_refusals": ("Versions of the followed model refused since the service started", []),
+    "drift_psi": (
+        "Population stability index against validation, of the worker where it is largest",
+        ["variant", "of"],
+    ),
+}
+"""Gauges by name: meaning and labels. Of several workers the largest value is shown."""
+
+
 class Instruments:
     """All metric families, created once per process.
 
@@ -33,63 +49,27 @@ class Instruments:
         from prometheus_client import Counter as PromCounter
         from prometheus_client import Gauge, Histogram
 
-        on = ["variant"]
-        self.decisions = PromCounter("evenodd_decisions", "Texts by decision", [*on, "decision"])
-        self.scores = Histogram("evenodd_score", "Calibrated score of a text", on, buckets=SCORE_BUCKETS)
-        self.lengths = Histogram("evenodd_text_tokens", "Length of a text in tokens", on, buckets=LENGTH_BUCKETS)
-        self.batch = Histogram("evenodd_batch_windows", "Token windows in one batch", on, buckets=BATCH_BUCKETS)
-        self.merged = Histogram("evenodd_batch_requests", "Requests in one batch", on, buckets=BATCH_BUCKETS)
-        self.again = PromCounter(
-            "evenodd_run_again_windows", "Windows that the graph `checked` repeated in float32", on
-        )
-        self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to first run", on, buckets=SECONDS_BUCKETS)
-        self.shed = PromCounter("evenodd_shed_texts", "Texts refused, by reason", [*on, "reason"])
-        self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts not run because the client had disconnected", on)
+        of = ["variant"]
+        self.decisions = PromCounter("evenodd_decisions", "Texts by decision", [*of, "decision"])
+        self.scores = Histogram("evenodd_score", "Calibrated score of a text", of, buckets=SCORE_BUCKETS)
+        self.lengths = Histogram("evenodd_text_tokens", "Length of a text in tokens", of, buckets=LENGTH_BUCKETS)
+        self.batch = Histogram("evenodd_batch_windows", "Token windows in one batch", of, buckets=BATCH_BUCKETS)
+        self.merged = Histogram("evenodd_batch_requests", "Requests in one batch", of, buckets=BATCH_BUCKETS)
+        self.wait = Histogram("evenodd_queue_wait_seconds", "From arrival to first run", of, buckets=SECONDS_BUCKETS)
+        self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
+        self.again = PromCounter("evenodd_run_again_windows", "Windows that `checked` repeated in float32", of)
+        self.shed = PromCounter("evenodd_shed_texts", "Texts refused, by reason", [*of, "reason"])
+        self.abandoned = PromCounter("evenodd_abandoned_texts", "Texts not run because the client had disconnected", of)
         self.answers = PromCounter("evenodd_answers", "Answers by path and status", ["path", "status"])
         self.refused = PromCounter("evenodd_refused_requests", "Requests refused, by reason", ["path", "reason"])
-        self.seconds = Histogram("evenodd_answer_seconds", "From request to answer", ["path"], buckets=SECONDS_BUCKETS)
-        self.started = Gauge(
-            "evenodd_started_seconds", "Start of the newest worker, seconds since 1970", multiprocess_mode="livemax"
-        )
-        self.queue = Gauge(
-            "evenodd_queue_wait_estimate_seconds",
-            "Seconds that a short request would wait now, in the worker with the longest queue",
-            on,
-            multiprocess_mode="livemax",
-        )
-        self.still = Gauge(
-            "evenodd_queue_still_seconds",
-            "Seconds that requests have waited in a worker without any progress",
-            on,
-            multiprocess_mode="livemax",
-        )
-        self.provider = Gauge(
-            "evenodd_provider_info",
-            "1 for the provider, graph and version in use",
-            [*on, "provider", "graph", "version"],
-            multiprocess_mode="livemax",
-        )
-        self.checked = Gauge(
-            "evenodd_registry_checked_seconds",
-            "Last answer of the registry, seconds since 1970",
-            multiprocess_mode="livemax",
-        )
-        self.changed = Gauge(
-            "evenodd_model_since_seconds",
-            "When the served version was found, seconds since 1970",
-            multiprocess_mode="livemax",
-        )
-        self.refusals = Gauge(
-            "evenodd_model_refusals",
-            "Versions of the followed model refused since the service started",
-            multiprocess_mode="livemax",
-        )
-        self.drift = Gauge(
-            "evenodd_drift_psi",
-            "Population stability index of recent texts against validation texts, in the worker where it is largest",
-            [*on, "of"],
-            multiprocess_mode="livemax",
-        )
+        gauges = {
+            name: Gauge(f"evenodd_{name}", words, labels, multiprocess_mode="livemax")
+            for name, (words, labels) in GAUGES.items()
+        }
+        self.started, self.changed = gauges["started_seconds"], gauges["model_since_seconds"]
+        self.queue, self.still = gauges["queue_wait_estimate_seconds"], gauges["queue_still_seconds"]
+        self.checked, self.refusals = gauges["registry_checked_seconds"], gauges["model_refusals"]
+        self.provider, self.drift = gauges["provider_info"], gauges["drift_psi"]
 
     def answered(self, path: str, status: int, reason: str | None = None, seconds: float | None = None) -> None:
         """Counts an answer.

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 from evenodd.classifier.bundle import read_bundle
 from evenodd.classifier.choice import Choice
 from evenodd.classifier.engine import open_engine
+from evenodd.classifier.faults import first_line
 from evenodd.classifier.manifest import MANIFEST
 
 from .following import NUDGE, Refusal, State, following_folder, only_one, read_state, write_state
@@ -111,7 +112,7 @@ class MlflowRegistry:
                 f"name = '{self._name.replace(chr(39), chr(39) * 2)}' and tags.torch_version = '{found.version}'"
             )
         except (MlflowException, OSError) as fault:
-            raise RegistryError(_first_line(fault)) from fault
+            raise RegistryError(first_line(fault)) from fault
         numbers = [int(export.version) for export in exports if export.tags.get("kind") == "onnx"]
         return Found(str(found.version), str(max(numbers)) if numbers else None)
 
@@ -128,7 +129,7 @@ class MlflowRegistry:
         try:
             return Path(download_artifacts(f"models:/{self._name}/{version}", dst_path=str(target)))
         except (MlflowException, OSError) as fault:
-            raise RegistryError(_first_line(fault)) from fault
+            raise RegistryError(first_line(fault)) from fault
 
 
 def open_once(folder: Path, settings: Settings) -> Choice:
@@ -242,10 +243,6 @@ def _nudged(folder: Path) -> float:
         return (folder / NUDGE).stat().st_mtime_ns
     except FileNotFoundError:
         return 0.0
-
-
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0][:300]
 
 
 def open_follower(settings: Settings, folder: Path) -> Follower:

@@ -40,8 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
         _say(f"{name}: {how}. Run the same command again to resume from the last checkpoint.")
         sys.exit(128 + number)
-    except Exception as error:
-        if os.environ.get("EVENODD_TRACEBACK") or not isinstance(error, _reported()):
+    except _reported() as error:
+        if os.environ.get("EVENODD_TRACEBACK"):
             raise
         _say(f"{name}: {in_one_line(error)}")
         sys.exit(getattr(error, "exit_code", 2))

@@ -8,20 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.scoring import (
-    BARS,
-    CEILING,
-    CEILING_TWO,
-    ONE,
-    PIPELINE,
-    SPARK,
-    TWO,
-    _rate,
-    first_texts,
-    ratios,
-    table,
-    write_rows,
-)
+from benchmarks.contenders import CEILING, PIPELINE, SPARK, _rate, first_texts, write_rows
+from benchmarks.scoring import BARS, CEILING_TWO, ONE, TWO, ratios, table
 
 
 def row(rate: float, peak: float = 500.0, rows: int = 10) -> dict[str, Any]:

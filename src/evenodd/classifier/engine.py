@@ -11,6 +11,7 @@ import numpy as np
 
 from evenodd.classifier.bundle import Bundle
 from evenodd.classifier.choice import Choice, choose_faster, name_graph
+from evenodd.classifier.faults import first_line
 from evenodd.classifier.manifest import CHECKED, TOKENIZER
 from evenodd.classifier.scoring import Reading, Scoring
 from evenodd.classifier.session import DEVICES, GraphSession, choose_provider, graph_errors, open_session
@@ -149,7 +150,7 @@ class Engine(Scoring):
         except graph_errors() as fault:
             raise ValueError(
                 f"bundle {self.bundle.folder}: max_length={longest}: the graph does not accept such a window "
-                f"({str(fault).splitlines()[0][:200]}). Export it again."
+                f"({first_line(fault)}). Export it again."
             ) from None
 
 

@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
+from evenodd.classifier.faults import first_line
+
 logger = logging.getLogger(__name__)
 
 ORT_NAMES = {
@@ -167,10 +169,10 @@ def graph_errors() -> tuple[type[Exception], ...]:
 
 
 def _load_failure(path: Path, provider: str, fault: BaseException) -> Exception:
-    first_line = str(fault).strip().splitlines()[0][:300]
-    if provider != "cpu" and "provider" in first_line.lower():
-        return RuntimeError(_refusal(provider, first_line))
-    return ValueError(f"graph {path}: ONNX Runtime cannot load it ({first_line}). Export it again.")
+    reason = first_line(fault)
+    if provider != "cpu" and "provider" in reason.lower():
+        return RuntimeError(_refusal(provider, reason))
+    return ValueError(f"graph {path}: ONNX Runtime cannot load it ({reason}). Export it again.")
 
 
 def _first_run(opened: GraphSession, path: Path) -> None:

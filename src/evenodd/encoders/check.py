@@ -10,7 +10,8 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
-from evenodd.encoders.encoder import first_line, layers_path, load_tokenizer
+from evenodd.classifier.faults import first_line
+from evenodd.encoders.encoder import layers_path, load_tokenizer
 
 POSITION_TABLES = ("position_embeddings", "position_embedding", "embed_positions", "wpe")
 SHOWN = 5

@@ -13,6 +13,7 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from evenodd.classifier.faults import first_line
 from evenodd.encoders.head import align_head, label_names
 from evenodd.task import Task
 
@@ -59,7 +60,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     """
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(folder)
-    except Exception as error:
+    except Exception as error:  # tokenizers and sentencepiece raise Exception itself
         pieces = [path.name for pattern in SENTENCEPIECE for path in Path(folder).glob(pattern)]
         way = f"its tokenizer cannot be loaded ({first_line(error)})"
         if pieces and not (Path(folder) / "tokenizer.json").is_file():
@@ -68,11 +69,6 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
     if len(tokenizer) <= len(tokenizer.all_special_ids):
         raise ValueError(f"teacher='{folder}': there is no tokenizer in it. Copy the model's tokenizer.json there.")
     return tokenizer
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the error's class name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def best_attention(device: str, *, maps: bool = False) -> str:

@@ -163,5 +163,5 @@ def _is_folder(system: Any, path: str) -> bool:
         return False
     try:
         return bool(system.isdir(path))
-    except (OSError, RuntimeError, NotImplementedError):
+    except (OSError, RuntimeError):  # then it is read as a file, and the fault is reported
         return False

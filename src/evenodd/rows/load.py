@@ -11,6 +11,7 @@ import datasets
 import datasets.exceptions
 import httpx2
 
+from evenodd.classifier.faults import first_line
 from evenodd.hub import HUB_NAME, hub_commit, unreachable
 from evenodd.rows.chunks import Reader
 from evenodd.rows.files import KINDS, FilesReader, Found, digest_files, find_files, open_file
@@ -77,8 +78,7 @@ def _open_hub(settings: DataSettings, cache: Path) -> Source:
     try:
         loaded = datasets.load_dataset(name, revision=commit, cache_dir=str(cache / "hub"))
     except (datasets.exceptions.DatasetNotFoundError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ValueError(f"data={name!r}: the data set cannot be read ({reason}).") from error
+        raise ValueError(f"data={name!r}: the data set cannot be read ({first_line(error)}).") from error
     except (httpx2.HTTPError, OSError) as error:
         raise unreachable("data", name) from error
     parts = [(split, DatasetPart(rows)) for split, rows in loaded.items()]

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from evenodd.classifier.faults import first_line
 from evenodd.rows.chunks import CHUNK_ROWS, Chunk, typed_strings, written_out
 from evenodd.rows.encodings import head_of, open_bytes
 from evenodd.rows.faults import Faults
@@ -47,7 +48,7 @@ class ArrowReader:
                         )
                     yield chunk
             except (pa.ArrowException, OSError, UnicodeError) as error:
-                faults.general.append(f"damaged after row {start - 1:,}: {_first_line(error)}")
+                faults.general.append(f"damaged after row {start - 1:,}: {first_line(error)}")
                 return
 
 
@@ -102,7 +103,7 @@ def parquet_reader(path: Path) -> ArrowReader:
     try:
         schema = part.schema
     except (pa.ArrowException, OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"data={str(path)!r}: not a whole Parquet file ({_first_line(error)}).") from error
+        raise ValueError(f"data={str(path)!r}: not a whole Parquet file ({first_line(error)}).") from error
     return ArrowReader([(None, part)], declared_names(schema))
 
 
@@ -123,7 +124,3 @@ def declared_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 def _is_packed(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(2) == b"\x1f\x8b"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

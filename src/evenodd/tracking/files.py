@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from evenodd.classifier.faults import first_line
 from evenodd.storage import DamagedError, check_digests, digests
 from evenodd.tracking.downloads import model_folder
 from evenodd.tracking.store import answering
@@ -58,11 +59,6 @@ def _folder(uri: str) -> Path:
 def recorded_files(uri: str) -> dict[str, str]:
     """Digests of a model's files when it was logged, by name; empty if this package did not log it."""
     return dict(json.loads(MlflowClient().get_logged_model(_model_id(uri)).tags.get(FILES_TAG, "{}")))
-
-
-def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def _model_id(uri: str) -> str:

@@ -21,11 +21,12 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from evenodd.classifier.faults import first_line
 from evenodd.registered.fitted import DESCRIPTION, FACTS, load_tokenizer, load_weights, read_facts
 from evenodd.registered.loader import SHIPPED
 from evenodd.registered.pyfunc import CONFIG, column_types
 from evenodd.storage import digests, file_digest
-from evenodd.tracking.files import first_line, record_files, recorded_files, sound_files
+from evenodd.tracking.files import record_files, recorded_files, sound_files
 
 PACKAGE = Path(__file__).parents[1]
 LOADER = "evenodd_model"
